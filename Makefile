@@ -1,0 +1,73 @@
+# Everything runs in .venv, which the first verb makes. `make` alone lists the verbs.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+HOST ?= 127.0.0.1
+PORT ?= 8000
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := true
+
+.DEFAULT_GOAL := help
+.PHONY: help install run report test check serve mlflow bench lock aihub system-packages
+
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 18
+
+install: .venv/installed  ## make .venv and install requirements.txt into it
+
+.venv/installed: requirements.txt serving/requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name it with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11: name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	pip install --quiet --upgrade pip
+	pip install --quiet $(TORCH_INDEX) "$$(grep -oE '^torch==[0-9.]+' requirements.txt)"
+	pip install --quiet -r requirements.txt
+	pip check
+	python -m stages.shared.offline_plots
+	@touch $@
+
+# On Linux plain torch is the CUDA build (several GB). Without a GPU take the CPU build, unless one is installed or named.
+TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo $(CPU_TORCH))
+
+run: install  ## run the whole graph, then print the reports and what differs from the committed metrics
+	@REPORT=later dvc repro
+	@$(MAKE) --no-print-directory report
+
+report:  ## print the saved reports
+	@cat data/emotion_distribution.txt; echo; cat data/evaluation.txt; echo
+	@changes="$$(dvc metrics diff)"; if [ -z "$$changes" ]; then echo "The metrics equal the committed ones."; else echo "$$changes"; \
+	echo "Another CPU or precision gives other weights, so metrics differ a little from the committed ones (machine: metrics/train.json)."; fi
+
+test: install system-packages  ## run all tests; installs what they need
+	pip install --quiet -r tests/requirements.txt
+	python -m pytest
+
+check: install  ## lint and type check
+	pip install --quiet -r tests/requirements.txt
+	ruff check .
+	ruff format --check .
+	mypy
+
+serve: install  ## serve models/serving on HOST:PORT
+	uvicorn serving.app:app --host $(HOST) --port $(PORT)
+
+mlflow: install  ## open the MLflow UI on the project's store
+	mlflow server --host $(HOST) --port 5000 --workers 1 --backend-store-uri "$$(python -m stages.shared.tracking)" --default-artifact-root mlartifacts
+
+bench: install  ## measure what docs/ states
+	pip install --quiet -r tests/requirements.txt
+	python -m benchmarks.transfer
+
+lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to commit
+	dvc repro
+	git status --short dvc.lock metrics
+
+aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json'
+	@python -m stages.shared.aihub "$(FILE)"
+
+PACKAGES := chromium fonts-nanum postgresql
+system-packages:
+	@missing="$$(for name in $(PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || echo -n "$$name "; done)"; \
+	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
+	  install="apt-get install -y --no-install-recommends $$missing"; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$install >/dev/null; \
+	  else echo "The tests need system packages. Type: sudo $$install"; exit 1; fi; fi

@@ -1,0 +1,111 @@
+"""The bundle: one self-contained, checked folder that is evaluated, served and shipped.
+
+In it: the tokenizer, the model files of each engine, and bundle.json with a sha256 for every file, the class names, and
+reference texts with each engine's own answers, by which a load on another machine proves that it answers the same.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.inference.errors import BundleBroken
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """How to start one engine. precision: hint for the runtime (f32, bf16). temperature: divides the logits.
+
+    tolerance: largest difference of a probability at which an answer counts as the same.
+    """
+
+    name: str
+    runtime: str
+    file: str
+    precision: str
+    temperature: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What bundle.json says. engines: in order of preference. reference: texts, and per engine their probabilities."""
+
+    folder: Path
+    class_names: tuple[str, ...]
+    max_length: int
+    pad_token_id: int
+    engines: tuple[EngineSpec, ...]
+    lineage: dict[str, str]
+    reference_texts: tuple[str, ...]
+    reference_probabilities: dict[str, list[list[float]]]
+
+    @property
+    def sha256(self) -> str:
+        """The one hash of the bundle: that of its manifest, which holds those of all files."""
+        return file_sha256(self.folder / MANIFEST)
+
+
+def file_sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def write_manifest(bundle: Bundle) -> None:
+    """Write bundle.json beside the files that are in the folder already."""
+    names = sorted({TOKENIZER, *(engine.file for engine in bundle.engines)})
+    manifest = {
+        "format": FORMAT,
+        "class_names": bundle.class_names,
+        "max_length": bundle.max_length,
+        "pad_token_id": bundle.pad_token_id,
+        "engines": [asdict(engine) for engine in bundle.engines],
+        "files": {name: file_sha256(bundle.folder / name) for name in names},
+        "lineage": bundle.lineage,
+        "reference_texts": bundle.reference_texts,
+        "reference_probabilities": bundle.reference_probabilities,
+    }
+    (bundle.folder / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle; raise BundleBroken where it is missing, damaged, or of another format."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        raise BundleBroken(f"{folder} holds no model bundle: run `dvc repro`, or name the right folder in SENTIMENT_MODEL") from None
+    except (OSError, ValueError) as error:
+        raise BundleBroken(f"{folder / MANIFEST} cannot be read ({error}): run `dvc checkout` or `dvc repro`") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BundleBroken(f"{folder} is a bundle of another format than {FORMAT}: build it with this version (`dvc repro export`)")
+    try:
+        _check_files(folder, manifest["files"])
+        return Bundle(
+            folder=folder,
+            class_names=tuple(manifest["class_names"]),
+            max_length=manifest["max_length"],
+            pad_token_id=manifest["pad_token_id"],
+            engines=tuple(EngineSpec(**engine) for engine in manifest["engines"]),
+            lineage=manifest["lineage"],
+            reference_texts=tuple(manifest["reference_texts"]),
+            reference_probabilities=manifest["reference_probabilities"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleBroken(f"{folder / MANIFEST} is damaged ({error}): run `dvc checkout` or `dvc repro`") from None
+
+
+def _check_files(folder: Path, files: dict[str, str]) -> None:
+    for name, expected in files.items():
+        if Path(name).name != name:
+            raise BundleBroken(f"{folder / MANIFEST} names a file outside the bundle: {name!r}")
+        if not (folder / name).is_file():
+            raise BundleBroken(f"{folder / name} is missing: run `dvc checkout` or `dvc repro`")
+        if file_sha256(folder / name) != expected:
+            raise BundleBroken(
+                f"{folder / name} is not the file that was evaluated (its sha256 differs): run `dvc checkout` or `dvc repro`"
+            )

@@ -1,0 +1,131 @@
+"""The one way to get a prediction: used by evaluate, the server, the tests and the benchmarks. No torch, no web framework."""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from serving.inference.bundle import TOKENIZER, Bundle, EngineSpec, read_bundle
+from serving.inference.engines import Engine, start_engine
+from serving.inference.errors import BundleBroken, TextRefused
+from serving.inference.text import clean_text
+
+log = logging.getLogger("classifier")
+
+BATCH_TOKENS = 4096  # padded tokens a batch: larger ones were not faster, and memory stays small
+Probabilities = NDArray[np.float64]  # (texts, classes), rows sum to 1
+
+
+class Predictions(NamedTuple):
+    """Answers in the order of the texts. label_ids: (texts,). truncated: (texts,), whether the text was longer than the model reads."""
+
+    label_ids: NDArray[np.int64]
+    probabilities: Probabilities
+    truncated: NDArray[np.bool_]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Probability of the answered class of each text, (texts,)."""
+        scores: NDArray[np.float64] = self.probabilities.max(axis=1)
+        return scores
+
+
+class Classifier:
+    """A loaded bundle with one started engine. Safe to share between threads, which then take turns."""
+
+    def __init__(self, bundle: Bundle, spec: EngineSpec, engine: Engine) -> None:
+        self.bundle = bundle
+        self.spec = spec
+        self._engine = engine
+        self._tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
+        self._tokenizer.enable_truncation(bundle.max_length)
+        self._tokenizer.no_padding()
+        self._turn = threading.Lock()
+
+    @classmethod
+    def load(cls, folder: Path | str, engine: str | None = None, threads: int | None = None) -> Self:
+        """Load a bundle with the first of its engines that runs here and gives the answers it was evaluated with.
+
+        engine: name of the one engine to use instead. threads: None takes all cores given.
+        Raises BundleBroken where the bundle is missing or damaged, or no engine answers as it should.
+        """
+        bundle = read_bundle(Path(folder))
+        specs = [spec for spec in bundle.engines if engine in (None, spec.name)]
+        if not specs:
+            raise BundleBroken(f"{folder} has no engine {engine!r} (it has {', '.join(spec.name for spec in bundle.engines)})")
+        refusals = []
+        for spec in specs:
+            try:
+                classifier = cls(bundle, spec, start_engine(spec, bundle.folder, threads))
+                classifier.check_reference()
+            except (ModuleNotFoundError, BundleBroken) as error:
+                log.warning("engine %s is not used: %s", spec.name, error)
+                refusals.append(f"{spec.name}: {error}")
+            else:
+                return classifier
+        raise BundleBroken(f"no engine of {folder} can be used here ({'; '.join(refusals)})")
+
+    def check_reference(self) -> None:
+        """Raise BundleBroken unless the reference texts are answered as when the bundle was made."""
+        expected = np.array(self.bundle.reference_probabilities[self.spec.name])
+        actual = self.predict(self.bundle.reference_texts).probabilities
+        difference = float(np.abs(actual - expected).max(initial=0))
+        if difference > self.spec.tolerance:
+            raise BundleBroken(
+                f"its answers on this machine differ by up to {difference:.4f} from those that were evaluated "
+                f"(limit {self.spec.tolerance:g}): build the bundle on this kind of CPU"
+            )
+
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Classify texts; an empty list gives empty arrays. Raises TextRefused for a lone surrogate or a NUL."""
+        cleaned = [clean_text(self._accepted(text)) for text in texts]
+        probabilities = np.zeros((len(texts), len(self.bundle.class_names)))
+        with self._turn:
+            encodings = self._tokenizer.encode_batch(cleaned)
+            for rows in self._batches([len(encoding) for encoding in encodings]):
+                probabilities[rows] = self._probabilities([encodings[row] for row in rows])
+        truncated = np.array([bool(encoding.overflowing) for encoding in encodings], dtype=bool)
+        return Predictions(probabilities.argmax(axis=1), probabilities, truncated)
+
+    @staticmethod
+    def _accepted(text: str) -> str:
+        if "\0" in text:
+            raise TextRefused("a text holds a NUL character")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise TextRefused("a text holds a lone surrogate, which is no character") from None
+        return text
+
+    @staticmethod
+    def _batches(lengths: list[int]) -> Iterator[list[int]]:
+        """Yield row numbers, short texts first, so that a batch is little padded and holds at most BATCH_TOKENS."""
+        batch: list[int] = []
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if batch and (len(batch) + 1) * lengths[row] > BATCH_TOKENS:
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def _probabilities(self, encodings: list[Encoding]) -> Probabilities:
+        longest = max(len(encoding) for encoding in encodings)
+        input_ids = np.full((len(encodings), longest), self.bundle.pad_token_id, dtype=np.int64)
+        attention_mask = np.zeros_like(input_ids)
+        for row, encoding in enumerate(encodings):
+            input_ids[row, : len(encoding)] = encoding.ids
+            attention_mask[row, : len(encoding)] = 1
+        return softmax(self._engine.logits(input_ids, attention_mask) / self.spec.temperature)
+
+
+def softmax(logits: NDArray[np.floating]) -> Probabilities:
+    """Turn logits (texts, classes) into probabilities."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: Probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities

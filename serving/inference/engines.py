@@ -1,0 +1,71 @@
+"""The runtimes that turn token ids into logits. Each is imported only where it is started."""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.inference.bundle import EngineSpec
+from serving.inference.errors import BundleBroken
+
+TokenIds = NDArray[np.int64]  # (texts, tokens)
+Logits = NDArray[np.float32]  # (texts, classes)
+
+
+class Engine(Protocol):
+    """One started model. Not safe for two threads at once."""
+
+    def logits(self, input_ids: TokenIds, attention_mask: TokenIds) -> Logits:
+        """Return logits (texts, classes) of padded token ids and their mask, both (texts, tokens)."""
+
+
+def start_engine(spec: EngineSpec, folder: Path, threads: int | None) -> Engine:
+    """Start the runtime of `spec`; raise ModuleNotFoundError where it is not installed. threads: None takes all cores given."""
+    runtimes: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}
+    if spec.runtime not in runtimes:
+        raise BundleBroken(f"{folder} asks for the unknown runtime {spec.runtime!r}: update the server")
+    return runtimes[spec.runtime](folder / spec.file, spec.precision, threads or usable_cores())
+
+
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OpenVinoEngine:
+    """OpenVINO on an x86 CPU, with an explicit precision hint."""
+
+    def __init__(self, file: Path, precision: str, threads: int) -> None:
+        import openvino
+
+        config = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        try:
+            self._request = openvino.Core().compile_model(file, "CPU", config).create_infer_request()
+        except RuntimeError as error:
+            raise BundleBroken(f"OpenVINO cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
+
+    def logits(self, input_ids: TokenIds, attention_mask: TokenIds) -> Logits:
+        self._request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
+        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+
+
+class OnnxRuntimeEngine:
+    """ONNX Runtime on CUDA where it is there, else on the CPU."""
+
+    def __init__(self, file: Path, precision: str, threads: int) -> None:
+        import onnxruntime
+
+        if precision != "f32":
+            raise BundleBroken(f"ONNX Runtime has no precision hint {precision!r}: build the bundle again")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in onnxruntime.get_available_providers()]
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        except (RuntimeError, ValueError) as error:
+            raise BundleBroken(f"ONNX Runtime cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
+
+    def logits(self, input_ids: TokenIds, attention_mask: TokenIds) -> Logits:
+        (logits,) = self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": attention_mask})
+        return np.asarray(logits, dtype=np.float32)

@@ -1,0 +1,37 @@
+"""The one cleaning function of training and serving: what a model sees is what it was trained on."""
+
+import html
+import re
+import unicodedata
+
+# Zero-width and direction marks: soft hyphen, Mongolian vowel separator, ZWSP..RLM, embeddings, word joiner..., BOM.
+INVISIBLE = {
+    ord(mark): None
+    for mark in "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
+}
+# Control characters that separate words become a blank below (str.split knows them); the others go.
+CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
+UNSEEN = INVISIBLE | CONTROL
+ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def clean_text(text: str) -> str:
+    """Return the text as models see it; cleaning a clean text changes nothing.
+
+    Unicode NFC; HTML entities and `<br />` resolved, also when escaped twice; control and zero-width characters
+    removed; every run of whitespace (no-break spaces and line ends too) one blank; ends stripped.
+    """
+    cleaned = _clean_once(text)
+    while ("&" in cleaned or "<" in cleaned) and (again := _clean_once(cleaned)) != cleaned:
+        cleaned = again
+    return cleaned
+
+
+def _clean_once(text: str) -> str:
+    if "&" in text:
+        text = ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
+    if "<" in text:
+        text = LINE_BREAK_TAG.sub(" ", text)
+    return " ".join(unicodedata.normalize("NFC", text.translate(UNSEEN)).split())

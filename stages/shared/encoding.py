@@ -1,0 +1,96 @@
+"""Read a text file whatever its encoding: UTF-8, UTF-16, cp949 (Korean Windows) or cp1252 (Western Windows).
+
+Never guesses in silence: the encoding is returned, and the stages report it.
+"""
+
+import codecs
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.shared.errors import SourceUnreadable
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+KSX1001_SHARE = 0.5  # of the characters beyond ASCII: Korean text is far above it, Western bytes read as cp949 far below
+
+
+class DecodedText(NamedTuple):
+    text: str
+    encoding: str
+
+
+def read_text(file: Path) -> DecodedText:
+    """Return the text of a file and its encoding; raise SourceUnreadable when it is missing, empty, or no text."""
+    data = _read_bytes(file)
+    encoding = _encoding(data)
+    if encoding is None:
+        raise SourceUnreadable(
+            file,
+            f"is neither UTF-8, UTF-16, cp949 nor cp1252 text ({_first_invalid_byte(data)})",
+            "save it as UTF-8, or repair that line",
+        )
+    text = data.decode(encoding)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise SourceUnreadable(file, f"has a NUL byte in line {line:,}", "it is damaged or not a text file, export it again")
+    if not text.strip():
+        raise SourceUnreadable(file, "is empty", "give a file with labelled texts")
+    return DecodedText(text, encoding)
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise SourceUnreadable(file, "does not exist", "check the path in params.yaml") from None
+    except IsADirectoryError:
+        raise SourceUnreadable(file, "is a directory", "name one file in it") from None
+
+
+def _encoding(data: bytes) -> str | None:
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return encoding if _decodes(data, encoding) else None
+    if _decodes(data, "utf-8"):
+        return _utf16_without_mark(data) or "utf-8"
+    if _decodes(data, "cp949") and _is_korean(data.decode("cp949")):
+        return "cp949"
+    return "cp1252" if _decodes(data, "cp1252") else _utf16_without_mark(data)
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _utf16_without_mark(data: bytes) -> str | None:
+    """Find UTF-16 by its NUL bytes, which stand on one side of the ASCII characters only."""
+    if b"\0" not in data[:2000] or len(data) % 2:
+        return None
+    for encoding in ("utf-16-le", "utf-16-be"):
+        if _decodes(data, encoding) and "\0" not in (text := data.decode(encoding)) and "\n" in text:
+            return encoding
+    return None
+
+
+def _is_korean(text: str) -> bool:
+    """Tell Korean from Western bytes that happen to decode as cp949: real text keeps to the KS X 1001 characters."""
+    beyond_ascii = [character for character in text[:200_000] if character > "\x7f"]
+    common = sum(len(character.encode("euc_kr", "ignore")) == 2 for character in beyond_ascii)
+    return bool(beyond_ascii) and common / len(beyond_ascii) >= KSX1001_SHARE
+
+
+def _first_invalid_byte(data: bytes) -> str:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return f"byte 0x{data[error.start]:02x} in line {line:,}"
+    return "a damaged byte order mark"

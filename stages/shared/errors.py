@@ -1,0 +1,61 @@
+"""What a stage says when it cannot do its work: what is wrong, where, and what to do next.
+
+The classes take facts and write the sentence, so that a call site is one line.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+class StageError(Exception):
+    """A stage cannot do its work, for a reason that the user can mend."""
+
+
+class ParamsInvalid(StageError):
+    """A value in params.yaml that the stage does not accept."""
+
+    def __init__(self, file: Path, problems: Iterable[str]) -> None:
+        super().__init__("\n".join(f"{file}: {problem}" for problem in problems))
+
+
+class SourceUnreadable(StageError):
+    """A source file that cannot be read as what it claims to be."""
+
+    def __init__(self, file: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{file} {problem}: {remedy}")
+
+
+class ColumnMissing(StageError):
+    """A table without a column that the params name."""
+
+    def __init__(self, file: Path, wanted: str, param: str, found: Iterable[str]) -> None:
+        names = ", ".join(f"'{name}'" for name in found)
+        super().__init__(f"{file} has no column '{wanted}' (found: {names}): name the right one in {param}")
+
+
+class LabelsUnknown(StageError):
+    """Labels in a source that are neither a class name nor a class id."""
+
+    def __init__(self, file: Path, counts: Mapping[str, int], class_names: Iterable[str]) -> None:
+        shown = ", ".join(f"{label or '(empty)'!r} ({count:,} rows)" for label, count in list(counts.items())[:10])
+        more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
+        known = ", ".join(f"{name} = {number}" for number, name in enumerate(class_names))
+        super().__init__(
+            f"{file} has {sum(counts.values()):,} rows whose label is no class: {shown}{more}. "
+            f"The classes are {known}: correct the rows, or name the classes in preprocess.labels"
+        )
+
+
+class TooFewTexts(StageError):
+    """Classes with too few texts for a train, a validation and a test split."""
+
+    def __init__(self, file: Path, counts: Mapping[str, int], needed: int) -> None:
+        shown = ", ".join(f"'{name}' has {count:,}" for name, count in counts.items())
+        super().__init__(
+            f"{file} cannot be split: {shown} (texts or persons, after cleaning), and every class needs at least "
+            f"{needed}: add rows, or take the class out of preprocess.labels and of the file"
+        )
+
+
+class Unavailable(StageError):
+    """Something outside the project (a network, a package, a server) that a stage needs and cannot reach."""

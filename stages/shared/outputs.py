@@ -1,0 +1,63 @@
+"""Write outputs whole or not at all: beside their place first, then moved into it.
+
+A stage that dies half-way (disk full, Ctrl-C) leaves what was there before; what it had begun is removed.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DIGITS = 6  # of every float in a metrics file: equal runs give equal bytes, and a diff stays readable
+
+
+@contextmanager
+def whole_files(*files: Path) -> Iterator[list[Path]]:
+    """Give one temporary path per file; when the block ends well, move all of them into place."""
+    drafts = [file.with_name(f".{file.name}.partial") for file in files]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield drafts
+        for draft, file in zip(drafts, files, strict=True):
+            draft.replace(file)
+    finally:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty temporary folder; when the block ends well, it takes the place of `folder`."""
+    draft = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.replace(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    with whole_files(file) as (draft,):
+        draft.write_text(text, "utf-8", newline="\n")
+
+
+def write_metrics(file: Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics for `git diff`: sorted keys, floats of 6 digits, null for what is not a number, final newline."""
+    write_text(file, json.dumps(_rounded(metrics), ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else None
+    return value

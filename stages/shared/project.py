@@ -1,0 +1,20 @@
+"""Where the main checkout is: queued and temporary experiments run in copies of it that DVC removes afterwards."""
+
+import os
+import subprocess
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """Return DVC_ROOT (the main repository in every mode of DVC), else the root of the git checkout, else the folder we are in."""
+    if root := os.environ.get("DVC_ROOT"):
+        return Path(root)
+    return Path(git("rev-parse", "--show-toplevel") or Path.cwd())
+
+
+def git(*arguments: str) -> str:
+    """Return what a git command prints, or an empty string where git or the repository is missing."""
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,207 @@
+"""The reports that a person reads on the console, in English or Korean."""
+
+import os
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Language = Literal["en", "ko"]
+Sample = tuple[str, int, int, float]  # text, true class id, predicted class id, score
+Probe = tuple[str, int, float]  # text, predicted class id, score
+
+WIDTH = 100
+SAMPLES = 5
+MATRIX_CLASSES = 10  # larger matrices are listed by their largest confusions
+
+WORDS = {
+    "en": {
+        "title": "Evaluation of the served model on {texts:,} test texts (engine {engine})",
+        "interval": "95 % interval {low:.1f} to {high:.1f}",
+        "accuracy": "Accuracy",
+        "f1": "F1 (macro)",
+        "precision": "Precision",
+        "recall": "Recall",
+        "roc_auc": "ROC-AUC",
+        "fp32": "fp32 engine",
+        "baseline": "Linear baseline",
+        "class": "Class",
+        "texts": "texts",
+        "confusion": "Confusion matrix (rows: true, columns: predicted)",
+        "confusions": "Most frequent confusions (true -> predicted)",
+        "samples": "Sample predictions",
+        "mistakes": "Most confident mistakes",
+        "true": "true",
+        "predicted": "predicted",
+        "probes": "Probe texts",
+        "none": "none",
+        "earns": "The transformer earns its cost: it is {gain:.1f} points more accurate than the linear baseline "
+        "({low:+.1f} to {high:+.1f}).",
+        "unclear": "It is not shown that the transformer earns its cost: {gain:+.1f} points against the linear baseline, and the interval "
+        "{low:+.1f} to {high:+.1f} holds 0. More test texts would tell.",
+        "loses": "The transformer does not earn its cost: the linear baseline is {loss:.1f} points more accurate "
+        "({low:+.1f} to {high:+.1f}). Is the base model of the right language?",
+    },
+    "ko": {
+        "title": "서비스 모델 평가: 테스트 문장 {texts:,}개 (엔진 {engine})",
+        "interval": "95 % 신뢰구간 {low:.1f} ~ {high:.1f}",
+        "accuracy": "정확도",
+        "f1": "F1 (매크로)",
+        "precision": "정밀도",
+        "recall": "재현율",
+        "roc_auc": "ROC-AUC",
+        "fp32": "fp32 엔진",
+        "baseline": "선형 기준 모델",
+        "class": "클래스",
+        "texts": "문장 수",
+        "confusion": "혼동 행렬 (행: 실제, 열: 예측)",
+        "confusions": "가장 잦은 혼동 (실제 -> 예측)",
+        "samples": "예측 예시",
+        "mistakes": "확신했지만 틀린 예측",
+        "true": "실제",
+        "predicted": "예측",
+        "probes": "시험 문장",
+        "none": "없음",
+        "earns": "트랜스포머가 제값을 합니다: 선형 기준 모델보다 정확도가 {gain:.1f}%p 높습니다 ({low:+.1f} ~ {high:+.1f}).",
+        "unclear": "트랜스포머가 제값을 하는지 알 수 없습니다: 선형 기준 모델과의 차이는 {gain:+.1f}%p이고 신뢰구간 "
+        "{low:+.1f} ~ {high:+.1f}에 0이 들어 있습니다. 테스트 문장을 늘려 보세요.",
+        "loses": "트랜스포머가 제값을 못 합니다: 선형 기준 모델의 정확도가 {loss:.1f}%p 더 높습니다 ({low:+.1f} ~ {high:+.1f}). "
+        "기반 모델이 이 언어를 아는지 확인하세요.",
+    },
+}
+
+
+def show(text: str) -> None:
+    """Print a report, unless REPORT=later says that the caller prints the saved ones at its end (`make run` does)."""
+    if os.environ.get("REPORT") != "later":
+        encoding = sys.stdout.encoding or "utf-8"  # a console that cannot print Hangul still gets its report
+        print(text.encode(encoding, "replace").decode(encoding), end="")
+
+
+def evaluation(
+    language: Language,
+    metrics: Mapping[str, Any],
+    confusion: Sequence[Sequence[int]],
+    names: Sequence[str],
+    samples: Sequence[Sample],
+    probes: Sequence[Probe],
+) -> str:
+    """Return the evaluation report: scores, verdict, classes, confusions, samples, probe texts.
+
+    confusion: counts (true, predicted). names: of the classes, in id order.
+    """
+    words = WORDS[language]
+    title = words["title"].format(**metrics)
+    mistakes = sorted((sample for sample in samples if sample[1] != sample[2]), key=lambda sample: -sample[3])
+    step = max(1, len(samples) // SAMPLES)
+    parts = [
+        f"{title}\n{'=' * _width(title)}",
+        _scores(words, metrics),
+        verdict(language, metrics["baseline"]),
+        _classes(words, metrics["classes"]),
+        _confusion(words, confusion, names),
+        _samples(words, words["samples"], samples[::step][:SAMPLES], names),
+        _samples(words, words["mistakes"], mistakes[:SAMPLES], names),
+        _probes(words, probes, names),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def verdict(language: Language, baseline: Mapping[str, Any]) -> str:
+    """Say in a sentence whether the transformer earns its cost against the linear baseline."""
+    gain, low, high = (100 * baseline[key] for key in ("gain", "gain_low", "gain_high"))
+    kind = "earns" if low > 0 else "loses" if high < 0 else "unclear"
+    return textwrap.fill(WORDS[language][kind].format(gain=gain, loss=-gain, low=low, high=high), WIDTH)
+
+
+def emotions(language: Language, rows: Sequence[tuple[str, str, int, float]], dialogues: int) -> str:
+    """Return the ten most frequent emotions. rows: code, name, count, share in percent; most frequent first."""
+    title = {"en": "Most frequent of the 60 emotions in {n:,} dialogues", "ko": "대화 {n:,}개에서 가장 잦은 감정 (60가지 중)"}[
+        language
+    ].format(n=dialogues)
+    longest = max(count for _, _, count, _ in rows) or 1
+    lines = [
+        f"{code}  {_pad(name, 34)} {count:>7,}  {share:5.2f} %  {'█' * round(24 * count / longest)}"
+        for code, name, count, share in rows[:10]
+    ]
+    return "\n".join([title, "=" * _width(title), *lines]) + "\n"
+
+
+def _scores(words: Mapping[str, str], metrics: Mapping[str, Any]) -> str:
+    rows = []
+    for key in ("accuracy", "f1", "precision", "recall"):
+        low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
+        interval = f"   {words['interval'].format(low=100 * low, high=100 * high)}" if low is not None and high is not None else ""
+        rows.append((words[key], f"{100 * metrics[key]:5.1f} %{interval}"))
+    if metrics["roc_auc"] is not None:
+        rows.append((words["roc_auc"], f"{metrics['roc_auc']:7.3f}"))
+    rows.append((words["fp32"], f"{100 * metrics['fp32_accuracy']:5.1f} %"))
+    rows.append((words["baseline"], f"{100 * metrics['baseline']['accuracy']:5.1f} %"))
+    return "\n".join(f"{_pad(name, 17)} {value}" for name, value in rows)
+
+
+def _classes(words: Mapping[str, str], classes: Mapping[str, Mapping[str, float]]) -> str:
+    width = max(12, *(_width(name) for name in (*classes, words["class"])))
+    head = [words["precision"], words["recall"], "F1", words["texts"]]
+    lines = [f"{_pad(words['class'], width)} " + " ".join(_pad(word, 10, right=True) for word in head)]
+    for name, values in classes.items():
+        shares = " ".join(f"{100 * values[key]:8.1f} %" for key in ("precision", "recall", "f1"))
+        lines.append(f"{_pad(name, width)} {shares} {values['texts']:>10,}")
+    return "\n".join(lines)
+
+
+def _confusion(words: Mapping[str, str], counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    if len(names) > MATRIX_CLASSES:
+        cells = [(counts[t][p], names[t], names[p]) for t in range(len(names)) for p in range(len(names)) if t != p and counts[t][p]]
+        lines = [f"{count:>6,}  {true} -> {predicted}" for count, true, predicted in sorted(cells, reverse=True)[:MATRIX_CLASSES]]
+        return "\n".join([words["confusions"], *(lines or [words["none"]])])
+    width = max(10, *(_width(name) for name in names))
+    lines = [" " * (width + 1) + " ".join(_pad(name, width, right=True) for name in names)]
+    lines += [f"{_pad(name, width)} " + " ".join(f"{count:>{width},}" for count in row) for name, row in zip(names, counts, strict=True)]
+    return "\n".join([words["confusion"], *lines])
+
+
+def _samples(words: Mapping[str, str], title: str, samples: Sequence[Sample], names: Sequence[str]) -> str:
+    if not samples:
+        return f"{title}\n{words['none']}"
+    width = max(_width(name) for name in (*names, words["true"], words["predicted"]))
+    lines = [f"  {_pad(words['true'], width)}  {_pad(words['predicted'], width)}"]
+    for text, true, predicted, certainty in samples:
+        mark = "✓" if true == predicted else "✗"
+        shown = _shorten(text, WIDTH - 2 * width - 16)
+        lines.append(f"{mark} {_pad(names[true], width)}  {_pad(names[predicted], width)}  {100 * certainty:5.1f} %  {shown}")
+    return "\n".join([title, *lines])
+
+
+def _probes(words: Mapping[str, str], probes: Sequence[Probe], names: Sequence[str]) -> str:
+    if not probes:
+        return ""
+    width = max(_width(name) for name in names)
+    lines = [
+        f"LABEL_{number:<3} {_pad(names[number], width)}  {100 * certainty:5.1f} %  {_shorten(text, WIDTH - width - 21)}"
+        for text, number, certainty in probes
+    ]
+    return "\n".join([words["probes"], *lines])
+
+
+def _width(text: str) -> int:
+    """Return the columns that a text takes on a console, where Hangul takes two."""
+    return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def _pad(text: str, width: int, *, right: bool = False) -> str:
+    blanks = " " * max(0, width - _width(text))
+    return blanks + text if right else text + blanks
+
+
+def _shorten(text: str, width: int) -> str:
+    width = max(24, width)
+    if _width(text) <= width:
+        return text
+    kept = ""
+    for sign in text:
+        if _width(kept + sign) > width - 1:
+            break
+        kept += sign
+    return kept.rstrip() + "…"

@@ -1,0 +1,202 @@
+"""Mirror runs to MLflow: params, metrics per epoch, final metrics, pictures, lineage. Nothing in the graph reads it back.
+
+Store: MLFLOW_TRACKING_URI, else sqlite in the main checkout, so that queued and temporary experiments of DVC land there too.
+train opens one run and tags it with the model's sha256; later stages add to the newest run with that tag.
+Run as a command it prints the store's URI, for `make mlflow`.
+"""
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from stages.shared.errors import Unavailable
+from stages.shared.project import git, project_root
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger("tracking")
+
+EXPERIMENT = "sentiment-ops"
+MODEL_TAG = "model_sha256"
+
+
+class Store:
+    """An open MLflow store and our experiment in it."""
+
+    def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
+        self.client = client
+        self.experiment_id = experiment_id
+
+    def start_run(self, name: str) -> str:
+        """Start a run and return its id; it is named after the DVC experiment when there is one."""
+        tags = {"parent_commit": git("rev-parse", "HEAD"), "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
+        named = os.environ.get("DVC_EXP_NAME") or name
+        run = self.client.create_run(self.experiment_id, run_name=named, tags={key: value for key, value in tags.items() if value})
+        return str(run.info.run_id)
+
+    def run_of_model(self, model_sha256: str, stage: str) -> str:
+        """Return the newest run that made this model; where there is none (a restored cache, a clone), start one."""
+        runs = self.client.search_runs(
+            [self.experiment_id], f"tags.{MODEL_TAG} = '{model_sha256}'", order_by=["attributes.start_time DESC"], max_results=1
+        )
+        if runs:
+            return str(runs[0].info.run_id)
+        run_id = self.start_run(stage)
+        self.client.set_tag(run_id, MODEL_TAG, model_sha256)
+        return run_id
+
+    def add(self, run_id: str, metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
+        """Mirror metrics JSON files (numbers as metrics, words as tags, names prefixed by the file's) and pictures."""
+        for file in metrics_files:
+            values = flatten(json.loads(file.read_text("utf-8")), prefix=file.stem)
+            self.log_metrics(run_id, {key: value for key, value in values.items() if isinstance(value, int | float)})
+            for key, value in values.items():
+                if isinstance(value, str):
+                    self.client.set_tag(run_id, key, value)
+        for picture in pictures:
+            self.client.log_artifact(run_id, str(picture))
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(run_id, metrics=[Metric(allowed_name(key), float(value), now, step) for key, value in metrics.items()])
+
+
+class TrainingRun:
+    """The run that train opens: told of each epoch, finished with the model's hash."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        values = {key: value for key, value in row.items() if key != "epoch"}
+        self._store.log_metrics(self._run_id, values, step=int(row["epoch"]))
+
+    def finish(self, model_sha256: str, origin: Mapping[str, str], metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
+        """Mirror the final metrics and tag the run with the hashes of the model and of what it came from."""
+        self._store.add(self._run_id, [file for file in metrics_files if file.exists()], pictures)
+        for name, sha256 in origin.items():
+            self._store.client.set_tag(self._run_id, f"sha256.{name}", sha256)
+        self._store.client.set_tag(self._run_id, MODEL_TAG, model_sha256)
+
+
+@contextmanager
+def training_run(params_file: Path) -> Iterator[TrainingRun]:
+    """Open the store and a run with all params in it; close the run as finished, failed or killed."""
+    from mlflow.entities import Param
+    from ruamel.yaml import YAML
+
+    store = open_store()
+    run_id = store.start_run("train")
+    values = flatten(YAML(typ="safe", pure=True).load(params_file.read_text("utf-8")))
+    store.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()], synchronous=True)
+    status = "FAILED"
+    try:
+        yield TrainingRun(store, run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        store.client.set_terminated(run_id, status)
+
+
+def add_to_model(store: Store, stage: str, model_sha256: str, metrics_file: Path, pictures: Iterable[Path] = ()) -> None:
+    """Add a later stage's metrics and pictures to the run of the model it worked on."""
+    run_id = store.run_of_model(model_sha256, stage)
+    store.add(run_id, [metrics_file], pictures)
+    store.client.set_terminated(run_id, "FINISHED")
+
+
+def log_own_run(store: Store, stage: str, metrics_file: Path, pictures: Iterable[Path]) -> None:
+    """Log a stage that has to do with no model as a run of its own."""
+    run_id = store.start_run(stage)
+    store.add(run_id, [metrics_file], pictures)
+    store.client.set_terminated(run_id, "FINISHED")
+
+
+def store_uri() -> str:
+    """Return the tracking URI; a relative sqlite path counts from the main checkout."""
+    root = project_root()
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        return f"sqlite:///{root / 'mlflow.db'}"
+    relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
+    return f"sqlite:///{root / relative.group(1)}" if relative else uri
+
+
+def open_store() -> Store:
+    """Connect before any work is done, so that a wrong URI costs seconds; create experiment and database under a lock."""
+    uri, root = store_uri(), project_root()
+    point_out_old_store(root)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    served = uri.startswith(("http://", "https://"))
+    artifacts = None if served else (root / "mlartifacts").as_uri()
+    try:
+        # MLflow's first use creates and migrates the database, which two processes at once would destroy.
+        with FileLock(root / ".mlflow.lock"):
+            if not served:
+                create_engine(uri).connect().close()
+            client = MlflowClient(tracking_uri=uri)
+            found = client.get_experiment_by_name(EXPERIMENT)
+            experiment_id = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise Unavailable(f"the MLflow store {_without_password(uri)} cannot be opened ({reason}): correct MLFLOW_TRACKING_URI") from error
+    return Store(client, str(experiment_id))
+
+
+def point_out_old_store(root: Path) -> None:
+    """Say how to bring over the runs of an old file store, which MLflow itself no longer writes."""
+    if any(root.glob("mlruns/*/meta.yaml")):
+        log.warning(
+            "%s is an old MLflow file store and is left alone; bring its runs over once with: "
+            "mlflow migrate-filestore --source %s --target sqlite:///%s  (into a new file: move mlflow.db away first)",
+            root / "mlruns", root / "mlruns", root / "mlflow.db",
+        )  # fmt: skip
+
+
+def allowed_name(name: str) -> str:
+    """Return the name as MLflow takes it: letters of any script stay, other signs become their code, so names stay distinct."""
+    return re.sub(r"[^\w./: \-]", lambda sign: f"_{ord(sign.group()):x}_", name)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join nested keys with dots; leave lists as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        flat |= flatten(value, name) if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", uri)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    point_out_old_store(project_root())
+    open_store()
+    print(store_uri())
+
+
+if __name__ == "__main__":
+    main()
