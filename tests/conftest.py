@@ -1,0 +1,173 @@
+"""What tests share: a one-layer model that trains in a second, a bundle of it, stage runs, and copies of the project."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+WORDS = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works".split()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what an outer DVC, MLflow or Hugging Face setting would change."""
+    for name in list(os.environ):
+        if name.startswith(("DVC_", "MLFLOW_", "SENTIMENT_", "HF_")) or name in ("REPORT", "LOG_LEVEL"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real test data; tests that need it are skipped only where it does not exist."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"{SHARED_DATA} is not here: the test needs its real data")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A one-layer DistilBERT encoder that knows some thirty words and all letters."""
+    from transformers import DistilBertConfig, DistilBertModel, DistilBertTokenizer, set_seed
+
+    folder = tmp_path_factory.mktemp("tiny_base")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*WORDS, *letters]), *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
+    tokenizer = DistilBertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
+    set_seed(0)
+    config = DistilBertConfig(dim=16, hidden_dim=32, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=len(pieces))
+    DistilBertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.txt").unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 120 different labelled texts that the tiny model can learn."""
+    folder = tmp_path_factory.mktemp("tiny_table")
+    lines = ["text,label"]
+    for number in range(60):
+        thing, good, bad = ("film", "food", "phone", "staff")[number % 4], ("good", "great", "lovely")[number % 3], ("bad", "awful", "poor")[number % 3]
+        lines += [f"the {thing} was very {good} {number},positive", f"the {thing} was {bad} {number},negative"]
+    file = folder / "reviews.csv"
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a tracking store that lives as long as the tests."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+def run_command(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command and return what it printed and its exit code; nothing is raised."""
+    return subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=900
+    )
+
+
+@pytest.fixture
+def run_stage(mlflow_store: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m stages.<name>` with path flags given as keywords; params: sections to change in a copy of params.yaml."""
+
+    def run(name: str, *, params: dict[str, dict[str, object]] | None = None, cwd: Path = ROOT, **paths: Path | str) -> subprocess.CompletedProcess[str]:
+        flags = [part for flag, path in paths.items() for part in (f"--{flag.replace('_', '-')}", str(path))]
+        params_file = write_params(tmp_path / "params.yaml", params or {})
+        return run_command(
+            sys.executable, "-m", f"stages.{name}", "--params", params_file, *flags, cwd=cwd, MLFLOW_TRACKING_URI=mlflow_store
+        )
+
+    return run
+
+
+def write_params(file: Path, changes: dict[str, dict[str, object]]) -> Path:
+    """Write the project's params.yaml with some values changed."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    content = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
+    for section, values in changes.items():
+        content[section].update(values)
+    with file.open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)
+    return file
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with splits, the trained tiny model and its bundle: train.csv ..., final/, serving/, *.json."""
+    folder = tmp_path_factory.mktemp("tiny_model")
+    params_file = write_params(folder / "params.yaml", {"train": {"max_length": 32, "learning_rate": 0.01, "epochs": 3, "threads": 1}})
+    splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
+    steps: list[list[str | Path]] = [
+        ["preprocess", "--source", tiny_table, *splits, "--metrics", folder / "preprocess.json"],
+        ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json"]
+        + ["--curve", folder / "curve.csv", "--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"],
+        ["export", *splits[:4], "--model", folder / "final", "--bundle", folder / "serving", "--metrics", folder / "export.json"],
+    ]
+    for step in steps:
+        done = run_command(
+            sys.executable, "-m", f"stages.{step[0]}", "--params", params_file, *step[1:], MLFLOW_TRACKING_URI=mlflow_store, DVC_ROOT=str(folder)
+        )
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_model: Path) -> Path:
+    """The bundle of the tiny model."""
+    return tiny_model / "serving"
+
+
+@pytest.fixture
+def copied_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may break."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "serving"))
+
+
+@pytest.fixture(scope="session")
+def real_bundle() -> Path:
+    """The project's own bundle, built by the graph where it is not there yet."""
+    bundle = ROOT / "models" / "serving"
+    if not (bundle / "bundle.json").exists():
+        done = run_command(sys.executable, "-m", "dvc", "repro", "export")
+        assert done.returncode == 0, done.stdout + done.stderr
+    return bundle
+
+
+@pytest.fixture
+def project(tiny_base: Path, tiny_table: Path, tmp_path: Path) -> Path:
+    """A committed copy of the project, on the tiny base and table, in which `dvc` commands take seconds."""
+    folder = tmp_path / "project"
+    listed = run_command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "metrics/")) and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    shutil.copy(tiny_table, folder / "data/raw/reviews.csv")
+    write_params(
+        folder / "params.yaml",
+        {"base_model": {"source": f"path:{tiny_base}"}, "train": {"max_length": 32, "learning_rate": 0.01, "epochs": 2, "threads": 1}},
+    )
+    shutil.rmtree(folder / ".dvc/tmp", ignore_errors=True)
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"]):
+        done = run_command("git", *command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    run_command("git", "config", "user.name", "t", cwd=folder)
+    run_command("git", "config", "user.email", "t@t", cwd=folder)
+    return folder
+
+
+def read_json(file: Path) -> dict:
+    return json.loads(file.read_text("utf-8"))
