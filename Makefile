@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 HOST ?= 127.0.0.1
 PORT ?= 8000
+# pip options for torch alone; README names the index of its CPU build, which on Linux saves several GB.
+TORCH_INDEX ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 
@@ -24,9 +26,6 @@ install: .venv/installed  ## make .venv and install requirements.txt into it
 	pip check
 	python -m stages.shared.offline_plots
 	@touch $@
-
-# On Linux plain torch is the CUDA build (several GB). Without a GPU take the CPU build, unless one is installed or named.
-TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo $(CPU_TORCH))
 
 run: install  ## run the whole graph, then print the reports and what differs from the committed metrics
 	@REPORT=later dvc repro

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-WORDS = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works".split()
+VOCABULARY = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works"
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny_base")
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*WORDS, *letters]), *(f"##{letter}" for letter in letters)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*VOCABULARY.split(), *letters]), *(f"##{letter}" for letter in letters)]
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
     tokenizer = DistilBertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
     set_seed(0)
@@ -57,7 +57,11 @@ def tiny_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_table")
     lines = ["text,label"]
     for number in range(60):
-        thing, good, bad = ("film", "food", "phone", "staff")[number % 4], ("good", "great", "lovely")[number % 3], ("bad", "awful", "poor")[number % 3]
+        thing, good, bad = (
+            ("film", "food", "phone", "staff")[number % 4],
+            ("good", "great", "lovely")[number % 3],
+            ("bad", "awful", "poor")[number % 3],
+        )
         lines += [f"the {thing} was very {good} {number},positive", f"the {thing} was {bad} {number},negative"]
     file = folder / "reviews.csv"
     file.write_text("\n".join(lines) + "\n", "utf-8")
@@ -81,7 +85,9 @@ def run_command(*command: str | Path, cwd: Path = ROOT, **environment: str) -> s
 def run_stage(mlflow_store: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python -m stages.<name>` with path flags given as keywords; params: sections to change in a copy of params.yaml."""
 
-    def run(name: str, *, params: dict[str, dict[str, object]] | None = None, cwd: Path = ROOT, **paths: Path | str) -> subprocess.CompletedProcess[str]:
+    def run(
+        name: str, *, params: dict[str, dict[str, object]] | None = None, cwd: Path = ROOT, **paths: Path | str
+    ) -> subprocess.CompletedProcess[str]:
         flags = [part for flag, path in paths.items() for part in (f"--{flag.replace('_', '-')}", str(path))]
         params_file = write_params(tmp_path / "params.yaml", params or {})
         return run_command(
@@ -110,15 +116,22 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
     folder = tmp_path_factory.mktemp("tiny_model")
     params_file = write_params(folder / "params.yaml", {"train": {"max_length": 32, "learning_rate": 0.01, "epochs": 3, "threads": 1}})
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
+    pictures = ["--curve", folder / "curve.csv", "--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
     steps: list[list[str | Path]] = [
         ["preprocess", "--source", tiny_table, *splits, "--metrics", folder / "preprocess.json"],
-        ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json"]
-        + ["--curve", folder / "curve.csv", "--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"],
+        ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json", *pictures],
         ["export", *splits[:4], "--model", folder / "final", "--bundle", folder / "serving", "--metrics", folder / "export.json"],
     ]
     for step in steps:
         done = run_command(
-            sys.executable, "-m", f"stages.{step[0]}", "--params", params_file, *step[1:], MLFLOW_TRACKING_URI=mlflow_store, DVC_ROOT=str(folder)
+            sys.executable,
+            "-m",
+            f"stages.{step[0]}",
+            "--params",
+            params_file,
+            *step[1:],
+            MLFLOW_TRACKING_URI=mlflow_store,
+            DVC_ROOT=str(folder),
         )
         assert done.returncode == 0, done.stderr
     return folder

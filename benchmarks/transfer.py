@@ -1,0 +1,88 @@
+"""How far the sample data carries: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
+
+Scores models/serving on the second half of each UCI file and on SST-2 dev (read from ../shared/data, never copied). The
+first halves and sentences of SST-2 train are free for reading errors; what is scored here is not. Writes a table into docs/quality.md.
+
+    dvc repro && python -m benchmarks.transfer
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from scipy.stats import binomtest
+
+from serving.inference.classifier import Classifier
+
+DATA = Path("../shared/data")
+DOCS = Path("docs/quality.md")
+BEGIN, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
+TARGETS = {"UCI amazon (products)": 0.85, "UCI imdb (films)": 0.85, "UCI yelp (restaurants)": 0.85, "SST-2 dev (film critics)": 0.80}
+
+Labelled = list[tuple[str, int]]
+
+
+def read_table(file: Path, *, header: bool) -> Labelled:
+    """Read `text<TAB>label` lines in which quotes are plain characters."""
+    with file.open(encoding="utf-8", newline="\n") as stream:
+        rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [(text, int(label)) for text, label in rows[int(header) :]]
+
+
+def test_sets(data: Path, half: int) -> Iterator[tuple[str, Labelled]]:
+    """Yield the sets in the order of TARGETS. half: 1 is for reading errors, 2 for the table."""
+    for name, file in zip(TARGETS, ("amazon_cells", "imdb", "yelp"), strict=False):
+        rows = read_table(data / "uci" / f"{file}_labelled.txt", header=False)
+        middle = len(rows) // 2
+        yield name, rows[:middle] if half == 1 else rows[middle:]
+    if half == 1:
+        phrases = read_table(data / "sst2" / "train.tsv", header=True)
+        sentences = [(text, label) for text, label in phrases if len(text.split()) >= 9 and text.rstrip().endswith(".")]
+        yield "SST-2 train sentences", sentences[:: max(1, len(sentences) // 1500)]
+    else:
+        yield "SST-2 dev (film critics)", read_table(data / "sst2" / "dev.tsv", header=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
+    parser.add_argument("--errors", action="store_true", help="print the errors on the halves that are free for it, and write nothing")
+    options = parser.parse_args()
+    classifier = Classifier.load("models/serving")
+    lines = []
+    for name, rows in test_sets(options.data, half=1 if options.errors else 2):
+        answers = classifier.predict([text for text, _ in rows])
+        right = sum(int(answer == label) for answer, (_, label) in zip(answers.label_ids, rows, strict=True))
+        interval = binomtest(right, len(rows)).proportion_ci(0.95, "wilson")
+        target = TARGETS.get(name)
+        verdict = "" if target is None else "reached" if right / len(rows) >= target else "missed"
+        lines.append(
+            f"| {name} | {len(rows):,} | {100 * right / len(rows):.1f} % | {100 * interval.low:.1f} to {100 * interval.high:.1f} | "
+            f"{'' if target is None else f'{100 * target:.0f} %'} | {verdict} |"
+        )
+        if options.errors:
+            for (text, label), answer, score in zip(rows, answers.label_ids, answers.scores, strict=True):
+                if answer != label:
+                    print(f"{name}\t{label}\t{score:.3f}\t{text}")
+    head = ["| test set | texts | accuracy | 95 % interval | target | |", "|---|---|---|---|---|---|"]
+    train = json.loads(Path("metrics/train.json").read_text("utf-8"))
+    rows_trained = json.loads(Path("metrics/preprocess.json").read_text("utf-8"))["rows"]["train"]
+    machine = train["machine"]
+    note = f"\nTrained on {rows_trained:,} texts, epoch {train['best_epoch']}, {machine['device']} with {machine['threads']} threads in {machine['precision']}."
+    table = "\n".join([*head, *lines, note])
+    print(table)
+    if not options.errors:
+        write_table(table)
+
+
+def write_table(table: str) -> None:
+    """Put the table between its marks in docs/quality.md."""
+    before, _, rest = DOCS.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCS.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

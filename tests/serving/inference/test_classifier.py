@@ -1,0 +1,187 @@
+"""That the classifier answers each text alike, whoever asks and in whatever company, and that a load proves its engine."""
+
+import copy
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from serving.inference.bundle import MANIFEST
+from serving.inference.classifier import BATCH_TOKENS, Classifier, softmax
+from serving.inference.errors import BundleBroken, TextRefused
+from tests.conftest import WORDS, run_command
+
+SAME = 1e-5  # of a probability: the promise for fp32
+MIXED = ["the film was very good", "", "bad", "we love the food and the staff but the phone was not good " * 3, "영화 정말 좋아요 😍", "a"]
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bundle: Path) -> Classifier:
+    return Classifier.load(tiny_bundle, threads=1)
+
+
+@pytest.fixture
+def two_engines(copied_bundle: Path) -> Path:
+    """A bundle that prefers an engine named first, a twin of its portable one: so on any CPU there is a next one."""
+    with changed_manifest(copied_bundle) as manifest:
+        last = manifest["engines"][-1]
+        manifest["engines"] = [{**last, "name": "first"}, last]
+        manifest["reference_probabilities"]["first"] = copy.deepcopy(manifest["reference_probabilities"][last["name"]])
+    return copied_bundle
+
+
+@contextmanager
+def changed_manifest(bundle_dir: Path) -> Iterator[dict[str, Any]]:
+    manifest = json.loads((bundle_dir / MANIFEST).read_text("utf-8"))
+    yield manifest
+    (bundle_dir / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+
+
+def one_by_one(classifier: Classifier, texts: list[str]) -> np.ndarray:
+    return np.concatenate([classifier.predict([text]).probabilities for text in texts])
+
+
+def test_answers_of_every_engine_come_in_the_order_of_the_texts(classifier: Classifier, tiny_bundle: Path) -> None:
+    alone = one_by_one(classifier, MIXED)
+    assert len({row.tobytes() for row in alone.round(5)}) == len(MIXED), "texts that cannot be told apart test nothing"
+    for spec in classifier.bundle.engines:
+        engine = Classifier.load(tiny_bundle, engine=spec.name, threads=1)
+        assert engine.spec == spec
+        for order in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [3, 0, 5, 1, 4, 2]):
+            together = engine.predict([MIXED[row] for row in order])
+            np.testing.assert_allclose(together.probabilities, alone[order], atol=SAME)
+            assert together.label_ids.tolist() == together.probabilities.argmax(axis=1).tolist()
+            assert together.scores.tolist() == together.probabilities.max(axis=1).tolist()
+
+
+def test_no_texts_give_empty_arrays(classifier: Classifier) -> None:
+    nothing = classifier.predict([])
+    assert nothing.label_ids.shape == nothing.truncated.shape == nothing.scores.shape == (0,)
+    assert nothing.probabilities.shape == (0, 2)
+
+
+@settings(max_examples=15, deadline=None)
+@given(texts=st.lists(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join) | st.text(max_size=30), min_size=1, max_size=12))
+def test_text_gets_the_same_answer_alone_and_in_any_batch(classifier: Classifier, texts: list[str]) -> None:
+    texts = [text.replace("\0", "") for text in texts]
+    np.testing.assert_allclose(classifier.predict(texts).probabilities, one_by_one(classifier, texts), atol=SAME)
+
+
+def test_texts_of_several_batches_are_all_answered(classifier: Classifier) -> None:
+    texts = [MIXED[row % len(MIXED)] for row in range(BATCH_TOKENS // 16)]
+    expected = one_by_one(classifier, MIXED)
+    np.testing.assert_allclose(
+        classifier.predict(texts).probabilities, [expected[row % len(MIXED)] for row in range(len(texts))], atol=SAME
+    )
+
+
+@given(lengths=st.lists(st.integers(1, 3 * BATCH_TOKENS), max_size=40))
+def test_batches_hold_every_row_once_and_few_tokens(lengths: list[int]) -> None:
+    batches = list(Classifier._batches(lengths))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= BATCH_TOKENS for batch in batches)
+
+
+def test_truncated_is_told_from_the_first_token_too_many(classifier: Classifier) -> None:
+    room = classifier.bundle.max_length - 2  # [CLS] and [SEP]
+    answer = classifier.predict(["good " * room, "good " * (room + 1), "good", "good " * 500])
+    assert answer.truncated.tolist() == [False, True, False, True]
+    np.testing.assert_allclose(answer.probabilities[[1, 3]], answer.probabilities[[0, 0]], atol=SAME)
+
+
+def test_text_is_cleaned_before_it_is_read(classifier: Classifier) -> None:
+    dirty, clean = classifier.predict(["the\u00a0film<br />was&nbsp;go\u200bod", "the film was good"]).probabilities
+    np.testing.assert_allclose(dirty, clean, atol=SAME)
+
+
+@pytest.mark.parametrize(("text", "word"), [("good \0 film", "NUL"), ("good \ud800 film", "surrogate"), ("\udfff", "surrogate")])
+def test_text_that_is_no_text_is_refused_and_not_echoed(classifier: Classifier, text: str, word: str) -> None:
+    with pytest.raises(TextRefused, match=word) as caught:
+        classifier.predict(["fine", text])
+    assert "good" not in str(caught.value)
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60))
+def test_any_other_unicode_is_answered(classifier: Classifier, text: str) -> None:
+    answer = classifier.predict([text])
+    assert answer.label_ids[0] in (0, 1)
+    assert answer.probabilities.sum() == pytest.approx(1)
+
+
+def test_threads_that_share_a_classifier_get_the_answers_of_one(classifier: Classifier) -> None:
+    loads = [[WORDS[(number + step) % len(WORDS)] + " good" * (step * number % 35) for step in range(20)] for number in range(8)]
+    expected = [one_by_one(classifier, texts) for texts in loads]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            for answer, alone in zip(pool.map(classifier.predict, loads), expected, strict=True):
+                np.testing.assert_allclose(answer.probabilities, alone, atol=SAME)
+
+
+def test_unknown_engine_is_refused_with_the_names_there_are(two_engines: Path) -> None:
+    with pytest.raises(BundleBroken, match=r"no engine 'gpu' \(it has first, onnxruntime-fp32\)"):
+        Classifier.load(two_engines, engine="gpu")
+
+
+def test_load_takes_the_first_engine_or_the_named_one(two_engines: Path) -> None:
+    assert Classifier.load(two_engines).spec.name == "first"
+    assert Classifier.load(two_engines, engine="onnxruntime-fp32").spec.name == "onnxruntime-fp32"
+
+
+@pytest.mark.parametrize("wrong", [[0.9, 0.1], [float("nan"), float("nan")]], ids=["another answer", "no number"])
+def test_load_goes_to_the_next_engine_when_the_first_answers_otherwise(
+    two_engines: Path, caplog: pytest.LogCaptureFixture, wrong: list[float]
+) -> None:
+    with changed_manifest(two_engines) as manifest:
+        manifest["reference_probabilities"]["first"][0] = wrong
+    assert Classifier.load(two_engines).spec.name == "onnxruntime-fp32"
+    assert "engine first is not used" in caplog.text
+    with pytest.raises(BundleBroken, match="first: its answers on this machine differ"):
+        Classifier.load(two_engines, engine="first")
+
+
+def test_load_refuses_when_no_engine_answers_as_evaluated(two_engines: Path) -> None:
+    with changed_manifest(two_engines) as manifest:
+        for answers in manifest["reference_probabilities"].values():
+            answers[-1] = [1.0, 0.0]
+    with pytest.raises(BundleBroken, match=r"first: .* differ .*onnxruntime-fp32: .* differ"):
+        Classifier.load(two_engines)
+
+
+def test_load_refuses_reference_answers_of_another_number(two_engines: Path) -> None:
+    with changed_manifest(two_engines) as manifest:
+        for answers in manifest["reference_probabilities"].values():
+            answers.pop()
+    with pytest.raises(BundleBroken):
+        Classifier.load(two_engines)
+
+
+@pytest.mark.parametrize(("key", "value"), [("runtime", "abacus"), ("precision", "f8")])
+def test_engine_that_cannot_start_is_passed_over(two_engines: Path, key: str, value: str) -> None:
+    with changed_manifest(two_engines) as manifest:
+        manifest["engines"][0][key] = value
+    assert Classifier.load(two_engines).spec.name == "onnxruntime-fp32"
+
+
+@given(arrays(np.float32, (3, 4), elements=st.floats(-1e4, 1e4, width=32)))
+def test_softmax_gives_probabilities_for_any_logits(logits: np.ndarray) -> None:
+    probabilities = softmax(logits)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert (probabilities[range(3), logits.argmax(axis=1)] == probabilities.max(axis=1)).all()
+    assert (probabilities <= 1).all()
+
+
+def test_classifier_needs_neither_torch_nor_the_training_side() -> None:
+    done = run_command(sys.executable, "-c", "import sys, serving.inference.classifier; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not roots & {"torch", "transformers", "pandas", "mlflow", "fastapi", "sklearn", "stages"}

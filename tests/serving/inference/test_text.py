@@ -1,0 +1,89 @@
+"""What the one cleaning function does to a text, and that doing it twice changes nothing."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from serving.inference.text import clean_text
+
+CASES = {
+    "plain text stays": ("a lovely film", "a lovely film"),
+    "case, digits and marks stay": ("Great!!! 10/10 :-)", "Great!!! 10/10 :-)"),
+    "emoji stay": ("love it 😍👍", "love it 😍👍"),
+    "letter and accent become one": ("cafe\u0301", "caf\u00e9"),
+    "Hangul in pieces becomes syllables": (unicodedata.normalize("NFD", "정말 좋아요"), "정말 좋아요"),
+    "zero-width marks go": ("go\u200bod\u200c \ufefffi\u2060lm\u00ad", "good film"),
+    "direction marks go": ("\u202ebad\u202c\u200f", "bad"),
+    "control characters go": ("go\x00od\x08 fi\x7flm\x9f", "good film"),
+    "no-break space is a blank": ("good\u00a0film", "good film"),
+    "next line is a blank": ("good\u0085film", "good film"),
+    "line ends and tabs are one blank": ("good\r\n\t \u2028film", "good film"),
+    "ideographic space is a blank": ("정말\u3000좋아요", "정말 좋아요"),
+    "ends are stripped": ("\u3000 \u00a0 good film\n", "good film"),
+    "line break tags are blanks": ("good<br />film<br>and<BR/>food", "good film and food"),
+    "other tags stay": ("a <b>good</b> film", "a <b>good</b> film"),
+    "a lone sign stays": ("5 < 6 & 7 > 2", "5 < 6 & 7 > 2"),
+    "entity": ("food &amp; staff &#39;good&#39; &#x1F600;", "food & staff 'good' 😀"),
+    "entity escaped twice": ("food &amp;amp; staff", "food & staff"),
+    "tag escaped once": ("good&lt;br /&gt;film", "good film"),
+    "tag escaped twice": ("good&amp;lt;br /&amp;gt;film", "good film"),
+    "no-break space as an entity": ("good&nbsp;&#160;film", "good film"),
+    "zero-width mark as an entity": ("go&#8203;od", "good"),
+    "accent as an entity": ("cafe&#769;", "caf\u00e9"),
+    "unterminated entity stays": ("AT&amp T", "AT&amp T"),
+    "unknown entity stays": ("&nosuchthing;", "&nosuchthing;"),
+    "entity with a zero-width mark inside": ("&am\u200bp;", "&"),
+    "query of a link stays": ("http://a.b/?x=1&copy=2&lt=3", "http://a.b/?x=1&copy=2&lt=3"),
+    "nothing": ("", ""),
+    "nothing to see": (" \u200b<br />&nbsp;\ufeff\x00", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES)
+def test_text_is_cleaned(text: str, expected: str) -> None:
+    assert clean_text(text) == expected
+
+
+pieces = st.sampled_from(
+    [
+        "&",
+        "amp;",
+        "lt;",
+        "gt;",
+        "#38;",
+        "#x26;",
+        "nbsp;",
+        "#8203;",
+        "#55296;",
+        "<br",
+        "/>",
+        "<",
+        ">",
+        " ",
+        "\u200b",
+        "\u0301",
+        "\u1100",
+        "\u1161",
+    ]
+)
+
+
+@given(st.text() | st.lists(pieces | st.characters(), max_size=30).map("".join))
+@example("&&am\u200bp;amp;lt;br&#32;/&gt;")
+@example("\u1100\u200b\u1161\u11a8")
+def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
+    cleaned = clean_text(text)
+    assert clean_text(cleaned) == cleaned
+
+
+@given(st.text())
+def test_clean_text_is_composed_and_has_single_blanks_only(text: str) -> None:
+    cleaned = clean_text(text)
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert cleaned == " ".join(cleaned.split())
+
+
+def test_a_text_escaped_many_times_is_resolved() -> None:
+    assert clean_text("&" + "amp;" * 200 + "lt;br /&" + "amp;" * 200 + "gt;x") == "x"

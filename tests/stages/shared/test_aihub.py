@@ -1,0 +1,183 @@
+"""The AI Hub corpus is read by its codes, refused when it is another file, and kept out of git. All records are invented."""
+
+import json
+import shutil
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from stages.shared import aihub
+from stages.shared.errors import SourceUnreadable
+from tests.conftest import ROOT, run_command
+
+CORPUS_NAMES = ["감성대화말뭉치(최종데이터)_Training.json", "감성대화말뭉치(최종데이터)_Validation.json"]
+
+
+def dialogue(text="새 화분에 물을 주었어요.", emotion="E60", profile="Pro_1", situation="S01", **changes):
+    """A record in the shape of the corpus; changes: keys of `talk` and `profile` to replace."""
+    persona = {"persona-id": "A02_G01_C01", "human": ["A02", "G01"], "computer": ["C01"]}
+    content = {"HS01": text, "SS01": "그렇군요.", "HS02": "네. ", "SS02": "좋아요.", "HS03": "", "SS03": ""}
+    kinds = {"emotion-id": f"{situation}_D02_{emotion}", "type": emotion, "situation": [situation, "D02"]}
+    profile_part = {"persona-id": profile, "persona": persona, "emotion": kinds}
+    talk = {"id": {"profile-id": profile, "talk-id": f"{profile}_1"}, "content": content}
+    return {"profile": {**profile_part, **changes.get("profile_part", {})}, "talk": {**talk, **changes.get("talk", {})}}
+
+
+def corpus(folder: Path, records: object, name="corpus.json", encoding="utf-8") -> Path:
+    file = folder / name
+    file.write_bytes(json.dumps(records, ensure_ascii=False).encode(encoding))
+    return file
+
+
+def test_a_dialogue_is_its_first_sentence_with_code_person_and_situation(tmp_path):
+    assert aihub.read_corpus(corpus(tmp_path, [dialogue(emotion="E31", profile="Pro_7", situation="S06")])) == [
+        aihub.Dialogue("새 화분에 물을 주었어요.", "E31", "Pro_7", "A02", "G01", "S06")
+    ]
+
+
+def test_emotions_of_one_name_stay_apart_by_code_and_group(tmp_path):
+    read = aihub.read_corpus(corpus(tmp_path, [dialogue(emotion=code) for code in ("E43", "E51", "E34", "E59")]))
+    assert [(one.emotion, aihub.GROUPS[one.group].korean) for one in read] == [
+        ("E43", "상처"),
+        ("E51", "당황"),
+        ("E34", "불안"),
+        ("E59", "당황"),
+    ]
+
+
+def test_there_are_60_emotions_with_distinct_names_ten_in_each_group():
+    assert list(aihub.EMOTIONS) == [f"E{number}" for number in range(10, 70)]
+    assert len({name.korean for name in aihub.EMOTIONS.values()}) == 60
+    assert list(aihub.GROUPS) == ["E1", "E2", "E3", "E4", "E5", "E6"]
+    for group, name in aihub.GROUPS.items():
+        assert aihub.EMOTIONS[f"{group}0"] == name
+
+
+def test_the_code_tables_agree_with_the_notes_on_the_format(shared_data):
+    notes = (shared_data.parent / "AIHUB.md").read_text("utf-8")
+    noted = {cells[0]: cells[1] for line in notes.splitlines() if len(cells := [cell.strip() for cell in line.strip("| ").split("|")]) > 2}
+    tables = {**aihub.EMOTIONS, **aihub.AGES, **aihub.GENDERS, **aihub.SITUATIONS}
+    assert {code: noted[code] for code in tables} == {code: name.korean for code, name in tables.items()}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_korean_file_name_in_either_form_and_a_byte_order_mark_are_no_obstacle(tmp_path, form, encoding):
+    file = corpus(tmp_path, [dialogue()], unicodedata.normalize(form, CORPUS_NAMES[0]), encoding)
+    assert len(aihub.read_corpus(file)) == 1
+
+
+def test_blanks_around_a_code_make_no_new_emotion(tmp_path):
+    read = aihub.read_corpus(corpus(tmp_path, [dialogue(emotion="E31 "), dialogue(emotion="\u00a0E31")]))
+    assert {one.emotion for one in read} == {"E31"}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"data": [{"paragraph": [{"utterances": []}]}]}, "holds JSON of another AI Hub corpus: give the JSON of 감성대화말뭉치"),
+        ([{"text": "좋아요", "label": 1}], "holds JSON without 'profile' and 'talk'"),
+        ([], "holds JSON without 'profile' and 'talk'"),
+        ({"profile": {}, "talk": {}}, "holds JSON without 'profile' and 'talk'"),
+        ("text", "holds JSON without 'profile' and 'talk'"),
+    ],
+    ids=["other corpus", "table", "no records", "one record", "text"],
+)
+def test_other_json_is_refused(tmp_path, content, problem):
+    with pytest.raises(SourceUnreadable, match=problem):
+        aihub.read_corpus(corpus(tmp_path, content))
+
+
+@pytest.mark.parametrize("code", ["E70", "E9", "E1", "", "e31"])
+def test_an_unknown_emotion_code_is_named_with_its_record(tmp_path, code):
+    with pytest.raises(SourceUnreadable, match=f"emotion code '{code}' in record 2: the corpus knows E10 to E69"):
+        aihub.read_corpus(corpus(tmp_path, [dialogue(), dialogue(emotion=code)]))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, json.dumps([dialogue()])[:-20]], ids=["deep", "cut off"])
+def test_truncated_json_is_refused(tmp_path, content):
+    file = tmp_path / "corpus.json"
+    file.write_text(content, "utf-8")
+    with pytest.raises(SourceUnreadable, match=r"is no complete JSON .*: it may be cut off"):
+        aihub.read_corpus(file)
+
+
+BROKEN = {
+    "no object": "좋아요",
+    "no talk": {"profile": dialogue()["profile"]},
+    "talk is null": {**dialogue(), "talk": None},
+    "no content": dialogue(talk={"content": {}}),
+    "text is null": dialogue(text=None),
+    "text is a number": dialogue(text=7),
+    "no profile id": dialogue(talk={"id": {}}),
+    "profile id is null": dialogue(profile=None),
+    "no emotion": dialogue(profile_part={"emotion": {}}),
+    "emotion is a number": dialogue(emotion=31),
+    "no gender": dialogue(profile_part={"persona": {"human": ["A02"]}}),
+    "no situation": dialogue(profile_part={"emotion": {"type": "E31", "situation": []}}),
+    "situation is a text": dialogue(profile_part={"emotion": {"type": "E31", "situation": "S06"}}),
+}
+
+
+@pytest.mark.parametrize("record", BROKEN.values(), ids=BROKEN)
+def test_a_broken_record_is_named_by_its_number(tmp_path, record):
+    with pytest.raises(SourceUnreadable, match="has a broken dialogue as record 2 "):
+        aihub.read_corpus(corpus(tmp_path, [dialogue(), record]))
+
+
+def test_an_unknown_situation_is_read_and_warned_of_once(tmp_path, caplog):
+    read = aihub.read_corpus(corpus(tmp_path, [dialogue(), dialogue(situation="S14"), dialogue(situation="S14")]))
+    assert [one.situation for one in read] == ["S01", "S14", "S14"]
+    assert ["situation code 'S14' of record 2" in message for message in caplog.messages] == [True]
+
+
+def test_git_ignores_the_corpus_in_any_folder_under_any_form_of_its_name():
+    names = [unicodedata.normalize(form, name) for form in ("NFC", "NFD") for name in CORPUS_NAMES]
+    names += [name.replace(".json", ".xlsx") for name in names] + [
+        "aihub_training.json",
+        "aihub_validation.json",
+        "corpus_final_training.xlsx",
+    ]
+    paths = [f"{folder}{name}" for folder in ("", "data/raw/", "data/", "tests/", "docs/한글/") for name in names]
+    ignored = run_command("git", "check-ignore", "--no-index", *paths, cwd=ROOT)
+    assert len(ignored.stdout.splitlines()) == len(paths), ignored.stdout
+
+
+def test_git_keeps_the_invented_sample_and_the_pointer_to_the_corpus():
+    kept = ["data/raw/emotion_dialogues_sample.json", "data/raw/aihub_training.json.dvc", "data/raw/aihub_validation.json.dvc"]
+    assert run_command("git", "check-ignore", "--no-index", *kept, cwd=ROOT).stdout == ""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """An empty project under git and DVC, with this project's ignore rules."""
+    folder = tmp_path / "repository"
+    (folder / "data/raw").mkdir(parents=True)
+    shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        assert run_command(*command, cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(("form", "name", "part"), [("NFC", CORPUS_NAMES[0], "training"), ("NFD", CORPUS_NAMES[1], "validation")])
+def test_the_command_takes_the_corpus_in_under_an_ascii_name(tmp_path, repository, form, name, part):
+    file = corpus(tmp_path, [dialogue()], unicodedata.normalize(form, name))
+    done = run_command(sys.executable, "-m", "stages.shared.aihub", file, cwd=repository, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    copy = repository / f"data/raw/aihub_{part}.json"
+    assert copy.read_bytes() == file.read_bytes()
+    assert f"-S preprocess.source=data/raw/{copy.name} -S emotion_distribution.corpus=data/raw/{copy.name}" in done.stdout
+    seen = run_command("git", "status", "--porcelain", "--untracked-files=all", cwd=repository).stdout
+    assert f"data/raw/{copy.name}.dvc" in seen
+    assert f"data/raw/{copy.name}\n" not in seen
+
+
+def test_the_command_refuses_another_file_and_leaves_nothing(tmp_path, repository):
+    file = corpus(tmp_path, {"data": []}, CORPUS_NAMES[0])
+    done = run_command(sys.executable, "-m", "stages.shared.aihub", file, cwd=repository, PYTHONPATH=str(ROOT))
+    assert done.returncode == 1
+    assert done.stderr.startswith("ERROR: ")
+    assert done.stderr.count("\n") == 1
+    assert list((repository / "data/raw").iterdir()) == []

@@ -1,0 +1,97 @@
+"""Any encoding a user's file comes in is read and named; what is no text is refused with the line."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.shared.encoding import read_text
+from stages.shared.errors import SourceUnreadable
+
+KOREAN = "text,label\n정말 재미있어요,1\n다시는 안 봐요,0\n"
+ENGLISH = "text,label\nlovely film,1\npoor film,0\n"
+
+
+def written(folder: Path, data: bytes) -> Path:
+    file = folder / "texts.csv"
+    file.write_bytes(data)
+    return file
+
+
+@pytest.mark.parametrize("text", [KOREAN, ENGLISH], ids=["korean", "english"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_unicode_is_read_with_and_without_a_byte_order_mark(tmp_path, text, encoding):
+    assert read_text(written(tmp_path, text.encode(encoding))) == (text, encoding)
+
+
+def test_big_endian_utf16_with_its_mark_is_read(tmp_path):
+    assert read_text(written(tmp_path, b"\xfe\xff" + KOREAN.encode("utf-16-be"))) == (KOREAN, "utf-16")
+
+
+def test_plain_ascii_is_called_utf8(tmp_path):
+    assert read_text(written(tmp_path, b"text\nfine\n")).encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "text", [KOREAN, "text,label\n그 영화 진짜 쀍했다 뷁,0\n", "정말 좋아요, 100% 추천! A+\r\n"], ids=["common", "rare", "mixed"]
+)
+def test_korean_windows_text_is_read_as_cp949(tmp_path, text):
+    assert read_text(written(tmp_path, text.encode("cp949"))) == (text, "cp949")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["text,label\nIt’s “fine” – really…,1\n", "text,label\nUn café très réussi à côté,1\n", "text,label\nschöne Grüße, müßig für 5 €,1\n"],
+    ids=["curly quotes", "french", "german"],
+)
+def test_western_windows_text_is_read_as_cp1252(tmp_path, text):
+    assert read_text(written(tmp_path, text.encode("cp1252"))) == (text, "cp1252")
+
+
+def test_line_ends_stay_as_they_are(tmp_path):
+    assert read_text(written(tmp_path, b"a\r\nb\rc\n")).text == "a\r\nb\rc\n"
+
+
+def test_a_broken_byte_is_named_with_its_line(tmp_path):
+    file = written(tmp_path, KOREAN.encode() + b"bad \xff byte\n")
+    with pytest.raises(SourceUnreadable, match=r"texts\.csv is neither UTF-8, .*byte 0xff in line 4"):
+        read_text(file)
+
+
+def test_a_broken_byte_in_korean_windows_text_does_not_turn_it_into_western_text(tmp_path):
+    file = written(tmp_path, KOREAN.encode("cp949") * 20 + b"bad \xff byte\n")
+    with pytest.raises(SourceUnreadable, match="line 61"):
+        read_text(file)
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbfgood\xff", b"\xff\xfeg\0o\0o"], ids=["utf-8", "utf-16"])
+def test_a_byte_order_mark_before_other_bytes_is_refused(tmp_path, data):
+    with pytest.raises(SourceUnreadable, match="neither UTF-8"):
+        read_text(written(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [(b"text,label\ngood \0film,1\n", 2), (b"text,label\n\0good,1\nbad,0\nfine,1\n", 2), (KOREAN.encode() + b"\0", 4)],
+    ids=["inside", "after a line end", "at the end"],
+)
+def test_a_nul_byte_is_named_with_its_line(tmp_path, data, line):
+    with pytest.raises(SourceUnreadable, match=f"has a NUL byte in line {line}: "):
+        read_text(written(tmp_path, data))
+
+
+@pytest.mark.parametrize("data", [b"", b"\n \r\n\t", b"\xef\xbb\xbf", b"\xff\xfe"], ids=["no bytes", "blanks", "utf-8 mark", "utf-16 mark"])
+def test_a_file_without_text_is_called_empty(tmp_path, data):
+    with pytest.raises(SourceUnreadable, match="is empty: give a file with labelled texts"):
+        read_text(written(tmp_path, data))
+
+
+def test_a_missing_file_and_a_directory_are_named(tmp_path):
+    with pytest.raises(SourceUnreadable, match=r"gone\.csv does not exist: check the path in params\.yaml"):
+        read_text(tmp_path / "gone.csv")
+    with pytest.raises(SourceUnreadable, match="is a directory: name one file in it"):
+        read_text(tmp_path)
+
+
+def test_a_path_below_a_file_does_not_exist(tmp_path):
+    with pytest.raises(SourceUnreadable, match="does not exist"):
+        read_text(written(tmp_path, b"text\n") / "inner.csv")

@@ -1,0 +1,109 @@
+"""That outputs are written whole or not at all, and that a metrics file is made for `git diff`."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from stages.shared.outputs import whole_files, whole_folder, write_metrics, write_text
+
+
+class Interrupted(Exception):
+    """What ends a stage half-way."""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_all_files_appear_when_the_block_ends_well(tmp_path: Path) -> None:
+    files = [tmp_path / "deep" / "er" / "a.csv", tmp_path / "b.csv"]
+    with whole_files(*files) as drafts:
+        for draft in drafts:
+            draft.write_text(draft.name, "utf-8")
+            assert not any(file.exists() for file in files)
+    assert all(file.is_file() for file in files)
+    assert names(tmp_path) == ["b.csv", "deep"]
+    assert names(tmp_path / "deep" / "er") == ["a.csv"]
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_no_file_changes_when_the_block_fails(tmp_path: Path, old: str | None) -> None:
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for file in files if old else []:
+        file.write_text("old", "utf-8")
+    with pytest.raises(Interrupted), whole_files(*files) as drafts:
+        drafts[0].write_text("new", "utf-8")
+        raise Interrupted
+    assert names(tmp_path) == (["a.csv", "b.csv"] if old else [])
+    assert [file.read_text("utf-8") for file in files if old] == (["old", "old"] if old else [])
+
+
+def test_no_file_changes_when_one_was_not_written(tmp_path: Path) -> None:
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    files[0].write_text("old", "utf-8")
+    with pytest.raises(FileNotFoundError), whole_files(*files) as drafts:
+        drafts[0].write_text("new", "utf-8")
+    assert names(tmp_path) == ["a.csv"]
+    assert files[0].read_text("utf-8") == "old"
+
+
+def test_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "final"
+    for content in ("old", "new"):
+        with whole_folder(folder) as draft:
+            assert names(draft) == []
+            (draft / f"{content}.bin").write_text(content, "utf-8")
+    assert names(folder) == ["new.bin"]
+    assert names(folder.parent) == ["final"]
+
+
+def test_folder_stays_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "final"
+    folder.mkdir()
+    (folder / "old.bin").write_text("old", "utf-8")
+    with pytest.raises(Interrupted), whole_folder(folder) as draft:
+        (draft / "new.bin").write_text("new", "utf-8")
+        raise Interrupted
+    assert names(folder) == ["old.bin"]
+    assert names(tmp_path) == ["final"]
+
+
+def test_rest_of_a_killed_run_is_no_part_of_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".final.partial").mkdir()
+    (tmp_path / ".final.partial" / "rest.bin").write_text("x", "utf-8")
+    with whole_folder(tmp_path / "final") as draft:
+        (draft / "new.bin").write_text("new", "utf-8")
+    assert names(tmp_path / "final") == ["new.bin"]
+
+
+def test_text_is_written_with_line_feeds_in_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "report.txt", "정확도\n90 %\n")
+    assert (tmp_path / "report.txt").read_bytes() == "정확도\n90 %\n".encode()
+
+
+def test_metrics_are_sorted_short_and_end_with_a_newline(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "m.json", {"b": 1 / 3, "a": {"긍정": 2, "d": True, "c": None}, "e": [0.12345678, (1, 2)], "f": "x"})
+    expected = {"a": {"c": None, "d": True, "긍정": 2}, "b": 0.333333, "e": [0.123457, [1, 2]], "f": "x"}
+    assert (tmp_path / "m.json").read_text("utf-8") == json.dumps(expected, ensure_ascii=False, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_null(tmp_path: Path, value: float) -> None:
+    write_metrics(tmp_path / "m.json", {"a": value, "b": [value, {"c": value}]})
+    assert json.loads((tmp_path / "m.json").read_text("utf-8")) == {"a": None, "b": [None, {"c": None}]}
+
+
+def test_equal_metrics_give_equal_bytes_whatever_their_order(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "one.json", {"a": 0.1 + 0.2, "b": {"x": 1, "y": -1e-9}})
+    write_metrics(tmp_path / "two.json", {"b": {"y": 1e-9, "x": 1}, "a": 0.3})
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_metrics_that_json_cannot_hold_leave_the_old_file(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "m.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_metrics(tmp_path / "m.json", {"a": object()})
+    assert json.loads((tmp_path / "m.json").read_text("utf-8")) == {"a": 1}
+    assert names(tmp_path) == ["m.json"]

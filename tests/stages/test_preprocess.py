@@ -1,0 +1,249 @@
+"""preprocess loses no row in silence, keeps splits apart, and refuses bad input in one sentence that leaves nothing behind."""
+
+import json
+import sys
+import unicodedata
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.inference.text import clean_text
+from stages import preprocess
+from stages.shared.tables import read_split
+from tests.conftest import ROOT, read_json, run_command, write_params
+from tests.stages.shared.test_aihub import dialogue
+
+PARAMS = {"source": "a.csv", "text_column": "text", "label_column": "label", "labels": ["negative", "positive"], "aihub_target": "polarity"}
+PARAMS |= {"validation_size": 0.1, "test_size": 0.2, "max_rows": 0, "seed": 42}
+TABLE = "text,label\n" + "".join(f"film {n} was good,positive\nfilm {n} was bad,negative\n" for n in range(30))
+ENOUGH = [(f"{label} {number}", label) for label in ("negative", "positive") for number in range(3)]
+OUTPUTS = ["metrics.json", "test.csv", "train.csv", "validation.csv"]
+
+
+def split_files(folder: Path) -> dict[str, Path]:
+    return {name: folder / f"{name}.csv" for name in preprocess.SPLITS}
+
+
+def process(folder: Path, rows: list[tuple[str, str]], **params) -> tuple[dict, dict[str, pd.DataFrame]]:
+    """Run the stage on (text, label) rows; return its metrics and its splits."""
+    folder.mkdir(exist_ok=True)
+    source = written(folder, "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows), "source.jsonl")
+    preprocess.run(preprocess.PreprocessParams(**PARAMS | params), source, split_files(folder), folder / "metrics.json")
+    return read_json(folder / "metrics.json"), {name: read_split(file) for name, file in split_files(folder).items()}
+
+
+def run(folder: Path, source: Path, *extra: str, before: tuple[str, ...] = (), environment: dict[str, str] | None = None, **params):
+    """Run the stage's command, its outputs in folder/out; the source must stay as it is."""
+    params_file = write_params(folder / "params.yaml", {"preprocess": PARAMS | params})
+    flags = [part for name, file in split_files(folder / "out").items() for part in (f"--{name}", file)]
+    content = source.read_bytes() if source.is_file() else None
+    command = [sys.executable, "-m", "stages.preprocess", "--params", params_file, "--source", source, *flags, *extra]
+    done = run_command(*before, *command, "--metrics", folder / "out/metrics.json", **environment or {})
+    assert content == (source.read_bytes() if source.is_file() else None)
+    return done
+
+
+def written(folder: Path, content: str | bytes, name: str = "texts.csv") -> Path:
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(file.name for file in (folder / "out").iterdir()) if (folder / "out").exists() else []
+
+
+def refusal(done, folder: Path) -> str:
+    """Return the sentence of a failed run, which must be the only one and leave no output."""
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1, done.stderr
+    assert [line.startswith(("ERROR: ", "The last good outputs come back with: ")) for line in lines[-2:]] == [True, True], done.stderr
+    assert all(line.startswith(("INFO ", "WARNING ")) for line in lines[:-2]), done.stderr
+    assert left(folder) == []
+    return lines[-2]
+
+
+def keys_of(splits: dict[str, pd.DataFrame]) -> dict[str, set[str]]:
+    return {name: {preprocess.duplicate_key(text) for text in frame["text"]} for name, frame in splits.items()}
+
+
+PIECES = ["good", "GOOD", "film", " ", "\xa0", "\u200b", "<br />", "&amp;", "&lt;br&gt;", '"', ",", "\n", "é", "é", "ﬁ", "좋아요", "NA"]
+TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=4).map("".join), st.text(max_size=12))
+ROWS = st.lists(st.tuples(TEXTS, st.sampled_from(["negative", "positive", "1", "0.0", "Positive"])), max_size=40)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=ROWS, seed=st.integers(0, 2**32 - 1), max_rows=st.sampled_from([0, 6, 9, 1000]), order=st.randoms(use_true_random=False))
+def test_any_table_is_counted_whole_and_split_the_same_without_overlap(tmp_path_factory, rows, seed, max_rows, order):
+    rows = [*rows, *ENOUGH]
+    folders = [tmp_path_factory.mktemp("run") for _ in range(3)]
+    metrics, splits = process(folders[0], rows, seed=seed, max_rows=max_rows)
+    assert metrics["source"]["rows"] == len(rows) == sum(metrics["rows"].values()) + sum(metrics["dropped"].values())
+    keys = keys_of(splits)
+    assert [len(keys[name]) for name in splits] == [len(frame) for frame in splits.values()]
+    assert len(set.union(*keys.values())) == sum(map(len, keys.values()))
+
+    process(folders[1], rows, seed=seed, max_rows=max_rows)
+    assert [(folders[0] / name).read_bytes() for name in OUTPUTS] == [(folders[1] / name).read_bytes() for name in OUTPUTS]
+    _, reordered = process(folders[2], order.sample(rows, len(rows)), seed=seed, max_rows=max_rows)
+    assert keys_of(reordered) == keys
+
+
+def test_empty_conflicting_and_duplicate_rows_are_counted_and_dropped(tmp_path):
+    unusable = [("", "negative"), (" \u200b<br>", "positive"), ("same", "negative"), ("SAME ", "positive"), ("twice", "positive")]
+    metrics, splits = process(tmp_path / "a", [*ENOUGH, *unusable, ("Twice", "positive"), ("twice", "1")])
+    assert metrics["dropped"] == {"conflicting": 2, "duplicate": 2, "empty": 2, "sampled_out": 0}
+    assert metrics["classes"] == {name: {"test": 1, "train": 1 + extra, "validation": 1} for extra, name in enumerate(PARAMS["labels"])}
+    assert sorted(pd.concat(splits.values())["text"]) == sorted([*(text for text, _ in ENOUGH), "twice"])
+
+
+def test_texts_are_written_clean_and_labels_as_class_ids(tmp_path):
+    _, splits = process(tmp_path, [*ENOUGH, (" a\u00a0&quot;b&quot;<br />c\n", "Positive"), ("NA", "0"), ("007", "1.0")])
+    both = pd.concat(splits.values()).set_index("text")["label"]
+    assert (both['a "b" c'], both["NA"], both["007"]) == (1, 0, 1)
+
+
+def test_a_sample_has_exactly_the_rows_asked_for_and_the_shares_of_the_classes(tmp_path):
+    rows = [(f"{label} {number}", label) for label, size in (("a", 700), ("b", 200), ("c", 100)) for number in range(size)]
+    metrics, splits = process(tmp_path, rows, labels=["a", "b", "c"], max_rows=130)
+    assert sum(map(len, splits.values())) == 130
+    assert metrics["dropped"]["sampled_out"] == 870
+    assert {name: sum(counts.values()) for name, counts in metrics["classes"].items()} == {"a": 91, "b": 26, "c": 13}
+
+
+def test_another_seed_chooses_and_splits_otherwise(tmp_path):
+    rows = [(f"{label} {number}", label) for label in PARAMS["labels"] for number in range(50)]
+    tests = [set(process(tmp_path / str(seed), rows, seed=seed, max_rows=60)[1]["test"]["text"]) for seed in (1, 2)]
+    assert tests[0] != tests[1]
+
+
+@pytest.mark.parametrize("count", [3, 4, 6, 10])
+@pytest.mark.parametrize("shares", [(0.1, 0.2), (0.4, 0.4), (0.49, 0.49), (0.01, 0.46)])
+def test_every_class_stands_in_every_split_whatever_the_shares(tmp_path, count, shares):
+    rows = [(f"{label} {number}", label) for label, size in (("negative", count), ("positive", 100)) for number in range(size)]
+    metrics, _ = process(tmp_path, rows, validation_size=shares[0], test_size=shares[1])
+    assert min(metrics["classes"]["negative"].values()) >= 1
+
+
+def process_dialogues(folder: Path, records: list[dict]) -> tuple[dict, list[set[str]]]:
+    """Run the stage on dialogues of different first sentences; return its metrics and the persons of each split."""
+    source = written(folder, json.dumps(records), "corpus.json")
+    preprocess.run(preprocess.PreprocessParams(**PARAMS), source, split_files(folder), folder / "metrics.json")
+    person = {clean_text(record["talk"]["content"]["HS01"]): record["talk"]["id"]["profile-id"] for record in records}
+    return read_json(folder / "metrics.json"), [
+        {person[text] for text in read_split(file)["text"]} for file in split_files(folder).values()
+    ]
+
+
+@pytest.mark.parametrize("emotions", [["E60", "E61", "E20"], ["E20", "E30", "E60"]], ids=["mostly joy", "mostly not"])
+def test_no_person_stands_in_two_splits_and_every_class_in_all(tmp_path, emotions):
+    records = [dialogue(f"{code} {n}", code, f"Pro_{n}") for n in range(30) for code in (["E30"] if n < 10 else emotions)]
+    metrics, people = process_dialogues(tmp_path, records)
+    assert [len(part) for part in people] == pytest.approx([21, 3, 6], abs=1)
+    assert sum(map(len, people)) == len(set.union(*people)) == 30
+    assert all(min(counts.values()) >= 1 for counts in metrics["classes"].values())
+
+
+def test_blanks_at_the_ends_and_no_break_spaces_make_no_new_text(tmp_path):
+    records = [dialogue(f"말 {n}", code, f"Pro_{n}") for n, code in enumerate(["E20", "E60"] * 3)]
+    metrics, _ = process_dialogues(tmp_path, [*records, dialogue("말\u00a01 ", "E61", "Pro_1")])
+    assert metrics["dropped"]["duplicate"] == 1
+
+
+CORPUS = json.dumps([dialogue(), dialogue(emotion="E70")])
+BAD_FILES = {
+    "empty": ("a.csv", "", "is empty"),
+    "header only": ("a.csv", "text,label\n", "has a header but no rows"),
+    "missing column": ("a.csv", "review,label\na,1\n", "has no column 'text' (found: 'review', 'label')"),
+    "unknown label": ("a.csv", TABLE + "a,x\nb,X\nc,x\n", "3 rows whose label is no class: 'x' (2 rows), 'X' (1 rows)"),
+    "empty label": ("a.csv", TABLE + "a,\n", "1 rows whose label is no class: '(empty)' (1 rows)"),
+    "single class": ("a.csv", TABLE.replace("positive", "negative"), "'positive' has 0"),
+    "small class": ("a.csv", "text,label\na,0\nb,0\nc,0\nd,1\ne,1\n", "'positive' has 2"),
+    "NUL": ("a.csv", TABLE + "a\0b,1\n", "has a NUL byte in line 62"),
+    "broken quotes": ("a.csv", TABLE + '"never closed,1\n', "has broken quotes"),
+    "ragged": ("a.csv", TABLE + "one, two,1\n", "3 fields in line 62"),
+    "unknown type": ("a.docx", TABLE, "unknown file type '.docx'"),
+    "no JSON records": ("a.json", "[]", "a.json "),
+    "half a character": ("a.jsonl", '{"text": "\\ud83d", "label": 1}\n{"text": "a", "label": 0}\n', "surrogate"),
+    "truncated JSON": ("a.json", CORPUS[:-9], "is no complete JSON"),
+    "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "holds JSON of another AI Hub corpus"),
+    "unknown emotion": ("a.json", CORPUS, "emotion code 'E70' in record 2"),
+}
+BAD_PARAMS = {
+    "aihub_target": ("a.csv", TABLE, {"aihub_target": "emotion"}, "is no AI Hub corpus"),
+    "labels": ("a.json", CORPUS, {"labels": ["a", "b", "c"]}, "preprocess.labels has 3 classes"),
+    "unknown": ("a.csv", TABLE, {"tset_size": 0.2}, "preprocess.tset_size is no known param: did you mean 'test_size'?"),
+    "out of range": ("a.csv", TABLE, {"test_size": 0.7}, "preprocess.test_size is 0.7: input should be less than 0.5"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "sentence"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_file_is_refused_in_one_sentence_and_leaves_nothing(tmp_path, name, content, sentence):
+    assert sentence in refusal(run(tmp_path, written(tmp_path, content, name)), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "content", "params", "sentence"), BAD_PARAMS.values(), ids=BAD_PARAMS)
+def test_a_bad_param_is_refused_in_one_sentence_and_leaves_nothing(tmp_path, name, content, params, sentence):
+    assert sentence in refusal(run(tmp_path, written(tmp_path, content, name), **params), tmp_path)
+
+
+def test_a_missing_source_and_a_directory_are_refused(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    assert "gone.csv does not exist: check the path" in refusal(run(tmp_path, tmp_path / "gone.csv"), tmp_path)
+    assert "folder.csv is a directory" in refusal(run(tmp_path, tmp_path / "folder.csv"), tmp_path)
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run(tmp_path, tmp_path / "gone.csv", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "SourceUnreadable" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp949", "cp1252"])
+def test_the_encoding_of_the_source_is_logged_and_recorded(tmp_path, encoding):
+    text = "좋은 영화" if encoding == "cp949" else "café “été”"
+    done = run(tmp_path, written(tmp_path, TABLE.replace("film", text).encode(encoding)))
+    assert f"encoding {encoding}," in done.stderr
+    assert read_json(tmp_path / "out/metrics.json")["source"]["encoding"] == encoding
+    assert all(text in line for line in read_split(tmp_path / "out/train.csv")["text"])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_korean_file_name_with_brackets_is_read(tmp_path, form):
+    done = run(tmp_path, written(tmp_path, TABLE, unicodedata.normalize(form, "감성 대화(최종) [1].csv")))
+    assert done.returncode == 0, done.stderr
+    assert left(tmp_path) == OUTPUTS
+
+
+def test_equal_runs_give_equal_bytes_in_other_processes(tmp_path):
+    source = written(tmp_path, TABLE)
+    outputs = []
+    for hash_seed in ("1", "2"):
+        assert run(tmp_path, source, environment={"PYTHONHASHSEED": hash_seed}, max_rows=40).returncode == 0
+        outputs.append([(tmp_path / "out" / name).read_bytes() for name in OUTPUTS])
+    assert outputs[0] == outputs[1]
+
+
+def test_a_full_disk_is_named_and_leaves_no_partial_file(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.train.csv.partial").symlink_to("/dev/full")
+    assert "cannot write an output: No space left on device" in refusal(run(tmp_path, written(tmp_path, TABLE)), tmp_path)
+
+
+def test_a_file_size_limit_is_named_and_leaves_no_partial_file(tmp_path):
+    limited = ("bash", "-c", 'ulimit -f 0; exec "$@"', "bash")
+    assert "cannot write an output: File too large" in refusal(run(tmp_path, written(tmp_path, TABLE), before=limited), tmp_path)
+
+
+@pytest.mark.parametrize(("target", "classes"), [("polarity", 2), ("emotion", 6), ("emotion_fine", 60)])
+def test_the_sample_dialogues_make_splits_for_every_target(tmp_path, target, classes):
+    done = run(tmp_path, ROOT / "data/raw/emotion_dialogues_sample.json", aihub_target=target)
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(tmp_path / "out/metrics.json")
+    assert (metrics["source"]["format"], len(metrics["classes"])) == ("aihub", classes)
+    assert all(counts["train"] >= 1 for counts in metrics["classes"].values())
+    assert classes == 60 or all(min(counts.values()) >= 1 for counts in metrics["classes"].values())

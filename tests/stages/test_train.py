@@ -1,0 +1,205 @@
+"""That a training is repeatable, goes on after a kill, keeps its best epoch, and leaves a model that others can load."""
+
+import csv
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import train
+from stages.shared import coverage
+from stages.shared.errors import StageError
+from tests.conftest import ROOT, read_json, run_command, write_params
+
+PATIENCE, EPOCHS = 8, 30
+# fp32, so that torch gives the logged losses again; this rate makes the loss jump, so that the best epoch is not the last one
+LEARNING = {"max_length": 32, "batch_size": 8, "learning_rate": 0.1, "epochs": EPOCHS, "threads": 1, "precision": "fp32"}
+KOREAN = ["정말 재미있는 영화였어요", "배우들의 연기가 별로였다", "다시는 보고 싶지 않아요"]
+
+
+def training(tiny_model: Path, base: Path, root: Path, params_file: Path) -> list[str]:
+    """Return the command that trains into `root`."""
+    files = {"train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv", "base": base, "params": params_file}
+    files |= {"model": root / "final", "metrics": root / "train.json", "curve": root / "curve.csv", "picture": root / "curve.png"}
+    files |= {"preprocess-metrics": tiny_model / "preprocess.json"}
+    return [sys.executable, "-m", "stages.train", *(part for flag, file in files.items() for part in (f"--{flag}", str(file)))]
+
+
+def environment(root: Path) -> dict[str, str]:
+    root.mkdir(parents=True, exist_ok=True)
+    return {"DVC_ROOT": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def learning_params(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_params(tmp_path_factory.mktemp("params") / "params.yaml", {"train": {**LEARNING, "early_stopping_patience": PATIENCE}})
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model: Path, tiny_base: Path, learning_params: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of many epochs that nobody interrupted."""
+    root = tmp_path_factory.mktemp("trained")
+    done = run_command(*training(tiny_model, tiny_base, root, learning_params), **environment(root))
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture
+def killed(tiny_model: Path, tiny_base: Path, learning_params: Path, tmp_path: Path) -> Path:
+    """The root of the same training, killed after its first checkpoint."""
+    root = tmp_path / "root"
+    process = subprocess.Popen(
+        training(tiny_model, tiny_base, root, learning_params), cwd=ROOT, env={**os.environ, **environment(root)}, stderr=subprocess.DEVNULL
+    )
+    while not list(root.glob("models/checkpoints/*/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None, "it ended without a checkpoint"
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait(30) == -signal.SIGKILL, "it ended before it could be killed"
+    return root
+
+
+def test_model_loads_as_a_hugging_face_classifier_with_the_class_names(tiny_model: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model / "final")
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+    assert model.config.label2id == {"negative": 0, "positive": 1}
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model / "final")
+    assert tokenizer.model_max_length == 32
+    assert model(**tokenizer("the film was good", return_tensors="pt", return_token_type_ids=False)).logits.shape == (1, 2)
+
+
+def test_model_folder_holds_no_pickle_and_no_path_of_the_machine(tiny_model: Path, tiny_base: Path) -> None:
+    files = contents(tiny_model / "final")
+    assert sorted(files) == ["config.json", "lineage.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    for place in (tiny_model, tiny_base, ROOT, Path.home(), Path(sys.prefix), Path(tempfile.gettempdir())):
+        assert not [name for name, content in files.items() if f"{place}/".encode() in content]
+
+
+def test_metrics_name_the_best_epoch_the_machine_and_the_coverage(trained: Path) -> None:
+    metrics = read_json(trained / "train.json")
+    scores = {"train_loss", "validation_loss", "validation_accuracy", "validation_f1"}
+    assert set(metrics) == {"best_epoch", "epochs_run", "machine", "coverage", *scores}
+    assert metrics["machine"] == {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1}
+    assert metrics["coverage"] == {"unknown_share": 0, "single_character_share": 0}
+
+
+def test_training_learns_what_the_texts_say(trained: Path) -> None:
+    assert read_json(trained / "train.json")["validation_accuracy"] == 1
+
+
+def test_learning_curve_has_a_row_per_epoch_and_training_stops_early(trained: Path) -> None:
+    metrics = read_json(trained / "train.json")
+    with (trained / "curve.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, metrics["epochs_run"] + 1))
+    losses = [float(row["validation_loss"]) for row in rows]
+    assert losses.index(min(losses)) + 1 == metrics["best_epoch"]
+    assert metrics["epochs_run"] == min(metrics["best_epoch"] + PATIENCE, EPOCHS)
+
+
+def test_kept_weights_are_those_of_the_epoch_with_the_lowest_validation_loss(trained: Path, tiny_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from stages.shared import tables
+
+    frame = tables.read_split(tiny_model / "validation.csv")
+    encoded = AutoTokenizer.from_pretrained(trained / "final")(
+        frame["text"].tolist(), padding=True, return_tensors="pt", return_token_type_ids=False
+    )
+    with torch.inference_mode():
+        model = AutoModelForSequenceClassification.from_pretrained(trained / "final")
+        loss = model(**encoded, labels=torch.tensor(frame["label"].tolist())).loss
+    assert loss.item() == pytest.approx(read_json(trained / "train.json")["validation_loss"], abs=1e-5)
+
+
+def test_training_again_gives_the_same_bytes_and_leaves_no_checkpoint(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+    done = run_command(*training(tiny_model, tiny_base, tmp_path, tiny_model / "params.yaml"), **environment(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "final") == contents(tiny_model / "final")
+    for name in ("train.json", "curve.csv", "curve.png"):
+        assert (tmp_path / name).read_bytes() == (tiny_model / name).read_bytes()
+    assert not list(tmp_path.glob("models/checkpoints/*"))
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_killed_training_goes_on_from_its_last_whole_checkpoint_to_the_same_weights(
+    trained: Path, killed: Path, tiny_model: Path, tiny_base: Path, learning_params: Path
+) -> None:
+    root = killed
+    assert not (root / "final").exists()
+    assert not (root / "train.json").exists()
+    (folder,) = (file for file in root.glob("models/checkpoints/*") if file.is_dir())
+    (folder / "checkpoint-9999").mkdir()  # as a kill while it was written leaves it
+    (folder / "checkpoint-9999" / "config.json").write_text("{}", "utf-8")
+    done = run_command(*training(tiny_model, tiny_base, root, learning_params), **environment(root))
+    assert done.returncode == 0, done.stderr
+    assert "going on from" in done.stderr
+    assert contents(root / "final") == contents(trained / "final")
+    assert (root / "train.json").read_bytes() == (trained / "train.json").read_bytes()
+    assert (root / "curve.csv").read_bytes() == (trained / "curve.csv").read_bytes()
+    assert not list(root.glob("models/checkpoints/*"))
+
+
+def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+    done = run_stage(
+        "train", params={"train": {"precision": "fp16"}}, train=tiny_model / "train.csv", validation=tiny_model / "validation.csv",
+        base=tiny_base, model=tmp_path / "final", metrics=tmp_path / "train.json", curve=tmp_path / "curve.csv",
+        picture=tmp_path / "curve.png", preprocess_metrics=tiny_model / "preprocess.json",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "train.precision is 'fp16'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_max_length_beyond_the_positions_of_the_base_is_refused(tiny_base: Path) -> None:
+    assert train.load_tokenizer(tiny_base, 64).model_max_length == 64
+    with pytest.raises(StageError, match=r"train\.max_length is 65: .* at most 64"):
+        train.load_tokenizer(tiny_base, 65)
+
+
+def test_positions_that_a_roberta_keeps_for_itself_are_not_counted(tiny_base: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    (base / "config.json").write_text(json.dumps({"model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}), "utf-8")
+    assert train.load_tokenizer(base, 64).model_max_length == 64
+    with pytest.raises(StageError, match="at most 64"):
+        train.load_tokenizer(base, 65)
+
+
+def test_learning_curve_merges_the_log_and_the_first_lowest_loss_is_best() -> None:
+    history = []
+    for epoch, loss in enumerate([0.7, 0.5, 0.5, 0.6], 1):
+        history.append({"epoch": float(epoch), "loss": loss / 2, "grad_norm": 1.0, "learning_rate": 0.1, "step": 3 * epoch})
+        history.append({"epoch": float(epoch), "eval_loss": loss, "eval_accuracy": 0.9, "eval_f1": 0.8, "eval_runtime": 0.1})
+    history.append({"epoch": 4.0, "train_runtime": 1.0, "train_loss": 0.3})
+    curve = train.learning_curve(history)
+    assert curve[0] == {"epoch": 1, "train_loss": 0.35, "validation_loss": 0.7, "validation_accuracy": 0.9, "validation_f1": 0.8}
+    assert [row["epoch"] for row in curve] == [1, 2, 3, 4]
+    assert train.best_epoch(curve)["best_epoch"] == 2
+
+
+def test_vocabulary_of_another_language_is_warned_of_and_the_right_one_is_not(tiny_base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = train.load_tokenizer(tiny_base, 32)
+    coverage.warn(logging.getLogger("train"), coverage.measure(tokenizer, ["the film was very good", "we love the food, 10 of 10!"]))
+    assert not caplog.records
+    shares = coverage.measure(tokenizer, KOREAN)
+    assert shares["unknown_share"] > 0.9
+    coverage.warn(logging.getLogger("train"), shares)
+    assert "DOES NOT KNOW THE LANGUAGE" in caplog.text
+    assert "base_model.source" in caplog.text

@@ -1,0 +1,111 @@
+"""The README's clients, run as they stand there, against a real server: curl, Python, JavaScript in a browser."""
+
+import contextlib
+import functools
+import http.server
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, run_command
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def client(name: str) -> str:
+    """Return the code block that follows `<!-- client: name -->` in the README."""
+    found = re.search(rf"<!-- client: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, f"README.md has no {name} client"
+    return found.group(1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def page_server(folder: Path) -> Iterator[str]:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def sentiment_server(bundle: Path, origin: str) -> Iterator[str]:
+    """Start the README's server command with the README's CORS setting for `origin`."""
+    setting = re.search(r"`(SENTIMENT_CORS_ORIGINS)='(\[.*?\])'`", README)
+    assert setting
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    environment = {
+        **os.environ,
+        "SENTIMENT_MODEL": str(bundle),
+        setting.group(1): setting.group(2).replace("http://127.0.0.1:3000", origin),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "uvicorn", "serving.app:app", "--port", str(port)], cwd=ROOT, env=environment)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{address}/health").close()
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def addresses(real_bundle: Path, page_folder: Path) -> Iterator[tuple[str, str]]:
+    with page_server(page_folder) as page, sentiment_server(real_bundle, page) as server:
+        yield page, server
+
+
+def is_answer(text: str, label: str) -> None:
+    answer = json.loads(text)
+    assert answer.keys() == {"label", "score"}
+    assert answer["label"] == label
+    assert 0.5 <= answer["score"] <= 1
+
+
+def test_curl_client(addresses: tuple[str, str]) -> None:
+    command = client("curl").replace("http://127.0.0.1:8000", addresses[1])
+    is_answer(run_command("bash", "-c", command).stdout, "LABEL_1")
+
+
+def test_python_client(addresses: tuple[str, str]) -> None:
+    code = client("python").replace("http://127.0.0.1:8000", addresses[1])
+    is_answer(run_command(sys.executable, "-c", code).stdout.replace("'", '"'), "LABEL_0")
+
+
+def test_javascript_client_in_a_browser_on_another_origin(addresses: tuple[str, str], page_folder: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    page_address, server = addresses
+    code = client("javascript").replace("http://127.0.0.1:8000", server).replace("console.log(", "document.title = JSON.stringify(")
+    (page_folder / "index.html").write_text(f"<!doctype html><title></title><script type=module>{code}</script>", "utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(page_address)
+        page.wait_for_function("document.title !== ''", timeout=30_000)
+        is_answer(page.title(), "LABEL_1")
+        browser.close()

@@ -1,0 +1,173 @@
+"""What must agree does: files, graph, imports, params, README."""
+
+import ast
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, run_command
+
+GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+STAGES = sorted(GRAPH)
+OWN_MODULES = sorted([*ROOT.glob("stages/**/*.py"), *ROOT.glob("serving/**/*.py")])
+HEAVY = {"torch", "transformers", "mlflow", "pandas", "sklearn", "matplotlib", "datasets", "scipy"}
+
+
+def imported_names(file: Path) -> set[str]:
+    """Every dotted name that a file imports anywhere, and `module.name` for what it imports from a module."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@cache
+def local_imports(file: Path) -> frozenset[Path]:
+    """The project's files that a file imports, directly or through others, itself included."""
+    found = {file}
+    for name in imported_names(file):
+        module = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+        if name.split(".")[0] in ("stages", "serving") and module.is_file() and module != file:
+            found |= local_imports(module)
+    return frozenset(found)
+
+
+def test_stage_files_are_the_graph() -> None:
+    assert sorted(file.stem for file in ROOT.glob("stages/*.py") if file.stem != "__init__") == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_of_a_stage_are_its_imports(stage: str) -> None:
+    needed = {file.relative_to(ROOT).as_posix() for file in local_imports(ROOT / "stages" / f"{stage}.py")}
+    listed = {dep for dep in GRAPH[stage]["deps"] if dep.endswith(".py")}
+    assert listed == needed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_names_its_params_its_metrics_and_itself(stage: str) -> None:
+    definition = GRAPH[stage]
+    assert stage in definition["params"]
+    assert f"python -m stages.{stage} " in definition["cmd"]
+    assert definition["desc"]
+    if stage != "base_model":
+        assert {f"metrics/{stage}.json": {"cache": False}} in definition["metrics"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_path_in_a_command_is_a_dep_or_an_output(stage: str) -> None:
+    definition = GRAPH[stage]
+    declared = {*definition["deps"], *definition.get("outs", []), "params.yaml"}
+    declared |= {path for kind in ("metrics", "plots") for entry in definition.get(kind, []) for path in entry}
+    flags = re.findall(r"--[a-z-]+ (\S+)", definition["cmd"])
+    mirrored_only = {"metrics/preprocess.json"} if stage == "train" else set()
+    assert {flag.strip('"') for flag in flags} - declared == mirrored_only
+
+
+def test_params_have_a_section_per_stage() -> None:
+    assert sorted(PARAMS) == STAGES
+
+
+def test_every_param_is_known_to_its_stage_and_none_is_missing() -> None:
+    from stages.base_model import BaseModelParams
+    from stages.emotion_distribution import EmotionParams
+    from stages.evaluate import EvaluateParams
+    from stages.export import ExportParams
+    from stages.preprocess import PreprocessParams
+    from stages.train import TrainParams
+
+    models = {
+        "base_model": BaseModelParams,
+        "emotion_distribution": EmotionParams,
+        "evaluate": EvaluateParams,
+        "export": ExportParams,
+        "preprocess": PreprocessParams,
+        "train": TrainParams,
+    }
+    assert {name: set(PARAMS[name]) for name in STAGES} == {name: set(model.model_fields) for name, model in models.items()}
+
+
+def test_readme_table_is_the_graph() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = readme.partition("<!-- stages: begin -->")[2].partition("<!-- stages: end -->")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE))
+    assert rows == {name: definition["desc"] for name, definition in GRAPH.items()}
+
+
+def test_readme_names_the_defaults_of_params() -> None:
+    for readme in ("README.md", "README.ko.md"):
+        stated = dict(re.findall(r"`train\.(\w+)` ([\w.-]+)", (ROOT / readme).read_text("utf-8")))
+        assert stated.keys() >= {"epochs", "batch_size", "learning_rate", "max_length", "precision"}
+        for name, value in stated.items():
+            actual = PARAMS["train"][name]
+            assert (value == actual) if isinstance(actual, str) else (float(value.rstrip(".")) == float(actual)), (readme, name)
+
+
+def test_readme_table_of_routes_is_the_openapi_document() -> None:
+    from serving.app import create_app
+
+    rows = dict(re.findall(r"^\| `((?:GET|POST) /[\w/]*)` \| (.+) \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+    document = create_app().openapi()
+    routes = {
+        f"{method.upper()} {path}": route["summary"] for path, methods in document["paths"].items() for method, route in methods.items()
+    }
+    assert rows == routes
+
+
+def test_readme_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for readme in ("README.md", "README.ko.md"):
+        for verb in re.findall(r"\bmake ([a-z]+)\b", (ROOT / readme).read_text("utf-8")):
+            assert re.search(rf"^{verb}:.*## ", makefile, re.MULTILINE), (readme, verb)
+
+
+def test_requirements_are_pinned_with_a_reason() -> None:
+    for file in ROOT.glob("**/requirements.txt"):
+        if ".venv" in file.parts:
+            continue
+        for line in file.read_text("utf-8").splitlines():
+            if line and not line.startswith(("#", "-r ")):
+                assert re.match(r"^[\w.-]+(\[\w+\])?==[\w.+]+(;.*?)?  # \S", line), (file, line)
+
+
+@pytest.mark.parametrize("file", OWN_MODULES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_import_laws(file: Path) -> None:
+    place = file.relative_to(ROOT).as_posix()
+    names = imported_names(file)
+    own = {name for name in names if name.split(".")[0] in ("stages", "serving")}
+    libraries = {name.split(".")[0] for name in names}
+    if place.endswith("__init__.py"):
+        assert file.read_text("utf-8") == ""
+    if place.startswith("serving/"):
+        assert not any(name.startswith("stages") for name in own)
+        assert not libraries & {"torch", "transformers", "sklearn", "pandas", "matplotlib", "mlflow"}
+    if place.startswith("serving/inference/"):
+        assert all(name.startswith("serving.inference") for name in own)
+        assert not libraries & {"fastapi", "starlette", "uvicorn"}
+    if place.startswith("stages/"):
+        assert all(name.startswith(("stages.shared", "serving.inference")) or name == "stages" for name in own)
+        assert "fastapi" not in libraries
+    owners = {"torch": ("base_model", "train", "export", "coverage"), "transformers": ("base_model", "train", "export", "coverage")}
+    owners |= {"mlflow": ("tracking",), "matplotlib": ("plots",)}
+    for library, stems in owners.items():
+        assert library not in libraries or file.stem in stems, f"{place} imports {library}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_imports_nothing_heavy(stage: str) -> None:
+    script = f"import sys, runpy\nsys.argv = ['x', '--help']\ntry: runpy.run_module('stages.{stage}', run_name='__main__')\n"
+    script += f"except SystemExit: pass\nprint(sorted({HEAVY!r} & set(sys.modules)))"
+    assert run_command(sys.executable, "-c", script).stdout.strip().endswith("[]")
+
+
+def test_committed_lock_is_of_the_committed_files() -> None:
+    done = run_command(sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry")
+    assert done.returncode == 0, done.stderr
+    assert "Running stage" not in done.stdout + done.stderr, done.stdout

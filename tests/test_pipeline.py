@@ -1,0 +1,179 @@
+"""The whole graph through DVC, on a copy of the project with a one-layer model: what re-runs, what is tracked, what comes back."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import read_json, run_command
+
+
+def dvc(project: Path, *arguments: str, **environment: str) -> str:
+    """Run a DVC command that must succeed; return what it printed."""
+    done = run_command(sys.executable, "-m", "dvc", *arguments, cwd=project, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '(\w+)'", output))
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), "utf-8")
+
+
+def commit(project: Path) -> None:
+    for command in (["add", "-A"], ["commit", "-qm", "state"]):
+        done = run_command("git", *command, cwd=project)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def reproduced(project: Path) -> Path:
+    """The copy with its graph run and its lock and metrics committed."""
+    output = dvc(project, "repro")
+    assert len(stages_run(output)) == 6
+    commit(project)
+    return project
+
+
+def test_repro_runs_only_what_changed(reproduced: Path) -> None:
+    assert stages_run(dvc(reproduced, "repro")) == set()
+    edit(reproduced / "params.yaml", "I expected more for the price.", "A new probe text.")
+    assert stages_run(dvc(reproduced, "repro")) == {"evaluate"}
+    assert "A new probe text." in (reproduced / "data/evaluation.txt").read_text("utf-8")
+    edit(reproduced / "params.yaml", "epochs: 2", "epochs: 1")
+    assert stages_run(dvc(reproduced, "repro")) == {"train", "export", "evaluate"}
+    edit(reproduced / "stages/shared/coverage.py", "TEXTS = 5_000", "TEXTS = 5_001")
+    assert "train" in stages_run(dvc(reproduced, "repro"))
+    edit(reproduced / "stages/shared/report.py", "WIDTH = 100", "WIDTH = 99")
+    assert stages_run(dvc(reproduced, "repro")) == {"evaluate", "emotion_distribution"}
+
+
+def test_repro_leaves_git_clean_but_for_lock_and_metrics(reproduced: Path) -> None:
+    assert run_command("git", "status", "--porcelain", cwd=reproduced).stdout == ""
+    assert stages_run(dvc(reproduced, "repro", "--allow-missing", "--dry")) == set()
+    tracked = run_command("git", "ls-files", cwd=reproduced).stdout.split()
+    assert not [name for name in tracked if name.startswith("models/") or name.endswith((".db", ".onnx", ".safetensors"))]
+
+
+def test_experiments_differ_where_they_were_told_to(reproduced: Path) -> None:
+    dvc(reproduced, "exp", "run", "-S", "train.epochs=1", "-S", "train.learning_rate=3e-5")
+    assert read_json(reproduced / "metrics/train.json")["epochs_run"] == 1
+    assert "train.epochs" in dvc(reproduced, "params", "diff")
+    assert "validation_loss" in dvc(reproduced, "metrics", "diff")
+    assert "evaluate.json" in dvc(reproduced, "metrics", "show")
+    assert "train.epochs" in dvc(reproduced, "exp", "show", "--csv")
+
+
+def test_temporary_and_queued_experiments_land_in_the_main_store(reproduced: Path) -> None:
+    for rate in ("0.02", "0.03"):
+        dvc(reproduced, "exp", "run", "--temp", "-S", f"train.learning_rate={rate}")
+    for rate in ("0.04", "3e-5"):
+        dvc(reproduced, "exp", "run", "--queue", "-S", f"train.learning_rate={rate}")
+    dvc(reproduced, "queue", "start", "-j", "2")
+    wait_for_queue(reproduced)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("sentiment-ops")
+    runs = client.search_runs([experiment.experiment_id], "params.`train.epochs` = '2'")
+    assert {run.data.params["train.learning_rate"] for run in runs} == {"0.01", "0.02", "0.03", "0.04", "3e-05"}
+    names = {line.split(",")[0] for line in dvc(reproduced, "exp", "list", "--name-only").splitlines()}
+    for run in runs:
+        assert run.data.metrics.keys() >= {
+            "validation_loss",
+            "train_loss",
+            "train.validation_f1",
+            "evaluate.accuracy",
+            "preprocess.rows.train",
+        }
+        assert run.data.tags.keys() >= {"model_sha256", "sha256.train", "sha256.base", "sha256.code", "parent_commit"}
+        assert len(client.get_metric_history(run.info.run_id, "validation_loss")) == 2
+        pictures = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert pictures == {"learning_curve.png", "confusion.png", "roc.png"}
+        assert run.info.artifact_uri.startswith((reproduced / "mlartifacts").as_uri())
+        assert run.info.run_name == "train" or run.info.run_name in names
+
+
+def wait_for_queue(project: Path) -> None:
+    """Wait until no queued experiment is left to run; the workers end by themselves."""
+    import time
+
+    for _ in range(240):
+        status = dvc(project, "queue", "status")
+        if not re.search(r"\b(Queued|Running)\b", status):
+            assert status.count("Success") == 2, status + dvc(project, "queue", "status")
+            return
+        time.sleep(1)
+    raise AssertionError(status)
+
+
+def test_a_failed_stage_names_the_way_back_and_it_works(reproduced: Path) -> None:
+    before = {
+        name: (reproduced / name).read_bytes() for name in ("data/train.csv", "metrics/preprocess.json", "models/serving/bundle.json")
+    }
+    (reproduced / "data/raw/reviews.csv").write_text("text,label\nfine,positive\nbad,meh\n", "utf-8")
+    failed = run_command(sys.executable, "-m", "dvc", "repro", cwd=reproduced)
+    assert failed.returncode != 0
+    assert "'meh' (1 rows)" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert "dvc checkout && git restore metrics" in failed.stderr
+    assert not (reproduced / "data/train.csv").exists()
+    dvc(reproduced, "checkout")
+    assert run_command("git", "restore", "metrics", cwd=reproduced).returncode == 0
+    assert {name: (reproduced / name).read_bytes() for name in before} == before
+
+
+def test_plots_page_needs_no_network(reproduced: Path) -> None:
+    done = run_command(sys.executable, "-m", "stages.shared.offline_plots", cwd=reproduced)
+    assert done.returncode == 0, done.stderr
+    dvc(reproduced, "plots", "show")
+    page = (reproduced / "dvc_plots/index.html").read_text("utf-8")
+    assert "cdn." not in re.sub(r"<script>\(\(\) =>.*?</script>", "", page, flags=re.DOTALL)
+    assert "<script src=" not in page
+    shot = draw_in_chromium(reproduced / "dvc_plots/index.html")
+    assert shot["requests"] == []
+    assert shot["drawn"] >= 3
+    assert shot["errors"] == []
+
+
+def draw_in_chromium(page_file: Path) -> dict[str, object]:
+    """Open a page without network; return network requests, number of drawn plots, errors."""
+    from playwright.sync_api import sync_playwright
+
+    requests: list[str] = []
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1300, "height": 1600})
+        page.on("request", lambda request: requests.append(request.url) if request.url.startswith("http") else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(page_file.as_uri())
+        page.wait_for_selector("canvas, svg.marks", timeout=30_000)
+        drawn = page.locator("canvas, svg.marks").count()
+        page.screenshot(path=str(page_file.with_suffix(".png")), full_page=True)
+        browser.close()
+    return {"requests": requests, "drawn": drawn, "errors": errors}
+
+
+def test_korean_corpus_with_brackets_in_its_name_runs_as_the_source(project: Path) -> None:
+    name = "data/raw/감성대화(최종)_sample.json"
+    (project / "data/raw/emotion_dialogues_sample.json").rename(project / name)
+    arguments = [
+        "-S",
+        f'preprocess.source="{name}"',
+        "-S",
+        f'emotion_distribution.corpus="{name}"',
+        "-S",
+        "preprocess.aihub_target=emotion",
+    ]
+    dvc(project, "exp", "run", *arguments)
+    config = json.loads((project / "models/final/config.json").read_text("utf-8"))
+    assert set(config["id2label"].values()) == {"분노", "슬픔", "불안", "상처", "당황", "기쁨"}
+    assert set(read_json(project / "metrics/evaluate.json")["classes"]) == set(config["id2label"].values())
