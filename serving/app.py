@@ -4,10 +4,11 @@ A prediction runs in one thread of its own, so that the event loop stays free; c
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,12 +16,14 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
 from serving.inference.classifier import Classifier
 from serving.schemas import PREDICT_BODY, Failure, Health, Prediction, PredictRequest
 from serving.settings import Settings
 
+MAX_FIELDS = 20  # of a form; only `text` is read
 FAILURES: dict[int | str, dict[str, object]] = {
     413: {"model": Failure, "description": "body too large"},
     415: {"model": Failure, "description": "neither JSON nor a form"},
@@ -42,7 +45,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Sentiment-Ops",
         description="Sentiment of texts, by the very model that was evaluated.",
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
     )
     app.state.settings = settings
     if settings.cors_origins:
@@ -67,15 +69,43 @@ async def read_request(request: Request) -> PredictRequest:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if content_type == "application/json":
-            return PredictRequest.model_validate_json(await request.body())
-        if content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
-            async with request.form(max_files=0, max_fields=20) as form:
-                return PredictRequest.model_validate(dict(form))
+            return PredictRequest.model_validate_json(await read_body(request))
+        if content_type == "application/x-www-form-urlencoded":
+            fields = parse_qsl((await read_body(request)).decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+            return PredictRequest.model_validate(dict(fields))
+        if content_type == "multipart/form-data":
+            return PredictRequest.model_validate(await read_multipart(request))
     except ValidationError as error:
         raise HTTPException(422, _sentence(error)) from None
     except UnicodeDecodeError:
         raise HTTPException(422, "the body is not UTF-8") from None
+    except MultiPartException as error:
+        raise HTTPException(422, error.message) from None
+    except ValueError:
+        raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields") from None
     raise HTTPException(415, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the body, or raise 413 as soon as it is too large."""
+    limit, body = request.app.state.settings.max_body_bytes, bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise HTTPException(413, f"the body has more than {limit:,} bytes")
+    return bytes(body)
+
+
+async def read_multipart(request: Request) -> dict[str, object]:
+    """Read the fields of a multipart form that is UTF-8 throughout and holds no file."""
+    body = await read_body(request)
+    body.decode()
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    form = await MultiPartParser(request.headers, chunks(), max_files=0, max_fields=MAX_FIELDS, max_part_size=len(body)).parse()
+    return dict(form)
 
 
 async def predict(request: Request, body: Annotated[PredictRequest, Depends(read_request)]) -> Prediction:

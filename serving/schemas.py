@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from serving.inference.text import clean_text
+
 
 def _encodable(text: str) -> str:
     if "\0" in text:
@@ -12,7 +14,7 @@ def _encodable(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError("text holds a lone surrogate, which is no character") from None
-    if not text.strip():
+    if not clean_text(text):
         raise ValueError("text is empty")
     return text
 

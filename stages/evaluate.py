@@ -61,7 +61,7 @@ def run(settings: EvaluateParams, paths: Any, store: tracking.Store) -> None:
     write_predictions(paths.predictions, texts, truth, predictions, names)
     write_plot_data(paths, truth, predictions, names, curves)
     plots.confusion_matrix(counts, names, paths.confusion_picture)
-    plots.roc_curves(curves, paths.roc_picture)
+    plots.roc_curves(curves, names, paths.roc_picture)
     probes = served.predict(settings.probe_texts)
     samples = list(zip(texts, truth.tolist(), predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True))
     text = report.evaluation(

@@ -55,11 +55,20 @@ def run(settings: PreprocessParams, source: Path, split_files: dict[str, Path], 
 
     kept = sum(len(frame) for frame in frames.values())
     assert facts["rows"] == kept + sum(dropped.values()), "rows read = rows kept + rows dropped"
+    warn_of_missing_classes(frames, settings.class_names)
     tables.write_splits({split_files[name]: frame for name, frame in frames.items()})
     write_metrics(metrics_file, _metrics(facts, frames, dropped, settings.class_names))
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count) or "none dropped"
     sizes = ", ".join(f"{name} {len(frame):,}" for name, frame in frames.items())
     log.info("%s rows read, %s kept (%s), %s", f"{facts['rows']:,}", f"{kept:,}", reasons, sizes)
+
+
+def warn_of_missing_classes(frames: "dict[str, pd.DataFrame]", class_names: tuple[str, ...]) -> None:
+    """Name the classes that a split lacks, which happens where few persons share all texts of a class."""
+    for split_name, frame in frames.items():
+        missing = [name for number, name in enumerate(class_names) if not (frame["label"] == number).any()]
+        if missing:
+            log.warning("%s has no text of: %s", split_name, ", ".join(missing))
 
 
 def read_rows(source: Path, settings: PreprocessParams) -> "tuple[pd.DataFrame, dict[str, object]]":
@@ -156,8 +165,8 @@ def sample(rows: "pd.DataFrame", max_rows: int, seed: int) -> "tuple[pd.DataFram
 
 
 def refuse_small_classes(source: Path, rows: "pd.DataFrame", class_names: tuple[str, ...]) -> None:
-    """Raise TooFewTexts for classes that cannot stand in all three splits."""
-    members = _groups(rows).value_counts()
+    """Raise TooFewTexts for classes with too few texts, or persons, to stand in all three splits."""
+    members = _group_names(rows).groupby(rows["label"]).nunique()
     small = {name: int(members.get(number, 0)) for number, name in enumerate(class_names) if members.get(number, 0) < len(SPLITS)}
     if small:
         raise TooFewTexts(source, small, needed=len(SPLITS))
@@ -166,31 +175,53 @@ def refuse_small_classes(source: Path, rows: "pd.DataFrame", class_names: tuple[
 def split(rows: "pd.DataFrame", validation_size: float, test_size: float, seed: int) -> "pd.Series":
     """Name the split of each row: stratified by class, groups kept together, the same for any order of the rows.
 
-    Sizes are shares of each class's groups, rounded, at least one each.
+    Iterative stratification (Sechidis et al. 2011): the class with the fewest groups left goes first, and each of its groups
+    to the split that wants most of it. Sizes are shares of each class, rounded, at least one in each split.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
+    groups_of_label, labels_of_group = _memberships(rows)
+    wanted = {label: _wanted(len(groups), validation_size, test_size) for label, groups in groups_of_label.items()}
+    first = {label: dict(counts) for label, counts in wanted.items()}
     split_of_group: dict[str, str] = {}
-    label_of_group = _groups(rows)
-    for _, members in label_of_group.groupby(label_of_group):
-        shuffled = rng.permutation(members.index.to_numpy())
-        test = max(1, round(len(shuffled) * test_size))
-        validation = max(1, round(len(shuffled) * validation_size))
-        for name, part in zip(reversed(SPLITS), np.split(shuffled, [test, test + validation]), strict=True):
-            split_of_group.update(dict.fromkeys(part, name))
+    while groups_of_label:
+        label = min(groups_of_label, key=lambda label: (len(groups_of_label[label]), label))
+        for group in rng.permutation(sorted(groups_of_label.pop(label))):
+            name = max(reversed(SPLITS), key=lambda name: _need(wanted, first, label, labels_of_group[group], name))
+            split_of_group[group] = name
+            for other in labels_of_group[group]:
+                wanted[other][name] -= 1
+                groups_of_label.get(other, set()).discard(group)
     return _group_names(rows).map(split_of_group)
+
+
+Wanted = dict[int, dict[str, int]]  # class id -> split -> groups
+
+
+def _need(wanted: Wanted, first: Wanted, label: int, labels: set[int], name: str) -> tuple[float, float]:
+    """Return the share of its groups that a split still lacks: of this class, and summed over all classes of the group."""
+    return wanted[label][name] / first[label][name], sum(wanted[other][name] / first[other][name] for other in labels)
+
+
+def _wanted(count: int, validation_size: float, test_size: float) -> dict[str, int]:
+    test = min(max(1, round(count * test_size)), count - 2)
+    validation = min(max(1, round(count * validation_size)), count - test - 1)
+    return {"train": count - test - validation, "validation": validation, "test": test}
+
+
+def _memberships(rows: "pd.DataFrame") -> tuple[dict[int, set[str]], dict[str, set[int]]]:
+    """Return the groups of each class and the classes of each group."""
+    groups_of_label: dict[int, set[str]] = {}
+    labels_of_group: dict[str, set[int]] = {}
+    for group, label in zip(_group_names(rows), rows["label"], strict=True):
+        groups_of_label.setdefault(label, set()).add(group)
+        labels_of_group.setdefault(group, set()).add(label)
+    return groups_of_label, labels_of_group
 
 
 def _group_names(rows: "pd.DataFrame") -> "pd.Series":
     return rows["group"].where(rows["group"] != "", rows["key"])
-
-
-def _groups(rows: "pd.DataFrame") -> "pd.Series":
-    """Return the commonest class of each group, by group name in sorted order."""
-    counts = rows.groupby([_group_names(rows).rename("name"), "label"]).size().reset_index(name="count")
-    commonest = counts.sort_values(["name", "count", "label"], ascending=[True, False, True]).drop_duplicates("name")
-    return commonest.set_index("name")["label"]
 
 
 def _metrics(

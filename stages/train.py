@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,7 +112,10 @@ def load_tokenizer(base_dir: Path, max_length: int) -> "PreTrainedTokenizerBase"
     """Load the base's tokenizer so that it cuts at max_length tokens, or at what the base can take."""
     from transformers import AutoConfig, AutoTokenizer
 
-    positions = getattr(AutoConfig.from_pretrained(base_dir), "max_position_embeddings", max_length)
+    config = AutoConfig.from_pretrained(base_dir)
+    positions = getattr(config, "max_position_embeddings", max_length)
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
+        positions -= config.pad_token_id + 1  # they count from behind the padding's position
     if max_length > positions:
         raise StageError(f"train.max_length is {max_length}: the base model takes at most {positions} tokens")
     return AutoTokenizer.from_pretrained(base_dir, model_max_length=max_length)
@@ -236,6 +240,9 @@ def _csv(curve: Curve) -> str:
 def _newest_checkpoint(checkpoints_dir: Path) -> str | None:
     from transformers.trainer_utils import get_last_checkpoint
 
+    for folder in checkpoints_dir.glob("checkpoint-*"):
+        if not (folder / "trainer_state.json").exists():  # written last: the training was killed while it wrote the others
+            shutil.rmtree(folder)
     newest = get_last_checkpoint(str(checkpoints_dir))
     if newest:
         log.info("going on from %s", newest)

@@ -40,7 +40,15 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny_base")
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*VOCABULARY.split(), *letters]), *(f"##{letter}" for letter in letters)]
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *dict.fromkeys([*VOCABULARY.split(), *letters]),
+        *(f"##{letter}" for letter in letters),
+    ]
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
     tokenizer = DistilBertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
     set_seed(0)
@@ -114,7 +122,9 @@ def write_params(file: Path, changes: dict[str, dict[str, object]]) -> Path:
 def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with splits, the trained tiny model and its bundle: train.csv ..., final/, serving/, *.json."""
     folder = tmp_path_factory.mktemp("tiny_model")
-    params_file = write_params(folder / "params.yaml", {"train": {"max_length": 32, "learning_rate": 0.01, "epochs": 3, "threads": 1}})
+    params_file = write_params(
+        folder / "params.yaml", {"train": {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 3, "threads": 1}}
+    )
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     pictures = ["--curve", folder / "curve.csv", "--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
     steps: list[list[str | Path]] = [
@@ -171,7 +181,10 @@ def project(tiny_base: Path, tiny_table: Path, tmp_path: Path) -> Path:
     shutil.copy(tiny_table, folder / "data/raw/reviews.csv")
     write_params(
         folder / "params.yaml",
-        {"base_model": {"source": f"path:{tiny_base}"}, "train": {"max_length": 32, "learning_rate": 0.01, "epochs": 2, "threads": 1}},
+        {
+            "base_model": {"source": f"path:{tiny_base}"},
+            "train": {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1},
+        },
     )
     shutil.rmtree(folder / ".dvc/tmp", ignore_errors=True)
     for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"]):

@@ -85,7 +85,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleBroken(f"{folder} is a bundle of another format than {FORMAT}: build it with this version (`dvc repro export`)")
     try:
         _check_files(folder, manifest["files"])
-        return Bundle(
+        bundle = Bundle(
             folder=folder,
             class_names=tuple(manifest["class_names"]),
             max_length=manifest["max_length"],
@@ -95,8 +95,19 @@ def read_bundle(folder: Path) -> Bundle:
             reference_texts=tuple(manifest["reference_texts"]),
             reference_probabilities=manifest["reference_probabilities"],
         )
+        _check_complete(bundle, manifest["files"])
     except (KeyError, TypeError, AttributeError) as error:
         raise BundleBroken(f"{folder / MANIFEST} is damaged ({error}): run `dvc checkout` or `dvc repro`") from None
+    return bundle
+
+
+def _check_complete(bundle: Bundle, files: dict[str, str]) -> None:
+    for name in (TOKENIZER, *(engine.file for engine in bundle.engines)):
+        if name not in files:
+            raise BundleBroken(f"{bundle.folder / MANIFEST} has no sha256 of {name!r}: build the bundle again")
+    for engine in bundle.engines:
+        if engine.name not in bundle.reference_probabilities:
+            raise BundleBroken(f"{bundle.folder / MANIFEST} has no reference answers of {engine.name}: build the bundle again")
 
 
 def _check_files(folder: Path, files: dict[str, str]) -> None:

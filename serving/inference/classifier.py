@@ -74,8 +74,10 @@ class Classifier:
         """Raise BundleBroken unless the reference texts are answered as when the bundle was made."""
         expected = np.array(self.bundle.reference_probabilities[self.spec.name])
         actual = self.predict(self.bundle.reference_texts).probabilities
+        if expected.shape != actual.shape:
+            raise BundleBroken(f"its reference answers are {expected.shape}, not {actual.shape}: build the bundle again")
         difference = float(np.abs(actual - expected).max(initial=0))
-        if difference > self.spec.tolerance:
+        if not difference <= self.spec.tolerance:  # also where it is no number
             raise BundleBroken(
                 f"its answers on this machine differ by up to {difference:.4f} from those that were evaluated "
                 f"(limit {self.spec.tolerance:g}): build the bundle on this kind of CPU"

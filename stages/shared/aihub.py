@@ -149,7 +149,7 @@ def read_json(file: Path) -> tuple[Any, str]:
     text, encoding = read_text(file)
     try:
         return json.loads(text), encoding
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceUnreadable(file, f"is no complete JSON ({error})", "it may be cut off, download or unpack it again") from None
 
 
@@ -175,9 +175,10 @@ def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
         try:
             persona, emotion, talk = record["profile"]["persona"], record["profile"]["emotion"], record["talk"]
             age, gender = persona["human"][:2]
-            dialogue = Dialogue(
-                talk["content"]["HS01"], emotion["type"].strip(), talk["id"]["profile-id"], age, gender, emotion["situation"][0]
-            )
+            situation, *_ = emotion["situation"]
+            dialogue = Dialogue(talk["content"]["HS01"], emotion["type"].strip(), talk["id"]["profile-id"], age, gender, situation)
+            if isinstance(emotion["situation"], str) or not all(isinstance(value, str) for value in dialogue):
+                raise TypeError("a text in its place")
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise SourceUnreadable(
                 file, f"has a broken dialogue as record {number:,} (missing {error})", "compare it with data/raw/README.md"

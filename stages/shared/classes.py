@@ -3,6 +3,7 @@
 preprocess writes class ids and train writes the names into the model; both ask here.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,6 +14,7 @@ from serving.inference.text import clean_text
 from stages.shared import aihub
 from stages.shared.params import Section, load
 
+WHOLE_NUMBER = re.compile(r"-?\d+")
 BINARY = ("negative", "positive")
 
 
@@ -46,9 +48,11 @@ class ClassParams(Section):
 
     @cached_property
     def _ids_by_label(self) -> dict[str, int]:
-        ids = {str(number): number for number in range(len(self.labels))}
-        ids |= {f"{number}.0": number for number in range(len(self.labels))}
-        return ids | {_key(name): number for number, name in enumerate(self.labels)}
+        """Names; and ids, unless a name is a number: then a number in the file can only be meant as a name."""
+        by_name = {_key(name): number for number, name in enumerate(self.labels)}
+        numbers = {name: number for name, number in by_name.items() if WHOLE_NUMBER.fullmatch(name)}
+        numbers = numbers or {str(number): number for number in range(len(self.labels))}
+        return {f"{name}.0": number for name, number in numbers.items()} | numbers | by_name
 
     @cached_property
     def id_by_emotion(self) -> dict[str, int]:

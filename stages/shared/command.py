@@ -45,7 +45,7 @@ def stage(docstring: str | None, **flags: str) -> Iterator[argparse.Namespace]:
     except MemoryError:
         _leave("out of memory: see Troubleshooting in README.md for the params to lower", 1, debug=paths.debug)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
             raise
         _leave(
             f"cannot write {error.filename or 'an output'}: {error.strerror}. Free space or rights, then run again", 1, debug=paths.debug

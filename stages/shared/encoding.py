@@ -17,6 +17,8 @@ BYTE_ORDER_MARKS = {
 }
 KSX1001_SHARE = 0.5  # of the characters beyond ASCII: Korean text is far above it, Western bytes read as cp949 far below
 
+BROKEN_KSX1001_SHARE = 0.9  # above it, bytes that are no cp949 are damage in a Korean file
+
 
 class DecodedText(NamedTuple):
     text: str
@@ -45,7 +47,7 @@ def read_text(file: Path) -> DecodedText:
 def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SourceUnreadable(file, "does not exist", "check the path in params.yaml") from None
     except IsADirectoryError:
         raise SourceUnreadable(file, "is a directory", "name one file in it") from None
@@ -55,11 +57,15 @@ def _encoding(data: bytes) -> str | None:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
             return encoding if _decodes(data, encoding) else None
+    if utf16 := _utf16_without_mark(data):
+        return utf16
     if _decodes(data, "utf-8"):
-        return _utf16_without_mark(data) or "utf-8"
+        return "utf-8"
     if _decodes(data, "cp949") and _is_korean(data.decode("cp949")):
         return "cp949"
-    return "cp1252" if _decodes(data, "cp1252") else _utf16_without_mark(data)
+    if _is_korean(data.decode("cp949", "replace"), BROKEN_KSX1001_SHARE):
+        return None
+    return "cp1252" if _decodes(data, "cp1252") else None
 
 
 def _decodes(data: bytes, encoding: str) -> bool:
@@ -75,21 +81,21 @@ def _utf16_without_mark(data: bytes) -> str | None:
     if b"\0" not in data[:2000] or len(data) % 2:
         return None
     for encoding in ("utf-16-le", "utf-16-be"):
-        if _decodes(data, encoding) and "\0" not in (text := data.decode(encoding)) and "\n" in text:
+        if _decodes(data, encoding) and "\0" not in (text := data.decode(encoding)) and text.count("\n") > data.count(b"\n") / 2:
             return encoding
     return None
 
 
-def _is_korean(text: str) -> bool:
+def _is_korean(text: str, share: float = KSX1001_SHARE) -> bool:
     """Tell Korean from Western bytes that happen to decode as cp949: real text keeps to the KS X 1001 characters."""
     beyond_ascii = [character for character in text[:200_000] if character > "\x7f"]
     common = sum(len(character.encode("euc_kr", "ignore")) == 2 for character in beyond_ascii)
-    return bool(beyond_ascii) and common / len(beyond_ascii) >= KSX1001_SHARE
+    return bool(beyond_ascii) and common / len(beyond_ascii) >= share
 
 
 def _first_invalid_byte(data: bytes) -> str:
     try:
-        data.decode("utf-8")
+        data.decode("cp949" if _is_korean(data.decode("cp949", "replace"), BROKEN_KSX1001_SHARE) else "utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return f"byte 0x{data[error.start]:02x} in line {line:,}"

@@ -22,6 +22,8 @@ def whole_files(*files: Path) -> Iterator[list[Path]]:
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield drafts
+        for draft in drafts:
+            draft.stat()  # all are there before any is moved
         for draft, file in zip(drafts, files, strict=True):
             draft.replace(file)
     finally:
@@ -59,5 +61,5 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     if isinstance(value, float):
-        return round(value, DIGITS) if math.isfinite(value) else None
+        return round(value, DIGITS) + 0.0 if math.isfinite(value) else None
     return value

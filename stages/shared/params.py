@@ -51,4 +51,6 @@ def _sentence(section: str, model: type[Section], detail: dict[str, Any]) -> str
     if detail["type"] == "missing":
         return f"{key} is missing: restore it from git"
     expectation = str(detail["msg"]).removeprefix("Value error, ")
+    if not detail["loc"]:
+        return expectation
     return f"{key} is {detail['input']!r}: {expectation[:1].lower()}{expectation[1:]}"

@@ -92,9 +92,9 @@ def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Pat
     _save(figure, file)
 
 
-def roc_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float], float]], file: Path) -> None:
+def roc_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float], float]], class_names: Sequence[str], file: Path) -> None:
     """Draw one ROC curve per class: name -> (false positive rates, true positive rates, area)."""
-    names = drawable(list(curves), [f"LABEL_{number}" for number in range(len(curves))])
+    names = drawable(list(curves), [f"LABEL_{class_names.index(name)}" for name in curves])
     figure = _figure(5.2, 4.8)
     axes = figure.subplots()
     for number, (name, (fpr, tpr, area)) in enumerate(zip(names, curves.values(), strict=True)):

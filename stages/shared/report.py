@@ -2,7 +2,6 @@
 
 import os
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -112,7 +111,7 @@ def verdict(language: Language, baseline: Mapping[str, Any]) -> str:
     """Say in a sentence whether the transformer earns its cost against the linear baseline."""
     gain, low, high = (100 * baseline[key] for key in ("gain", "gain_low", "gain_high"))
     kind = "earns" if low > 0 else "loses" if high < 0 else "unclear"
-    return textwrap.fill(WORDS[language][kind].format(gain=gain, loss=-gain, low=low, high=high), WIDTH)
+    return _wrap(WORDS[language][kind].format(gain=gain, loss=-gain, low=low, high=high))
 
 
 def emotions(language: Language, rows: Sequence[tuple[str, str, int, float]], dialogues: int) -> str:
@@ -183,6 +182,17 @@ def _probes(words: Mapping[str, str], probes: Sequence[Probe], names: Sequence[s
         for text, number, certainty in probes
     ]
     return "\n".join([words["probes"], *lines])
+
+
+def _wrap(text: str) -> str:
+    """Break at blanks so that no line is wider than WIDTH columns."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and _width(f"{lines[-1]} {word}") > WIDTH:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".lstrip()
+    return "\n".join(lines)
 
 
 def _width(text: str) -> int:

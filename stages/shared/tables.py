@@ -61,14 +61,19 @@ def records_table(file: Path, records: Sequence[Any], wanted: dict[str, str], fa
             value = record[name]
             if isinstance(value, dict | list):
                 raise SourceUnreadable(file, f"has a nested value in '{name}' of record {number:,}", "give a text and one label per record")
-            columns[name].append(_as_text(value))
+            try:
+                columns[name].append(_as_text(value).encode().decode())
+            except UnicodeEncodeError:
+                raise SourceUnreadable(
+                    file, f"has half a character (a lone surrogate) in '{name}' of record {number:,}", "correct that record"
+                ) from None
     return SourceTable(columns, facts)
 
 
 def _as_text(value: Any) -> str:
     if value is None or value != value:  # NaN is not equal to itself
         return ""
-    return str(int(value)) if isinstance(value, bool | float) and value == int(value) else str(value)
+    return str(int(value)) if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()) else str(value)
 
 
 def _read_parquet(file: Path, wanted: dict[str, str]) -> SourceTable:
@@ -83,7 +88,7 @@ def _read_parquet(file: Path, wanted: dict[str, str]) -> SourceTable:
         columns = parquet.read_table(file, columns=list(wanted)).to_pydict()
     except FileNotFoundError:
         raise SourceUnreadable(file, "does not exist", "check the path in params.yaml") from None
-    except (ArrowException, IsADirectoryError) as error:
+    except (ArrowException, OSError) as error:
         raise SourceUnreadable(file, f"is not a Parquet file ({str(error).splitlines()[0]})", "export it again") from None
     return SourceTable({name: [_as_text(value) for value in columns[name]] for name in wanted}, {"format": "parquet"})
 
@@ -96,7 +101,7 @@ def _read_json_lines(file: Path, wanted: dict[str, str]) -> SourceTable:
             continue
         try:
             records.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SourceUnreadable(file, f"is broken in line {number:,} ({error})", "every line must be one JSON object") from None
     return records_table(file, records, wanted, {"format": "jsonl", "encoding": encoding})
 

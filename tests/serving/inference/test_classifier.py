@@ -18,8 +18,9 @@ from hypothesis.extra.numpy import arrays
 from serving.inference.bundle import MANIFEST
 from serving.inference.classifier import BATCH_TOKENS, Classifier, softmax
 from serving.inference.errors import BundleBroken, TextRefused
-from tests.conftest import WORDS, run_command
+from tests.conftest import VOCABULARY, run_command
 
+WORDS = VOCABULARY.split()
 SAME = 1e-5  # of a probability: the promise for fp32
 MIXED = ["the film was very good", "", "bad", "we love the food and the staff but the phone was not good " * 3, "영화 정말 좋아요 😍", "a"]
 

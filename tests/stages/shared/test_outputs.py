@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ from stages.shared.outputs import whole_files, whole_folder, write_metrics, writ
 
 class Interrupted(Exception):
     """What ends a stage half-way."""
+
+
+def stop_half_way(output: AbstractContextManager[list[Path] | Path]) -> None:
+    """Begin to write an output, and fail."""
+    with output as draft:
+        (draft[0] if isinstance(draft, list) else draft / "new.bin").write_text("new", "utf-8")
+        raise Interrupted
 
 
 def names(folder: Path) -> list[str]:
@@ -33,9 +41,8 @@ def test_no_file_changes_when_the_block_fails(tmp_path: Path, old: str | None) -
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for file in files if old else []:
         file.write_text("old", "utf-8")
-    with pytest.raises(Interrupted), whole_files(*files) as drafts:
-        drafts[0].write_text("new", "utf-8")
-        raise Interrupted
+    with pytest.raises(Interrupted):
+        stop_half_way(whole_files(*files))
     assert names(tmp_path) == (["a.csv", "b.csv"] if old else [])
     assert [file.read_text("utf-8") for file in files if old] == (["old", "old"] if old else [])
 
@@ -63,9 +70,8 @@ def test_folder_stays_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
     folder = tmp_path / "final"
     folder.mkdir()
     (folder / "old.bin").write_text("old", "utf-8")
-    with pytest.raises(Interrupted), whole_folder(folder) as draft:
-        (draft / "new.bin").write_text("new", "utf-8")
-        raise Interrupted
+    with pytest.raises(Interrupted):
+        stop_half_way(whole_folder(folder))
     assert names(folder) == ["old.bin"]
     assert names(tmp_path) == ["final"]
 
@@ -96,9 +102,14 @@ def test_what_is_no_number_is_null(tmp_path: Path, value: float) -> None:
 
 
 def test_equal_metrics_give_equal_bytes_whatever_their_order(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "one.json", {"a": 0.1 + 0.2, "b": {"x": 1, "y": -1e-9}})
-    write_metrics(tmp_path / "two.json", {"b": {"y": 1e-9, "x": 1}, "a": 0.3})
+    write_metrics(tmp_path / "one.json", {"a": 0.1 + 0.2, "b": {"x": 1, "y": 2}})
+    write_metrics(tmp_path / "two.json", {"b": {"y": 2, "x": 1}, "a": 0.3})
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_nothing_has_no_sign(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "m.json", {"gain": -1e-9})
+    assert "-0.0" not in (tmp_path / "m.json").read_text("utf-8")
 
 
 def test_metrics_that_json_cannot_hold_leave_the_old_file(tmp_path: Path) -> None:

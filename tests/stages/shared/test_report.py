@@ -149,7 +149,11 @@ def test_report_is_shown_unless_the_caller_shows_it_later(capsys: pytest.Capture
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("text", "expected"), [("short", "short"), ("좋아요 " * 20, "좋아요 좋아요 좋아요…"), ("a" * 30, "a" * 23 + "…")])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("short", "short"), ("좋아요 " * 20, "좋아요 좋아요 좋아요 좋…"), ("a" * 30, "a" * 23 + "…")],
+    ids=["short", "Hangul", "letters"],
+)
 def test_long_text_is_shortened_to_its_columns(text: str, expected: str) -> None:
     shown = report._shorten(text, 24)
     assert shown == expected
