@@ -69,8 +69,8 @@ def main() -> None:
     head = ["| test set | texts | accuracy | 95 % interval | target | |", "|---|---|---|---|---|---|"]
     train = json.loads(Path("metrics/train.json").read_text("utf-8"))
     rows_trained = json.loads(Path("metrics/preprocess.json").read_text("utf-8"))["rows"]["train"]
-    machine = train["machine"]
-    note = f"\nTrained on {rows_trained:,} texts, epoch {train['best_epoch']}, {machine['device']} with {machine['threads']} threads in {machine['precision']}."
+    machine = "{device} with {threads} threads in {precision}".format(**train["machine"])
+    note = f"\nTrained on {rows_trained:,} texts, epoch {train['best_epoch']}, {machine}."
     table = "\n".join([*head, *lines, note])
     print(table)
     if not options.errors:

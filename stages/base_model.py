@@ -6,10 +6,10 @@ Writes: one folder. After it has run once, everything else works without a netwo
 
 import hashlib
 import importlib.util
+import json
 import logging
 import os
 import re
-import shutil
 import socket
 import urllib.request
 from pathlib import Path
@@ -37,6 +37,18 @@ PACKAGE_SHA256 = {
 }
 CONVERSION_TOLERANCE = 1e-5  # largest difference of a hidden state between the BERT and the DistilBERT form
 CONNECT_SECONDS = 2.0
+HUB_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+HUB_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
 HUB = "https://huggingface.co"
 
 
@@ -153,16 +165,50 @@ def largest_difference(bert: "BertModel", distilbert: "DistilBertModel", encoded
 
 
 def fetch_from_hub(repo_id: str, revision: str, out_dir: Path) -> None:
-    """Download an encoder and its tokenizer at one revision; without a network fail at once, not after a minute of retries."""
-    from huggingface_hub import try_to_load_from_cache
+    """Fetch an encoder and its tokenizer at one revision; without a network fail at once, not after a minute of retries.
 
-    cached = isinstance(try_to_load_from_cache(repo_id, "config.json", revision=revision), str)
-    if not cached:
-        require_hub(repo_id)
+    Asks for single files and never for a listing, so that any mirror of the Hub will do, and a filled cache alone too.
+    """
     try:
-        _save_encoder(repo_id, out_dir, revision=revision)
+        config_file = hub_file(repo_id, revision, "config.json")
+        weights = (name for name in HUB_WEIGHTS if hub_file(repo_id, revision, name))
+        if config_file is None or not (found := next(weights, None)):
+            raise Unavailable(f"hub:{repo_id}@{revision} has no config.json or no weights. {_hub_remedy()}")
+        if found.endswith(".index.json"):
+            shards = json.loads((config_file.parent / found).read_text("utf-8"))["weight_map"].values()
+            for name in sorted(set(shards)):
+                hub_file(repo_id, revision, name)
+        for name in HUB_TOKENIZER:
+            hub_file(repo_id, revision, name)
+        _save_encoder(config_file.parent, out_dir)
     except (OSError, ValueError) as error:
         raise Unavailable(f"hub:{repo_id}@{revision} cannot be fetched ({_first_line(error)}). {_hub_remedy()}") from error
+
+
+def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
+    """Return a file of a Hub model from the cache or the Hub; None where the model has none of that name.
+
+    Raises Unavailable where only the Hub could tell and it cannot be reached; tokenizer files of an otherwise cached model
+    then count as not there.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError
+
+    cached = try_to_load_from_cache(repo_id, name, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    if cached is not None:  # a mark that the model is known to have no such file
+        return None
+    try:
+        require_hub(repo_id)
+    except Unavailable:
+        if name in HUB_TOKENIZER:
+            return None
+        raise
+    try:
+        return Path(hf_hub_download(repo_id, name, revision=revision))
+    except EntryNotFoundError:
+        return None
 
 
 def require_hub(repo_id: str) -> None:
@@ -194,19 +240,17 @@ def copy_folder(folder: Path, out_dir: Path) -> None:
     if not (folder / "config.json").is_file():
         raise StageError(f"{folder} is no model folder (no config.json in it): name the right one in base_model.source")
     try:
-        _save_encoder(str(folder), out_dir)
+        _save_encoder(folder, out_dir)
     except (OSError, ValueError) as error:
         raise StageError(f"{folder} cannot be loaded ({_first_line(error)}): it needs config, weights and tokenizer files") from error
 
 
-def _save_encoder(name_or_folder: str, out_dir: Path, revision: str = "main") -> None:
+def _save_encoder(folder: Path, out_dir: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    encoder = AutoModel.from_pretrained(name_or_folder, revision=revision)
-    encoder.save_pretrained(out_dir)
-    AutoTokenizer.from_pretrained(name_or_folder, revision=revision).save_pretrained(out_dir)
+    AutoModel.from_pretrained(folder).save_pretrained(out_dir)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(out_dir)
     if not (out_dir / "tokenizer.json").is_file():
-        shutil.rmtree(out_dir)
         raise ValueError("its tokenizer has no fast form, which training and serving need")
 
 

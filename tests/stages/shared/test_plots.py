@@ -30,8 +30,8 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "one epoch": lambda file: plots.learning_curve(CURVE[:1], file),
     "confusion matrix": lambda file: plots.confusion_matrix(COUNTS, KOREAN, file),
     "confusion matrix of many classes": lambda file: plots.confusion_matrix(np.eye(21, dtype=int), [f"E{n}" for n in range(21)], file),
-    "ROC": lambda file: plots.roc_curves(roc(KOREAN), file),
-    "ROC without a curve": lambda file: plots.roc_curves({}, file),
+    "ROC": lambda file: plots.roc_curves(roc(KOREAN), KOREAN, file),
+    "ROC without a curve": lambda file: plots.roc_curves({}, KOREAN, file),
     "bars": lambda file: plots.grouped_bars({"분노": {"화남": 3, "짜증": 0}, "기쁨": {"신남": 5}, "슬픔": {"우울": 0}}, "감정", file),
 }
 
@@ -81,7 +81,7 @@ def test_picture_is_the_same_in_another_process(tmp_path: Path) -> None:
 def test_hangul_names_are_drawn_in_an_installed_font(drawn: list[Figure], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     assert plots.hangul_font() in plots.HANGUL_FONTS, "apt-get install fonts-nanum"
     plots.confusion_matrix(COUNTS, KOREAN, tmp_path / "a.png")
-    plots.roc_curves(roc(["긍정"]), tmp_path / "b.png")
+    plots.roc_curves(roc(["긍정"]), ["부정", "긍정"], tmp_path / "b.png")
     assert set(KOREAN) <= texts(drawn[0])
     assert "긍정, area 0.850" in texts(drawn[1])
     assert not caplog.records
@@ -94,7 +94,7 @@ def test_without_a_hangul_font_labels_stand_for_the_names_and_a_warning_says_wha
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
         plots.confusion_matrix(COUNTS, KOREAN, tmp_path / "a.png")
-        plots.roc_curves(roc(KOREAN), tmp_path / "b.png")
+        plots.roc_curves(roc(KOREAN), KOREAN, tmp_path / "b.png")
     assert {"LABEL_0", "LABEL_1"} <= texts(drawn[0])
     assert {"LABEL_0, area 0.850", "LABEL_1, area 0.850"} <= texts(drawn[1])
     assert not plots.has_hangul([*texts(drawn[0]), *texts(drawn[1])])
@@ -103,7 +103,7 @@ def test_without_a_hangul_font_labels_stand_for_the_names_and_a_warning_says_wha
 
 @pytest.mark.usefixtures("no_hangul_font")
 def test_without_a_hangul_font_the_one_curve_of_two_classes_is_not_called_by_the_other_class(drawn: list[Figure], tmp_path: Path) -> None:
-    plots.roc_curves(roc(["긍정"]), tmp_path / "roc.png")  # the curve of the positive class, LABEL_1
+    plots.roc_curves(roc(["긍정"]), ["부정", "긍정"], tmp_path / "roc.png")  # the curve of the positive class, LABEL_1
     assert "LABEL_0, area 0.850" not in texts(drawn[0])
 
 
