@@ -38,7 +38,8 @@ report:  ## print the saved reports
 
 test: install system-packages  ## run all tests; installs what they need
 	pip install --quiet -r tests/requirements.txt
-	python -m pytest
+	@test -e models/serving/bundle.json || REPORT=later dvc repro export
+	python -m pytest --numprocesses 2 --dist loadfile
 
 check: install  ## lint and type check
 	pip install --quiet -r tests/requirements.txt

@@ -169,30 +169,28 @@ def real_bundle() -> Path:
     return bundle
 
 
-@pytest.fixture
-def project(tiny_base: Path, tiny_table: Path, tmp_path: Path) -> Path:
-    """A committed copy of the project, on the tiny base and table, in which `dvc` commands take seconds."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="session")
+def committed_project(tiny_base: Path, tiny_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A committed copy of the project, on the tiny base and table, in which `dvc` commands take seconds. Not to be changed."""
+    folder = tmp_path_factory.mktemp("committed") / "project"
     listed = run_command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "metrics/")) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     shutil.copy(tiny_table, folder / "data/raw/reviews.csv")
-    write_params(
-        folder / "params.yaml",
-        {
-            "base_model": {"source": f"path:{tiny_base}"},
-            "train": {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1},
-        },
-    )
-    shutil.rmtree(folder / ".dvc/tmp", ignore_errors=True)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"]):
+    train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1}
+    write_params(folder / "params.yaml", {"base_model": {"source": f"path:{tiny_base}"}, "train": train})
+    for command in (["init", "-q"], ["config", "user.name", "t"], ["config", "user.email", "t@t"], ["add", "-A"], ["commit", "-qm", "start"]):
         done = run_command("git", *command, cwd=folder)
         assert done.returncode == 0, done.stderr
-    run_command("git", "config", "user.name", "t", cwd=folder)
-    run_command("git", "config", "user.email", "t@t", cwd=folder)
     return folder
+
+
+@pytest.fixture
+def project(committed_project: Path, tmp_path: Path) -> Path:
+    """A copy of the committed project that a test may change."""
+    return Path(shutil.copytree(committed_project, tmp_path / "project", symlinks=True))
 
 
 def read_json(file: Path) -> dict:
