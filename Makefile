@@ -51,7 +51,9 @@ serve: install  ## serve models/serving on HOST:PORT
 	uvicorn serving.app:app --host $(HOST) --port $(PORT)
 
 mlflow: install  ## open the MLflow UI on the project's store
-	mlflow server --host $(HOST) --port 5000 --workers 1 --backend-store-uri "$$(python -m stages.shared.tracking)" --default-artifact-root mlartifacts
+	@uri="$$(python -m stages.shared.tracking)" || exit 1; case "$$uri" in \
+	  http*) echo "The store is served already: $$uri";; \
+	  *) MLFLOW_BACKEND_STORE_URI="$$uri" mlflow server --host $(HOST) --port 5000 --workers 1 --default-artifact-root mlartifacts;; esac
 
 bench: install  ## measure what docs/ states
 	pip install --quiet -r tests/requirements.txt
@@ -67,7 +69,10 @@ aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json
 PACKAGES := chromium fonts-nanum postgresql
 system-packages:
 	@missing="$$(for name in $(PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || echo -n "$$name "; done)"; \
-	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
+	if [ -n "$$missing" ] && ! command -v apt-get >/dev/null; then \
+	  echo "The tests need Chromium at /usr/bin/chromium, a font with Hangul and PostgreSQL. Type what installs them here, e.g.:"; \
+	  echo "  brew install --cask chromium font-nanum-gothic && brew install postgresql@15"; \
+	elif [ -n "$$missing" ]; then \
 	  install="apt-get install -y --no-install-recommends $$missing"; \
 	  if [ "$$(id -u)" = 0 ]; then apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$install >/dev/null; \
 	  else echo "The tests need system packages. Type: sudo $$install"; exit 1; fi; fi

@@ -8,7 +8,9 @@ first halves and sentences of SST-2 train are free for reading errors; what is s
 
 import argparse
 import csv
+import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
     parser.add_argument("--errors", action="store_true", help="print the errors on the halves that are free for it, and write nothing")
     options = parser.parse_args()
+    refuse_another_model()
+    if not options.data.is_dir():
+        raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ and uci/ by --data")
     classifier = Classifier.load("models/serving")
     lines = []
     for name, rows in test_sets(options.data, half=1 if options.errors else 2):
@@ -75,6 +80,16 @@ def main() -> None:
     print(table)
     if not options.errors:
         write_table(table)
+
+
+def refuse_another_model() -> None:
+    """Stop unless the bundle was made from the sample data with the committed params."""
+    source = json.loads(Path("metrics/preprocess.json").read_text("utf-8"))["source"]["sha256"]
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "params.yaml"], check=False).returncode
+    if source != hashlib.sha256(Path("data/raw/reviews.csv").read_bytes()).hexdigest() or changed:
+        raise SystemExit(
+            "ERROR: models/serving is not of data/raw/reviews.csv with the committed params: git restore params.yaml && dvc repro"
+        )
 
 
 def write_table(table: str) -> None:

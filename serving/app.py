@@ -20,6 +20,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
 from serving.inference.classifier import Classifier
+from serving.inference.text import clean_text
 from serving.schemas import PREDICT_BODY, Failure, Health, Prediction, PredictRequest
 from serving.settings import Settings
 
@@ -113,6 +114,8 @@ async def predict(request: Request, body: Annotated[PredictRequest, Depends(read
     state = request.app.state
     if len(body.text) > state.settings.max_characters:
         raise HTTPException(422, f"text has more than {state.settings.max_characters:,} characters")
+    if not clean_text(body.text):
+        raise HTTPException(422, "text is empty")
     answer = await asyncio.get_running_loop().run_in_executor(state.inference, state.classifier.predict, [body.text])
     return Prediction(label=f"LABEL_{answer.label_ids[0]}", score=float(answer.scores[0]))
 
@@ -125,7 +128,8 @@ async def health() -> Health:
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -4,22 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from serving.inference.text import clean_text
+from serving.inference.text import require_characters
 
-
-def _encodable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("text holds a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text holds a lone surrogate, which is no character") from None
-    if not clean_text(text):
-        raise ValueError("text is empty")
-    return text
-
-
-Text = Annotated[str, StringConstraints(strict=True), AfterValidator(_encodable)]
+Text = Annotated[str, StringConstraints(strict=True), AfterValidator(require_characters)]
 
 
 class PredictRequest(BaseModel):
@@ -27,7 +14,7 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": "The battery lasts two days and the screen is lovely."}})
 
-    text: Text = Field(description="the text, up to 20,000 characters")
+    text: Text = Field(description="the text")
 
 
 class Prediction(BaseModel):

@@ -56,7 +56,7 @@ def _known_form(source: str) -> str:
     kind, _, name = source.partition(":")
     forms = {
         "package": name == PACKAGE,
-        "hub": re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[\w./-]+", name) is not None,
+        "hub": re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{7,40}", name) is not None,
         "path": name != "",
     }
     if not forms.get(kind, False):
@@ -178,8 +178,9 @@ def fetch_from_hub(repo_id: str, revision: str, out_dir: Path) -> None:
             shards = json.loads((config_file.parent / found).read_text("utf-8"))["weight_map"].values()
             for name in sorted(set(shards)):
                 hub_file(repo_id, revision, name)
-        for name in HUB_TOKENIZER:
-            hub_file(repo_id, revision, name)
+        tokenizer_files = [file for name in HUB_TOKENIZER if (file := hub_file(repo_id, revision, name))]
+        if not tokenizer_files:
+            raise Unavailable(f"hub:{repo_id}@{revision} has no tokenizer. {_hub_remedy()}")
         _save_encoder(config_file.parent, out_dir)
     except (OSError, ValueError) as error:
         raise Unavailable(f"hub:{repo_id}@{revision} cannot be fetched ({_first_line(error)}). {_hub_remedy()}") from error
@@ -192,7 +193,7 @@ def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
     then count as not there.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     cached = try_to_load_from_cache(repo_id, name, revision=revision)
     if isinstance(cached, str):
@@ -207,6 +208,8 @@ def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
         raise
     try:
         return Path(hf_hub_download(repo_id, name, revision=revision))
+    except LocalEntryNotFoundError as error:
+        raise Unavailable(f"{name} of hub:{repo_id}@{revision} cannot be fetched ({_first_line(error)}). {_hub_remedy()}") from error
     except EntryNotFoundError:
         return None
 
@@ -246,9 +249,10 @@ def copy_folder(folder: Path, out_dir: Path) -> None:
 
 
 def _save_encoder(folder: Path, out_dir: Path) -> None:
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
-    AutoModel.from_pretrained(folder).save_pretrained(out_dir)
+    AutoModel.from_pretrained(folder, dtype=torch.float32).save_pretrained(out_dir)
     AutoTokenizer.from_pretrained(folder).save_pretrained(out_dir)
     if not (out_dir / "tokenizer.json").is_file():
         raise ValueError("its tokenizer has no fast form, which training and serving need")

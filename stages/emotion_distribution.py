@@ -55,7 +55,7 @@ def percentages(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def distribution(dialogues: Sequence[aihub.Dialogue], emotions: Mapping[str, int]) -> dict[str, Any]:
-    """Return counts and shares of emotions and groups, and of each age, gender and situation with its groups."""
+    """Return counts and shares of emotions, groups, ages, genders and situations; the table has them crossed."""
     metrics: dict[str, Any] = {
         "dialogues": len(dialogues),
         "profiles": len({dialogue.profile for dialogue in dialogues}),
@@ -64,10 +64,7 @@ def distribution(dialogues: Sequence[aihub.Dialogue], emotions: Mapping[str, int
     }
     for what, names in BREAKDOWNS.items():
         found = Counter(getattr(dialogue, what) for dialogue in dialogues)
-        shown = _counts_and_shares({code: found[code] for code in sorted({*names, *found})})
-        for code, values in shown.items():
-            values["groups"] = _by_group(dialogue.group for dialogue in dialogues if getattr(dialogue, what) == code)
-        metrics[f"by_{what}"] = shown
+        metrics[f"by_{what}"] = _counts_and_shares({code: found[code] for code in sorted({*names, *found})})
     return metrics
 
 

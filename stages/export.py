@@ -60,9 +60,11 @@ def run(settings: ExportParams, paths: Any, store: tracking.Store) -> None:
 
 
 def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load the trained model for inference in fp32, and its tokenizer."""
+    import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = AutoModelForSequenceClassification.from_pretrained(model_dir)
+    model = AutoModelForSequenceClassification.from_pretrained(model_dir, dtype=torch.float32)
     return model.eval(), AutoTokenizer.from_pretrained(model_dir)
 
 

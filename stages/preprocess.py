@@ -103,6 +103,8 @@ def _aihub_rows(source: Path, content: object, settings: PreprocessParams, encod
             Path("params.yaml"),
             [f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two, negative first; or set aihub_target"],
         )
+    if settings.aihub_target == "polarity":
+        log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", settings.labels[1], settings.labels[0])
     dialogues = aihub.parse_corpus(source, content)
     rows = pd.DataFrame(
         {

@@ -1,8 +1,8 @@
 """Fine-tune the base model into a text classifier with the Hugging Face Trainer.
 
 Reads: train and validation splits, models/base, the train section and the class names of params.yaml.
-Writes: models/final (AutoModelForSequenceClassification loads it, id2label are the class names), metrics/train.json, the
-learning curve as data and picture. Checkpoints lie under models/checkpoints of the main checkout while it runs.
+Writes: models/final (AutoModelForSequenceClassification loads it, id2label are the class names), metrics/train.json with
+the learning curve, and its picture. Checkpoints lie under models/checkpoints of the main checkout while it runs.
 """
 
 import json
@@ -22,7 +22,7 @@ from stages.shared import command, coverage, lineage, params, plots, tables, tra
 from stages.shared.checkpoints import checkpoint_folder
 from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
-from stages.shared.outputs import whole_folder, write_metrics, write_text
+from stages.shared.outputs import whole_folder, write_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,8 +71,7 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Any, run_log
         save_model(trainer, tokenizer, origin, draft_dir)
         model_sha256 = lineage.file_sha256(draft_dir / "model.safetensors")
     curve = learning_curve(trainer.state.log_history)
-    write_metrics(paths.metrics, {**best_epoch(curve), "epochs_run": len(curve), "machine": machine, "coverage": covered})
-    write_text(paths.curve, _csv(curve))
+    write_metrics(paths.metrics, {**best_epoch(curve), "epochs_run": len(curve), "machine": machine, "coverage": covered, "curve": curve})
     plots.learning_curve(curve, paths.picture)
     run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
 
@@ -109,7 +108,9 @@ def refuse_other_classes(file: Path, frame: "pd.DataFrame", class_names: tuple[s
 
 
 def load_tokenizer(base_dir: Path, max_length: int) -> "PreTrainedTokenizerBase":
-    """Load the base's tokenizer so that it cuts at max_length tokens, or at what the base can take."""
+    """Load the base's tokenizer so that it cuts at max_length tokens; raise StageError where the base takes fewer."""
+    if not (base_dir / "config.json").is_file():
+        raise StageError(f"{base_dir} is no base model: run `dvc repro base_model`")
     from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(base_dir)
@@ -140,6 +141,7 @@ def make_trainer(
     checkpoints_dir: Path,
 ) -> "Trainer":
     """Build the Trainer: batches grouped by length and padded to their own longest text, best epoch by validation loss."""
+    import torch
     from transformers import (
         AutoModelForSequenceClassification,
         DataCollatorWithPadding,
@@ -153,7 +155,11 @@ def make_trainer(
     set_seed(settings.seed)
     id2label = dict(enumerate(class_names))
     model = AutoModelForSequenceClassification.from_pretrained(
-        base_dir, num_labels=len(class_names), id2label=id2label, label2id={name: number for number, name in id2label.items()}
+        base_dir,
+        dtype=torch.float32,
+        num_labels=len(class_names),
+        id2label=id2label,
+        label2id={name: number for number, name in id2label.items()},
     )
     arguments = TrainingArguments(
         output_dir=str(checkpoints_dir),
@@ -177,6 +183,7 @@ def make_trainer(
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         report_to="none",
+        restore_callback_states_from_checkpoint=True,
         disable_tqdm=not sys.stderr.isatty(),
     )
     trainer = Trainer(
@@ -232,11 +239,6 @@ def best_epoch(curve: Curve) -> dict[str, float]:
     return {("best_epoch" if name == "epoch" else name): value for name, value in best.items()}
 
 
-def _csv(curve: Curve) -> str:
-    lines = [",".join(curve[0]), *(",".join(f"{value:.6g}" for value in row.values()) for row in curve)]
-    return "\n".join(lines) + "\n"
-
-
 def _newest_checkpoint(checkpoints_dir: Path) -> str | None:
     from transformers.trainer_utils import get_last_checkpoint
 
@@ -254,11 +256,15 @@ def _epoch_log(run_log: tracking.TrainingRun, epochs: int) -> "TrainerCallback":
     from transformers import TrainerCallback
 
     class EpochLog(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for row in learning_curve(state.log_history):  # of the run that is gone on with
+                run_log.epoch(row)
+
         def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             row = learning_curve(state.log_history)[-1]
             log.info("epoch %d of at most %d: %s", row["epoch"], epochs, ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch"))
-            if not math.isfinite(row["train_loss"]):
-                raise StageError("the training loss is not a number: lower train.learning_rate or set train.precision to fp32")
+            if not math.isfinite(row["train_loss"] + row["validation_loss"]):
+                raise StageError("the loss is not a number: lower train.learning_rate or set train.precision to fp32")
             run_log.epoch(row)
 
     return EpochLog()
@@ -284,8 +290,7 @@ def main() -> None:
         base="folder of the base model",
         model="folder to write",
         metrics="JSON to write",
-        curve="learning curve to write as CSV",
-        picture="learning curve to write as PNG",
+        picture="learning curve to draw as PNG",
         preprocess_metrics="JSON of preprocess, mirrored to MLflow only",
     ) as paths:
         settings = params.load(paths.params, "train", TrainParams)

@@ -126,7 +126,7 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
         folder / "params.yaml", {"train": {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 3, "threads": 1}}
     )
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
-    pictures = ["--curve", folder / "curve.csv", "--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
+    pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
     steps: list[list[str | Path]] = [
         ["preprocess", "--source", tiny_table, *splits, "--metrics", folder / "preprocess.json"],
         ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json", *pictures],
@@ -181,7 +181,13 @@ def committed_project(tiny_base: Path, tiny_table: Path, tmp_path_factory: pytes
     shutil.copy(tiny_table, folder / "data/raw/reviews.csv")
     train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1}
     write_params(folder / "params.yaml", {"base_model": {"source": f"path:{tiny_base}"}, "train": train})
-    for command in (["init", "-q"], ["config", "user.name", "t"], ["config", "user.email", "t@t"], ["add", "-A"], ["commit", "-qm", "start"]):
+    for command in (
+        ["init", "-q"],
+        ["config", "user.name", "t"],
+        ["config", "user.email", "t@t"],
+        ["add", "-A"],
+        ["commit", "-qm", "start"],
+    ):
         done = run_command("git", *command, cwd=folder)
         assert done.returncode == 0, done.stderr
     return folder

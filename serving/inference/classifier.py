@@ -12,8 +12,8 @@ from tokenizers import Encoding, Tokenizer
 
 from serving.inference.bundle import TOKENIZER, Bundle, EngineSpec, read_bundle
 from serving.inference.engines import Engine, start_engine
-from serving.inference.errors import BundleBroken, TextRefused
-from serving.inference.text import clean_text
+from serving.inference.errors import BundleBroken
+from serving.inference.text import clean_text, require_characters
 
 log = logging.getLogger("classifier")
 
@@ -85,7 +85,7 @@ class Classifier:
 
     def predict(self, texts: Sequence[str]) -> Predictions:
         """Classify texts; an empty list gives empty arrays. Raises TextRefused for a lone surrogate or a NUL."""
-        cleaned = [clean_text(self._accepted(text)) for text in texts]
+        cleaned = [clean_text(require_characters(text)) for text in texts]
         probabilities = np.zeros((len(texts), len(self.bundle.class_names)))
         with self._turn:
             encodings = self._tokenizer.encode_batch(cleaned)
@@ -93,16 +93,6 @@ class Classifier:
                 probabilities[rows] = self._probabilities([encodings[row] for row in rows])
         truncated = np.array([bool(encoding.overflowing) for encoding in encodings], dtype=bool)
         return Predictions(probabilities.argmax(axis=1), probabilities, truncated)
-
-    @staticmethod
-    def _accepted(text: str) -> str:
-        if "\0" in text:
-            raise TextRefused("a text holds a NUL character")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise TextRefused("a text holds a lone surrogate, which is no character") from None
-        return text
 
     @staticmethod
     def _batches(lengths: list[int]) -> Iterator[list[int]]:

@@ -9,5 +9,5 @@ class BundleBroken(InferenceError):
     """A bundle that is missing, damaged, or answers otherwise than when it was made."""
 
 
-class TextRefused(InferenceError):
+class TextRefused(InferenceError, ValueError):
     """A text that no tokenizer can take: a lone surrogate or a NUL character."""

@@ -4,6 +4,8 @@ import html
 import re
 import unicodedata
 
+from serving.inference.errors import TextRefused
+
 # Zero-width and direction marks: soft hyphen, Mongolian vowel separator, ZWSP..RLM, embeddings, word joiner..., BOM.
 INVISIBLE = {
     ord(mark): None
@@ -14,7 +16,19 @@ INVISIBLE = {
 CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
 UNSEEN = INVISIBLE | CONTROL
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+NESTED = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)  # an ampersand escaped any number of times
 LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def require_characters(text: str) -> str:
+    """Return the text; raise TextRefused for a NUL or a lone surrogate, which no tokenizer takes."""
+    if "\0" in text:
+        raise TextRefused("text holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TextRefused("text holds a lone surrogate, which is no character") from None
+    return text
 
 
 def clean_text(text: str) -> str:
@@ -31,7 +45,7 @@ def clean_text(text: str) -> str:
 
 def _clean_once(text: str) -> str:
     if "&" in text:
-        text = ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
+        text = ENTITY.sub(lambda entity: html.unescape(entity.group()), NESTED.sub("&", text))
     if "<" in text:
         text = LINE_BREAK_TAG.sub(" ", text)
     return " ".join(unicodedata.normalize("NFC", text.translate(UNSEEN)).split())

@@ -12,12 +12,14 @@ import logging
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages.shared.encoding import read_text
 from stages.shared.errors import SourceUnreadable, StageError
+from stages.shared.outputs import whole_files
 
 log = logging.getLogger("aihub")
 
@@ -170,14 +172,18 @@ def parse_corpus(file: Path, content: Any) -> list[Dialogue]:
 
 
 def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
-    unknown_situations = set()
+    unknown_codes = set()
     for number, record in enumerate(records, 1):
         try:
             persona, emotion, talk = record["profile"]["persona"], record["profile"]["emotion"], record["talk"]
             age, gender = persona["human"][:2]
             situation, *_ = emotion["situation"]
             dialogue = Dialogue(talk["content"]["HS01"], emotion["type"].strip(), talk["id"]["profile-id"], age, gender, situation)
-            if isinstance(emotion["situation"], str) or not all(isinstance(value, str) for value in dialogue):
+            if (
+                isinstance(emotion["situation"], str)
+                or isinstance(persona["human"], str)
+                or not all(isinstance(value, str) for value in dialogue)
+            ):
                 raise TypeError("a text in its place")
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise SourceUnreadable(
@@ -187,23 +193,32 @@ def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
             raise SourceUnreadable(
                 file, f"has the emotion code {dialogue.emotion!r} in record {number:,}", "the corpus knows E10 to E69, correct the record"
             )
-        if dialogue.situation not in SITUATIONS and dialogue.situation not in unknown_situations:
-            unknown_situations.add(dialogue.situation)
-            log.warning(
-                "%s: situation code %r of record %s is not in the corpus's list; counted under its code", file, dialogue.situation, number
-            )
+        for value, names in ((dialogue.age, AGES), (dialogue.gender, GENDERS), (dialogue.situation, SITUATIONS)):
+            if value not in names and value not in unknown_codes:
+                unknown_codes.add(value)
+                log.warning("%s: code %r of record %d is not in the corpus's list; counted under its code", file, value, number)
         yield dialogue
 
 
 def take_in(file: Path, raw_dir: Path) -> Path:
     """Check the user's corpus file, copy it under an ASCII name into `raw_dir`, and have DVC track it."""
+    file = _as_stored(file)
     dialogues = read_corpus(file)
     part = "validation" if "validation" in file.name.casefold() else "training"
     copy = raw_dir / f"aihub_{part}.json"
-    shutil.copyfile(file, copy)
+    with whole_files(copy) as (draft,):
+        shutil.copyfile(file, draft)
     subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(copy)], check=True)
     print(f"{copy}: {len(dialogues):,} dialogues, tracked by {copy}.dvc (commit that file; the corpus itself stays out of git)")
     return copy
+
+
+def _as_stored(file: Path) -> Path:
+    """Find a file whose name is stored decomposed (as macOS does) by its composed name, and the reverse."""
+    if file.exists() or not file.parent.is_dir():
+        return file
+    wanted = unicodedata.normalize("NFC", file.name)
+    return next((found for found in file.parent.iterdir() if unicodedata.normalize("NFC", found.name) == wanted), file)
 
 
 def main() -> None:

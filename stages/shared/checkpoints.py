@@ -22,4 +22,3 @@ def checkpoint_folder(key: str) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)
-    folder.with_suffix(".lock").unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import argparse
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -33,7 +34,10 @@ def stage(docstring: str | None, **flags: str) -> Iterator[argparse.Namespace]:
         parser.add_argument(f"--{name.replace('_', '-')}", required=True, type=Path, metavar="PATH", help=help_text)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     paths = parser.parse_args()
-    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO").upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    level = os.environ.get("LOG_LEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        parser.error(f"LOG_LEVEL is {level!r}: set it to DEBUG, INFO, WARNING or ERROR")
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     _quiet_libraries()
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -44,12 +48,26 @@ def stage(docstring: str | None, **flags: str) -> Iterator[argparse.Namespace]:
         _leave("interrupted: nothing half-done was written", 130, debug=paths.debug)
     except MemoryError:
         _leave("out of memory: see Troubleshooting in README.md for the params to lower", 1, debug=paths.debug)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+    except Exception as error:
+        if not _cannot_write(error):
             raise
-        _leave(
-            f"cannot write {error.filename or 'an output'}: {error.strerror}. Free space or rights, then run again", 1, debug=paths.debug
-        )
+        where = getattr(error, "filename", None) or "an output"
+        _leave(f"cannot write {where} ({_first_line(error)}). Free space or rights, then run again", 1, debug=paths.debug)
+
+
+def _cannot_write(error: BaseException | None) -> bool:
+    """Tell a full disk or missing rights from other errors, also where a library gives them a class of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+            return True
+        if re.search(r"No space left|os error (28|122|27)\b|disk is full|file write failed", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _quiet_libraries() -> None:

@@ -1,6 +1,6 @@
 """Make `dvc plots` work without a network: DVC's page loads Vega from a CDN, ours carries it.
 
-Writes .dvc/tmp/plots.html and points this checkout's .dvc/config.local at it; neither is in git.
+Writes .dvc/plots.html and points this checkout's .dvc/config.local at it; neither is in git.
 Run once after the installation: `python -m stages.shared.offline_plots`.
 """
 
@@ -27,11 +27,10 @@ PAGE = """<!DOCTYPE html>
 def main() -> None:
     import vl_convert
 
-    page = Path(".dvc/tmp/plots.html")
-    page.parent.mkdir(parents=True, exist_ok=True)
+    page = Path(".dvc/plots.html")
     javascript = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", r"<\/script")
     page.write_text(PAGE.replace("{javascript}", javascript), "utf-8")
-    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "--quiet", "plots.html_template", "tmp/plots.html"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "--quiet", "plots.html_template", "plots.html"], check=True)
 
 
 if __name__ == "__main__":

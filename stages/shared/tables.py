@@ -112,6 +112,8 @@ def _read_delimited(file: Path, wanted: dict[str, str]) -> SourceTable:
     separator = _separator(header_line, wanted)
     rows, quoting = _rows(file, text, separator)
     header = [name.strip() for name in rows[0][1]]
+    if repeated := next((name for name in wanted if header.count(name) > 1), None):
+        raise SourceUnreadable(file, f"has the column '{repeated}' more than once", "rename or remove one of them")
     for name, param in wanted.items():
         if name not in header:
             raise ColumnMissing(file, name, param, header)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tracking")
 
 EXPERIMENT = "sentiment-ops"
+MAX_NAME = 250  # of a metric
 MODEL_TAG = "model_sha256"
 
 
@@ -80,15 +81,18 @@ class TrainingRun:
         self._run_id = run_id
 
     def epoch(self, row: Mapping[str, float]) -> None:
+        """Log the losses and scores of one epoch."""
         values = {key: value for key, value in row.items() if key != "epoch"}
-        self._store.log_metrics(self._run_id, values, step=int(row["epoch"]))
+        with _only_a_mirror():
+            self._store.log_metrics(self._run_id, values, step=int(row["epoch"]))
 
     def finish(self, model_sha256: str, origin: Mapping[str, str], metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
         """Mirror the final metrics and tag the run with the hashes of the model and of what it came from."""
-        self._store.add(self._run_id, [file for file in metrics_files if file.exists()], pictures)
-        for name, sha256 in origin.items():
-            self._store.client.set_tag(self._run_id, f"sha256.{name}", sha256)
-        self._store.client.set_tag(self._run_id, MODEL_TAG, model_sha256)
+        with _only_a_mirror():
+            self._store.client.set_tag(self._run_id, MODEL_TAG, model_sha256)
+            for name, sha256 in origin.items():
+                self._store.client.set_tag(self._run_id, f"sha256.{name}", sha256)
+            self._store.add(self._run_id, [file for file in metrics_files if file.exists()], pictures)
 
 
 @contextmanager
@@ -109,21 +113,36 @@ def training_run(params_file: Path) -> Iterator[TrainingRun]:
         status = "KILLED"
         raise
     finally:
-        store.client.set_terminated(run_id, status)
+        with _only_a_mirror():
+            store.client.set_terminated(run_id, status)
 
 
 def add_to_model(store: Store, stage: str, model_sha256: str, metrics_file: Path, pictures: Iterable[Path] = ()) -> None:
     """Add a later stage's metrics and pictures to the run of the model it worked on."""
-    run_id = store.run_of_model(model_sha256, stage)
-    store.add(run_id, [metrics_file], pictures)
-    store.client.set_terminated(run_id, "FINISHED")
+    with _only_a_mirror():
+        run_id = store.run_of_model(model_sha256, stage)
+        store.add(run_id, [metrics_file], pictures)
+        store.client.set_terminated(run_id, "FINISHED")
 
 
 def log_own_run(store: Store, stage: str, metrics_file: Path, pictures: Iterable[Path]) -> None:
     """Log a stage that has to do with no model as a run of its own."""
-    run_id = store.start_run(stage)
-    store.add(run_id, [metrics_file], pictures)
-    store.client.set_terminated(run_id, "FINISHED")
+    with _only_a_mirror():
+        run_id = store.start_run(stage)
+        store.add(run_id, [metrics_file], pictures)
+        store.client.set_terminated(run_id, "FINISHED")
+
+
+@contextmanager
+def _only_a_mirror() -> Iterator[None]:
+    """Turn a store that fails once the work is under way into a warning: the results do not depend on it."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        log.warning("not mirrored to MLflow: %s", str(error).strip().splitlines()[0])
 
 
 def store_uri() -> str:
@@ -175,7 +194,7 @@ def point_out_old_store(root: Path) -> None:
 
 def allowed_name(name: str) -> str:
     """Return the name as MLflow takes it: letters of any script stay, other signs become their code, so names stay distinct."""
-    return re.sub(r"[^\w./: \-]", lambda sign: f"_{ord(sign.group()):x}_", name)
+    return re.sub(r"[^\w.: \-]", lambda sign: f"_{ord(sign.group()):x}_", name)[:MAX_NAME]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -188,13 +207,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _without_password(uri: str) -> str:
-    return re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", uri)
+    return re.sub(r"://([^:/@]+):.*@", r"://\1:***@", uri).partition("?")[0]
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    point_out_old_store(project_root())
-    open_store()
+    try:
+        open_store()
+    except Unavailable as error:
+        raise SystemExit(f"ERROR: {error}") from None
     print(store_uri())
 
 

@@ -54,7 +54,7 @@ def test_all_codes_are_listed_and_counted(run_stage, corpus: Path, outputs: dict
     metrics = read_json(outputs["metrics"])
     assert metrics["dialogues"] == 5
     assert metrics["groups"]["분노"] == {"count": 2, "share": 40.0}
-    assert metrics["by_age"]["A04"]["groups"]["분노"] == 1
+    assert metrics["by_age"]["A04"] == {"count": 1, "share": 20.0}
     assert metrics["by_situation"]["S09"]["count"] == 1
     assert sum(values["count"] for values in metrics["by_gender"].values()) == 5
 

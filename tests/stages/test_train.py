@@ -1,6 +1,5 @@
 """That a training is repeatable, goes on after a kill, keeps its best epoch, and leaves a model that others can load."""
 
-import csv
 import json
 import logging
 import os
@@ -29,7 +28,7 @@ KOREAN = ["정말 재미있는 영화였어요", "배우들의 연기가 별로�
 def training(tiny_model: Path, base: Path, root: Path, params_file: Path) -> list[str]:
     """Return the command that trains into `root`."""
     files = {"train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv", "base": base, "params": params_file}
-    files |= {"model": root / "final", "metrics": root / "train.json", "curve": root / "curve.csv", "picture": root / "curve.png"}
+    files |= {"model": root / "final", "metrics": root / "train.json", "picture": root / "curve.png"}
     files |= {"preprocess-metrics": tiny_model / "preprocess.json"}
     return [sys.executable, "-m", "stages.train", *(part for flag, file in files.items() for part in (f"--{flag}", str(file)))]
 
@@ -104,10 +103,9 @@ def test_training_learns_what_the_texts_say(trained: Path) -> None:
 
 def test_learning_curve_has_a_row_per_epoch_and_training_stops_early(trained: Path) -> None:
     metrics = read_json(trained / "train.json")
-    with (trained / "curve.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    assert [int(row["epoch"]) for row in rows] == list(range(1, metrics["epochs_run"] + 1))
-    losses = [float(row["validation_loss"]) for row in rows]
+    rows = metrics["curve"]
+    assert [row["epoch"] for row in rows] == list(range(1, metrics["epochs_run"] + 1))
+    losses = [row["validation_loss"] for row in rows]
     assert losses.index(min(losses)) + 1 == metrics["best_epoch"]
     assert metrics["epochs_run"] == min(metrics["best_epoch"] + PATIENCE, EPOCHS)
 
@@ -132,7 +130,7 @@ def test_training_again_gives_the_same_bytes_and_leaves_no_checkpoint(tiny_model
     done = run_command(*training(tiny_model, tiny_base, tmp_path, tiny_model / "params.yaml"), **environment(tmp_path))
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "final") == contents(tiny_model / "final")
-    for name in ("train.json", "curve.csv", "curve.png"):
+    for name in ("train.json", "curve.png"):
         assert (tmp_path / name).read_bytes() == (tiny_model / name).read_bytes()
     assert not list(tmp_path.glob("models/checkpoints/*"))
     assert not list(tmp_path.glob(".*.partial"))
@@ -152,14 +150,14 @@ def test_killed_training_goes_on_from_its_last_whole_checkpoint_to_the_same_weig
     assert "going on from" in done.stderr
     assert contents(root / "final") == contents(trained / "final")
     assert (root / "train.json").read_bytes() == (trained / "train.json").read_bytes()
-    assert (root / "curve.csv").read_bytes() == (trained / "curve.csv").read_bytes()
+    assert (root / "train.json").read_bytes() == (trained / "train.json").read_bytes()
     assert not list(root.glob("models/checkpoints/*"))
 
 
 def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
     done = run_stage(
         "train", params={"train": {"precision": "fp16"}}, train=tiny_model / "train.csv", validation=tiny_model / "validation.csv",
-        base=tiny_base, model=tmp_path / "final", metrics=tmp_path / "train.json", curve=tmp_path / "curve.csv",
+        base=tiny_base, model=tmp_path / "final", metrics=tmp_path / "train.json",
         picture=tmp_path / "curve.png", preprocess_metrics=tiny_model / "preprocess.json",
     )  # fmt: skip
     assert done.returncode == 1
