@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, run_command
+from tests.conftest import ROOT, read_json, run_command
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
@@ -108,6 +108,16 @@ def test_readme_names_the_defaults_of_params() -> None:
         for name, value in stated.items():
             actual = PARAMS["train"][name]
             assert (value == actual) if isinstance(actual, str) else (float(value.rstrip(",")) == float(actual)), (readme, name)
+
+
+def test_readme_report_has_the_committed_figures() -> None:
+    metrics = read_json(ROOT / "metrics/evaluate.json")
+    report = (
+        (ROOT / "README.md").read_text("utf-8").partition("    Evaluation of the served model")[2].partition("    Sample predictions")[0]
+    )
+    stated = {name.strip(): float(value) for name, value in re.findall(r"^    ([\w ()-]+?) +(\d+\.\d+)(?: %|$)", report, re.MULTILINE)}
+    expected = {"Accuracy": metrics["accuracy"], "F1 (macro)": metrics["f1"], "Linear baseline": metrics["baseline"]["accuracy"]}
+    assert {name: stated[name] for name in expected} == {name: round(100 * value, 1) for name, value in expected.items()}
 
 
 def test_readme_table_of_routes_is_the_openapi_document() -> None:

@@ -135,7 +135,7 @@ def _figure(width: float, height: float) -> "Figure":
     import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["font.family"] = [name for name in (hangul_font(), "DejaVu Sans") if name]
+    matplotlib.rcParams["font.family"] = [name for name in ("DejaVu Sans", hangul_font()) if name]
     matplotlib.rcParams.update(
         {"text.color": INK, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": INK, "axes.edgecolor": GRID}
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 csv.field_size_limit(2**31 - 1)
+Rows = list[tuple[int, list[str]]]  # line number of the row's end, fields
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def read_source(file: Path, wanted: dict[str, str]) -> SourceTable:
     wanted: column name -> the param that names it. Raises SourceUnreadable or ColumnMissing.
     """
     suffix = file.suffix.lower()
+    if file.is_dir():
+        raise SourceUnreadable(file, "is a directory", "name one file in it")
     if suffix == ".parquet":
         table = _read_parquet(file, wanted)
     elif suffix in (".jsonl", ".ndjson"):
@@ -124,10 +127,26 @@ def _read_delimited(file: Path, wanted: dict[str, str]) -> SourceTable:
                 f"has {len(row)} fields in line {line:,} where the header has {len(header)}",
                 f"put a text that holds a {SEPARATORS[separator]} in double quotes",
             )
+    refuse_swallowed_rows(file, rows, separator)
     positions = {name: header.index(name) for name in wanted}
     columns = {name: [row[position] for _, row in rows[1:]] for name, position in positions.items()}
     facts = {"format": "delimited", "encoding": encoding, "separator": SEPARATORS[separator], "quoting": quoting}
     return SourceTable(columns, facts)
+
+
+def refuse_swallowed_rows(file: Path, rows: Rows, separator: str) -> None:
+    """Raise SourceUnreadable where a quoted text of several lines holds whole rows: its opening quote was never meant to quote.
+
+    A line inside a text counts as a row when it has as many fields as the header and ends as some other row does.
+    """
+    endings = {row[-1].strip() for _, row in rows[1:] if not any("\n" in field for field in row)}
+    for line, row in rows[1:]:
+        inner = [part for field in row if "\n" in field for part in field.split("\n")[1:-1]]
+        for parsed in csv.reader(inner, delimiter=separator):
+            if len(parsed) == len(row) and parsed[-1].strip() in endings:
+                raise SourceUnreadable(
+                    file, f"has whole rows inside a quoted text that ends in line {line:,}", "double the quotes that are part of a text"
+                )
 
 
 def _separator(header_line: str, wanted: dict[str, str]) -> str:
@@ -136,9 +155,6 @@ def _separator(header_line: str, wanted: dict[str, str]) -> str:
         if set(wanted) <= {name.strip().strip('"') for name in header_line.split(separator)}:
             return separator
     return max(SEPARATORS, key=header_line.count)
-
-
-Rows = list[tuple[int, list[str]]]  # line number of the row's end, fields
 
 
 def _rows(file: Path, text: str, separator: str) -> tuple[Rows, str]:

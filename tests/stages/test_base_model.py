@@ -143,6 +143,27 @@ def test_folder_is_taken(run_stage, tiny_base: Path, tmp_path: Path) -> None:
     assert (tmp_path / "base/model.safetensors").exists()
 
 
+def test_half_precision_weights_are_taken_in_full_precision(run_stage, tiny_base: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModel
+
+    halved = Path(shutil.copytree(tiny_base, tmp_path / "halved"))
+    AutoModel.from_pretrained(tiny_base).half().save_pretrained(halved)
+    done = run_base_model(run_stage, f"path:{halved}", tmp_path / "base")
+    assert done.returncode == 0, done.stderr
+    assert {weight.dtype for weight in load_file(tmp_path / "base/model.safetensors").values()} == {torch.float32}
+
+
+def test_full_disk_is_a_sentence(run_stage, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper = tmp_path / "sitecustomize.py"
+    wrapper.write_text(
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    refuses(run_base_model(run_stage, f"path:{tiny_base}", tmp_path / "out/base"), "cannot write", tmp_path / "out/base")
+
+
 def test_folder_without_a_model_is_refused(run_stage, tmp_path: Path) -> None:
     refuses(run_base_model(run_stage, f"path:{tmp_path}", tmp_path / "base"), "no model folder", tmp_path / "base")
 

@@ -85,5 +85,10 @@ def test_clean_text_is_composed_and_has_single_blanks_only(text: str) -> None:
     assert cleaned == " ".join(cleaned.split())
 
 
+def test_an_ampersand_escaped_a_hundred_thousand_times_is_one_pass() -> None:
+    assert clean_text("&" + "amp;" * 100_000 + "lt;br>") == ""
+    assert clean_text("&" + "#38;" * 100_000) == "&"
+
+
 def test_a_text_escaped_many_times_is_resolved() -> None:
     assert clean_text("&" + "amp;" * 200 + "lt;br /&" + "amp;" * 200 + "gt;x") == "x"

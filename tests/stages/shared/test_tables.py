@@ -216,3 +216,16 @@ def test_published_sentences_with_stray_quotes_are_read_whole(tmp_path, shared_d
     table = rows(source(tmp_path, "text\tlabel\n" + sentences, "imdb.tsv"))
     assert len(table) == 1_000
     assert {label for _, label in table} == {"0", "1"}
+
+
+def test_rows_swallowed_by_a_stray_quote_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "stray.csv"
+    file.write_text('text,label\nfine,1\n"Loved it,1\nbad film,0\nworse film,0\nthe end",1\nso so,0\n', "utf-8")
+    with pytest.raises(SourceUnreadable, match="whole rows inside a quoted text that ends in line 6"):
+        read_source(file, WANTED)
+
+
+def test_a_text_of_several_lines_is_one_row(tmp_path: Path) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_text('text,label\n"Loved it,\nreally, truly,\nthe end",1\nbad,0\n', "utf-8")
+    assert read_source(file, WANTED).columns["text"] == ["Loved it,\nreally, truly,\nthe end", "bad"]
