@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+    from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 
 log = logging.getLogger("train")
 
@@ -148,7 +148,6 @@ def make_trainer(
         EarlyStoppingCallback,
         PrinterCallback,
         Trainer,
-        TrainingArguments,
         set_seed,
     )
 
@@ -161,7 +160,24 @@ def make_trainer(
         id2label=id2label,
         label2id={name: number for number, name in id2label.items()},
     )
-    arguments = TrainingArguments(
+    trainer = Trainer(
+        model=model,
+        args=_arguments(settings, machine, checkpoints_dir),
+        train_dataset=datasets["train"],
+        eval_dataset=datasets["validation"],
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=scores,
+        callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _arguments(settings: TrainParams, machine: dict[str, str | int], checkpoints_dir: Path) -> "TrainingArguments":
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
         output_dir=str(checkpoints_dir),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -186,18 +202,6 @@ def make_trainer(
         restore_callback_states_from_checkpoint=True,
         disable_tqdm=not sys.stderr.isatty(),
     )
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=datasets["train"],
-        eval_dataset=datasets["validation"],
-        data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-        compute_metrics=scores,
-        callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def scores(prediction: "tuple[np.ndarray, np.ndarray]") -> dict[str, float]:

@@ -231,12 +231,14 @@ def test_equal_runs_give_equal_bytes_in_other_processes(tmp_path):
 def test_a_full_disk_is_named_and_leaves_no_partial_file(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.train.csv.partial").symlink_to("/dev/full")
-    assert "cannot write an output: No space left on device" in refusal(run(tmp_path, written(tmp_path, TABLE)), tmp_path)
+    assert "cannot write an output ([Errno 28] No space left on device)" in refusal(run(tmp_path, written(tmp_path, TABLE)), tmp_path)
 
 
 def test_a_file_size_limit_is_named_and_leaves_no_partial_file(tmp_path):
     limited = ("bash", "-c", 'ulimit -f 0; exec "$@"', "bash")
-    assert "cannot write an output: File too large" in refusal(run(tmp_path, written(tmp_path, TABLE), before=limited), tmp_path)
+    assert "cannot write an output ([Errno 27] File too large)" in refusal(
+        run(tmp_path, written(tmp_path, TABLE), before=limited), tmp_path
+    )
 
 
 @pytest.mark.parametrize(("target", "classes"), [("polarity", 2), ("emotion", 6), ("emotion_fine", 60)])

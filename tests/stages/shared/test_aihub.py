@@ -130,7 +130,7 @@ def test_a_broken_record_is_named_by_its_number(tmp_path, record):
 def test_an_unknown_situation_is_read_and_warned_of_once(tmp_path, caplog):
     read = aihub.read_corpus(corpus(tmp_path, [dialogue(), dialogue(situation="S14"), dialogue(situation="S14")]))
     assert [one.situation for one in read] == ["S01", "S14", "S14"]
-    assert ["situation code 'S14' of record 2" in message for message in caplog.messages] == [True]
+    assert ["code 'S14' of record 2" in message for message in caplog.messages] == [True]
 
 
 def test_git_ignores_the_corpus_in_any_folder_under_any_form_of_its_name():
