@@ -14,12 +14,14 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
 from serving.inference.classifier import Classifier
+from serving.inference.labels import label_name
 from serving.inference.text import clean_text
 from serving.schemas import PREDICT_BODY, Failure, Health, Prediction, PredictRequest
 from serving.settings import Settings
@@ -42,7 +44,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference") as app.state.inference:
             yield
 
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Sentiment-Ops",
         description="Sentiment of texts, by the very model that was evaluated.",
         lifespan=lifespan,
@@ -117,7 +120,7 @@ async def predict(request: Request, body: Annotated[PredictRequest, Depends(read
     if not clean_text(body.text):
         raise HTTPException(422, "text is empty")
     answer = await asyncio.get_running_loop().run_in_executor(state.inference, state.classifier.predict, [body.text])
-    return Prediction(label=f"LABEL_{answer.label_ids[0]}", score=float(answer.scores[0]))
+    return Prediction(label=label_name(int(answer.label_ids[0])), score=float(answer.scores[0]))
 
 
 async def health() -> Health:

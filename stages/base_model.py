@@ -4,7 +4,6 @@ Reads: the base_model section of params.yaml, and from it a PyPI package, the Hu
 Writes: one folder. After it has run once, everything else works without a network.
 """
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -12,12 +11,14 @@ import os
 import re
 import socket
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
+from serving.inference.hashing import file_sha256
 from stages.shared import command, params
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.outputs import whole_folder
@@ -68,6 +69,11 @@ class BaseModelParams(params.Section):
     source: Annotated[str, AfterValidator(_known_form)]
 
 
+@dataclass(frozen=True)
+class Paths(command.Paths):
+    out: Annotated[Path, "folder to write"]
+
+
 def run(source: str, out_dir: Path) -> None:
     """Write the encoder that `source` names to out_dir."""
     kind, _, name = source.partition(":")
@@ -89,9 +95,8 @@ def convert_package(out_dir: Path) -> None:
         raise Unavailable(f"the package {PACKAGE} is not installed: pip install -r requirements.txt")
     package_dir = Path(spec.origin).parent.joinpath(*PACKAGE_FOLDER[1:])
     for name, expected in PACKAGE_SHA256.items():
-        with (package_dir / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                raise StageError(f"{package_dir / name} is not the file that was verified: reinstall {PACKAGE}==0.1.0")
+        if file_sha256(package_dir / name) != expected:
+            raise StageError(f"{package_dir / name} is not the file that was verified: reinstall {PACKAGE}==0.1.0")
 
     from transformers import BertModel, DistilBertTokenizer
 
@@ -263,7 +268,8 @@ def _first_line(error: Exception) -> str:
 
 
 def main() -> None:
-    with command.stage(__doc__, out="folder to write") as paths:
+    """Wire flags and params."""
+    with command.stage(__doc__, Paths) as paths:
         run(params.load(paths.params, "base_model", BaseModelParams).source, paths.out)
 
 

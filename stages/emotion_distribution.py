@@ -9,8 +9,9 @@ import csv
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from stages.shared import aihub, command, params, plots, report, tracking
 from stages.shared.outputs import whole_files, write_metrics, write_text
@@ -26,7 +27,16 @@ class EmotionParams(params.Section):
     report_language: report.Language
 
 
-def run(language: report.Language, paths: Any, store: tracking.Store) -> None:
+@dataclass(frozen=True)
+class Paths(command.Paths):
+    corpus: Annotated[Path, "AI Hub JSON"]
+    table: Annotated[Path, "CSV to write"]
+    picture: Annotated[Path, "PNG to write"]
+    report: Annotated[Path, "text to write"]
+    metrics: Annotated[Path, "JSON to write"]
+
+
+def run(language: report.Language, paths: Paths, store: tracking.Store) -> None:
     """Count, write, draw, report the ten most frequent."""
     dialogues = aihub.read_corpus(paths.corpus)
     counts = Counter(dialogue.emotion for dialogue in dialogues)
@@ -108,14 +118,8 @@ def draw(file: Path, emotions: Mapping[str, int], dialogues: int) -> None:
 
 
 def main() -> None:
-    with command.stage(
-        __doc__,
-        corpus="AI Hub JSON",
-        table="CSV to write",
-        picture="PNG to write",
-        report="text to write",
-        metrics="JSON to write",
-    ) as paths:
+    """Wire flags and params."""
+    with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "emotion_distribution", EmotionParams)
         run(settings.report_language, paths, tracking.open_store())
 

@@ -8,6 +8,7 @@ import csv
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,21 @@ class EvaluateParams(params.Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def run(settings: EvaluateParams, paths: Any, store: tracking.Store) -> None:
+@dataclass(frozen=True)
+class Paths(command.Paths):
+    bundle: Annotated[Path, "folder of the bundle"]
+    train: Annotated[Path, "split, for the baseline"]
+    test: Annotated[Path, "split to score"]
+    metrics: Annotated[Path, "JSON to write"]
+    predictions: Annotated[Path, "CSV to write"]
+    report: Annotated[Path, "text to write"]
+    confusion: Annotated[Path, "CSV for dvc plots to write"]
+    roc: Annotated[Path, "CSV for dvc plots to write"]
+    confusion_picture: Annotated[Path, "PNG to write"]
+    roc_picture: Annotated[Path, "PNG to write"]
+
+
+def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
     """Predict with the served engine, the fp32 engine and the baseline; measure, draw, report."""
     train, test = tables.read_split(paths.train), tables.read_split(paths.test)
     texts, truth = test["text"].tolist(), test["label"].to_numpy()
@@ -208,7 +223,7 @@ def write_predictions(file: Path, texts: Sequence[str], truth: "np.ndarray", pre
             write.writerow([text, names[true], names[predicted], f"{certainty:.6f}"])
 
 
-def write_plot_data(paths: Any, truth: "np.ndarray", predictions: Predictions, names: Sequence[str], curves: Curves) -> None:
+def write_plot_data(paths: Paths, truth: "np.ndarray", predictions: Predictions, names: Sequence[str], curves: Curves) -> None:
     """Write what `dvc plots` draws: a row per text for the confusion matrix, a row per point for the ROC."""
     with _csv_writer(paths.confusion, "true", "predicted") as write:
         write.writerows([names[true], names[predicted]] for true, predicted in zip(truth, predictions.label_ids, strict=True))
@@ -226,19 +241,8 @@ def _csv_writer(file: Path, *header: str) -> "Iterator[Any]":
 
 
 def main() -> None:
-    with command.stage(
-        __doc__,
-        bundle="folder of the bundle",
-        train="split, for the baseline",
-        test="split to score",
-        metrics="JSON to write",
-        predictions="CSV to write",
-        report="text to write",
-        confusion="CSV for dvc plots to write",
-        roc="CSV for dvc plots to write",
-        confusion_picture="PNG to write",
-        roc_picture="PNG to write",
-    ) as paths:
+    """Wire flags and params."""
+    with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "evaluate", EvaluateParams)
         run(settings, paths, tracking.open_store())
 

@@ -9,13 +9,15 @@ import json
 import logging
 import platform
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from serving.inference.bundle import TOKENIZER, Bundle, EngineSpec, write_manifest
-from stages.shared import command, lineage, params, tables, tracking
+from serving.inference.hashing import file_sha256
+from stages.shared import command, params, tables, tracking
 from stages.shared.errors import StageError
 from stages.shared.outputs import whole_folder, write_metrics
 
@@ -44,7 +46,16 @@ class ExportParams(params.Section):
     max_difference: Annotated[float, Field(gt=0, lt=1)]
 
 
-def run(settings: ExportParams, paths: Any, store: tracking.Store) -> None:
+@dataclass(frozen=True)
+class Paths(command.Paths):
+    model: Annotated[Path, "folder of the trained model"]
+    train: Annotated[Path, "split, for texts to compare on"]
+    validation: Annotated[Path, "split, for texts to compare on"]
+    bundle: Annotated[Path, "folder to write"]
+    metrics: Annotated[Path, "JSON to write"]
+
+
+def run(settings: ExportParams, paths: Paths, store: tracking.Store) -> None:
     """Export to ONNX, compare each engine with torch, write the bundle with the engines that pass."""
     model, tokenizer = load_model(paths.model)
     texts = checked_texts(paths.validation, paths.train)
@@ -144,7 +155,7 @@ def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
     onnx.save(graph, file)
 
 
-def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", settings: ExportParams, paths: Any) -> Bundle:
+def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", settings: ExportParams, paths: Paths) -> Bundle:
     """Describe the bundle with all engines that the params name and this kind of CPU can have."""
     names = [name for name in settings.engines if name != "openvino" or platform.machine() in ("x86_64", "AMD64")]
     origin = json.loads((paths.model / "lineage.json").read_text("utf-8"))
@@ -154,7 +165,7 @@ def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedToken
         max_length=tokenizer.model_max_length,
         pad_token_id=tokenizer.pad_token_id,
         engines=tuple(EngineSpec(f"{name}-fp32", name, MODEL, "f32", 1.0, LOAD_TOLERANCE) for name in names),
-        lineage={**origin, "model_sha256": lineage.file_sha256(paths.model / "model.safetensors")},
+        lineage={**origin, "model_sha256": file_sha256(paths.model / "model.safetensors")},
         reference_texts=(),
         reference_probabilities={},
     )
@@ -190,14 +201,8 @@ def keep_equal_engines(bundle: Bundle, texts: list[str], expected: "np.ndarray",
 
 
 def main() -> None:
-    with command.stage(
-        __doc__,
-        model="folder of the trained model",
-        train="split, for texts to compare on",
-        validation="split, for texts to compare on",
-        bundle="folder to write",
-        metrics="JSON to write",
-    ) as paths:
+    """Wire flags and params."""
+    with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "export", ExportParams)
         run(settings, paths, tracking.open_store())
 

@@ -4,18 +4,19 @@ Reads: the source file, the preprocess section of params.yaml. Writes: three CSV
 metrics/preprocess.json. Never touches the source. Rows read = rows kept + rows dropped by each named reason.
 """
 
-import hashlib
 import logging
 import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
+from serving.inference.hashing import file_sha256
 from serving.inference.text import clean_text
 from stages.shared import aihub, command, params, tables
 from stages.shared.classes import ClassParams
@@ -41,6 +42,15 @@ class PreprocessParams(ClassParams):
     test_size: Share
     max_rows: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@dataclass(frozen=True)
+class Paths(command.Paths):
+    source: Annotated[Path, "labelled texts: CSV, TSV, JSONL, Parquet or AI Hub JSON"]
+    train: Annotated[Path, "split to write"]
+    validation: Annotated[Path, "split to write"]
+    test: Annotated[Path, "split to write"]
+    metrics: Annotated[Path, "JSON to write"]
 
 
 def run(settings: PreprocessParams, source: Path, split_files: dict[str, Path], metrics_file: Path) -> None:
@@ -119,8 +129,7 @@ def _aihub_rows(source: Path, content: object, settings: PreprocessParams, encod
 def _facts(source: Path, rows: int, **how: str) -> dict[str, object]:
     shown = ", ".join(f"{key} {value}" for key, value in how.items())
     log.info("%s read as %s", source, shown)
-    with source.open("rb") as file:
-        return {"rows": rows, "sha256": hashlib.file_digest(file, "sha256").hexdigest(), **how}
+    return {"rows": rows, "sha256": file_sha256(source), **how}
 
 
 def _label_ids(source: Path, labels: list[str], settings: PreprocessParams) -> list[int]:
@@ -245,14 +254,8 @@ def _progress(texts: "pd.Series", what: str) -> Iterable[str]:
 
 
 def main() -> None:
-    with command.stage(
-        __doc__,
-        source="labelled texts: CSV, TSV, JSONL, Parquet or AI Hub JSON",
-        train="split to write",
-        validation="split to write",
-        test="split to write",
-        metrics="JSON to write",
-    ) as paths:
+    """Wire flags and params."""
+    with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "preprocess", PreprocessParams)
         run(settings, paths.source, {name: getattr(paths, name) for name in SPLITS}, paths.metrics)
 

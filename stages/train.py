@@ -8,20 +8,22 @@ the learning curve, and its picture. Checkpoints lie under models/checkpoints of
 import json
 import logging
 import math
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from serving.inference.hashing import file_sha256
+from serving.inference.machine import usable_cores
 from stages.shared import command, coverage, lineage, params, plots, tables, tracking
-from stages.shared.checkpoints import checkpoint_folder
+from stages.shared.checkpoints import checkpoint_folder, newest_checkpoint
 from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
+from stages.shared.learning_curve import best_epoch, learning_curve
 from stages.shared.outputs import whole_folder, write_metrics
 
 if TYPE_CHECKING:
@@ -46,7 +48,18 @@ class TrainParams(params.Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def run(settings: TrainParams, class_names: tuple[str, ...], paths: Any, run_log: tracking.TrainingRun) -> None:
+@dataclass(frozen=True)
+class Paths(command.Paths):
+    train: Annotated[Path, "split to learn from"]
+    validation: Annotated[Path, "split that chooses the best epoch"]
+    base: Annotated[Path, "folder of the base model"]
+    model: Annotated[Path, "folder to write"]
+    metrics: Annotated[Path, "JSON to write"]
+    picture: Annotated[Path, "learning curve to draw as PNG"]
+    preprocess_metrics: Annotated[Path, "JSON of preprocess, mirrored to MLflow only"]
+
+
+def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_log: tracking.TrainingRun) -> None:
     """Tokenize, train, keep the best epoch, write the model and what was measured on the way."""
     machine = resolve_machine(settings)
     splits = {name: tables.read_split(getattr(paths, name)) for name in ("train", "validation")}
@@ -58,8 +71,8 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Any, run_log
     datasets = {name: tokenize(frame, tokenizer) for name, frame in splits.items()}
     origin = {
         "base": lineage.folder_sha256(paths.base),
-        "train": lineage.file_sha256(paths.train),
-        "validation": lineage.file_sha256(paths.validation),
+        "train": file_sha256(paths.train),
+        "validation": file_sha256(paths.validation),
         "params": lineage.value_sha256({**settings.model_dump(), "classes": class_names, "machine": machine}),
         "code": lineage.code_sha256(),
     }
@@ -67,9 +80,9 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Any, run_log
         trainer = make_trainer(settings, class_names, machine, paths.base, tokenizer, datasets, checkpoints_dir)
         trainer.add_callback(_epoch_log(run_log, settings.epochs))
         with _out_of_memory_explained():
-            trainer.train(resume_from_checkpoint=_newest_checkpoint(checkpoints_dir))
+            trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints_dir))
         save_model(trainer, tokenizer, origin, draft_dir)
-        model_sha256 = lineage.file_sha256(draft_dir / "model.safetensors")
+        model_sha256 = file_sha256(draft_dir / "model.safetensors")
     curve = learning_curve(trainer.state.log_history)
     write_metrics(paths.metrics, {**best_epoch(curve), "epochs_run": len(curve), "machine": machine, "coverage": covered, "curve": curve})
     plots.learning_curve(curve, paths.picture)
@@ -93,8 +106,7 @@ def resolve_machine(settings: TrainParams) -> dict[str, str | int]:
         raise StageError(f"train.precision is 'fp16': a {device} has no fp16 training, set it to auto, bf16 or fp32")
     if precision == "bf16" and not has_bf16:
         raise StageError(f"train.precision is 'bf16': this {device} has no bf16 arithmetic, set it to auto or fp32")
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = threads if settings.threads == "auto" else settings.threads
+    threads = usable_cores() if settings.threads == "auto" else settings.threads
     torch.set_num_threads(threads)
     return {"device": device, "precision": precision, "threads": threads}
 
@@ -223,38 +235,6 @@ def save_model(trainer: "Trainer", tokenizer: "PreTrainedTokenizerBase", origin:
     (folder / "lineage.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-Curve = list[dict[str, float]]
-
-
-def learning_curve(history: list[dict[str, Any]]) -> Curve:
-    """Merge the Trainer's log into one row per epoch: epoch, train_loss, validation_loss, validation_accuracy, validation_f1."""
-    rows: dict[int, dict[str, float]] = {}
-    for entry in history:
-        row = rows.setdefault(round(entry["epoch"]), {"epoch": round(entry["epoch"])})
-        if "loss" in entry:
-            row["train_loss"] = entry["loss"]
-        row |= {f"validation_{name}": entry[f"eval_{name}"] for name in ("loss", "accuracy", "f1") if f"eval_{name}" in entry}
-    return [row for row in rows.values() if {"train_loss", "validation_loss"} <= row.keys()]
-
-
-def best_epoch(curve: Curve) -> dict[str, float]:
-    """Return the row with the lowest validation loss, its epoch renamed to best_epoch."""
-    best = min(curve, key=lambda row: row["validation_loss"])
-    return {("best_epoch" if name == "epoch" else name): value for name, value in best.items()}
-
-
-def _newest_checkpoint(checkpoints_dir: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    for folder in checkpoints_dir.glob("checkpoint-*"):
-        if not (folder / "trainer_state.json").exists():  # written last: the training was killed while it wrote the others
-            shutil.rmtree(folder)
-    newest = get_last_checkpoint(str(checkpoints_dir))
-    if newest:
-        log.info("going on from %s", newest)
-    return newest
-
-
 def _epoch_log(run_log: tracking.TrainingRun, epochs: int) -> "TrainerCallback":
     """Build the callback that tells each epoch to the console and to MLflow, and stops on a loss that is no number."""
     from transformers import TrainerCallback
@@ -287,16 +267,8 @@ def _out_of_memory_explained() -> Iterator[None]:
 
 
 def main() -> None:
-    with command.stage(
-        __doc__,
-        train="split to learn from",
-        validation="split that chooses the best epoch",
-        base="folder of the base model",
-        model="folder to write",
-        metrics="JSON to write",
-        picture="learning curve to draw as PNG",
-        preprocess_metrics="JSON of preprocess, mirrored to MLflow only",
-    ) as paths:
+    """Wire flags, params and the MLflow run."""
+    with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "train", TrainParams)
         class_names = load_class_names(paths.params)
         with tracking.training_run(paths.params) as run_log:

@@ -147,6 +147,38 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
 
 
 @pytest.fixture(scope="session")
+def large_model(tiny_model: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tiny model came from, with a base and a trained model of 6 MB: more than `small_disk` takes."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertModel, set_seed
+
+    folder = tmp_path_factory.mktemp("large_model")
+    for name in ("train.csv", "validation.csv", "preprocess.json", "params.yaml"):
+        shutil.copy(tiny_model / name, folder / name)
+    set_seed(0)
+    config = DistilBertConfig(dim=64, hidden_dim=64, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=24_000)
+    DistilBertModel(config).save_pretrained(folder / "base")
+    AutoTokenizer.from_pretrained(tiny_base).save_pretrained(folder / "base")
+    AutoModelForSequenceClassification.from_pretrained(folder / "base", num_labels=2).save_pretrained(folder / "final")
+    for name in ("lineage.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_model / "final" / name, folder / "final" / name)
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that can write no file over 4 MB."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    limit = 4 * 1024 * 1024
+    (folder / "sitecustomize.py").write_text(
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))",
+        "utf-8",
+    )
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tiny_model: Path) -> Path:
     """The bundle of the tiny model."""
     return tiny_model / "serving"

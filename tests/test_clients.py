@@ -96,6 +96,20 @@ def test_python_client(addresses: tuple[str, str]) -> None:
     is_answer(run_command(sys.executable, "-c", code).stdout.replace("'", '"'), "LABEL_0")
 
 
+def test_docs_are_drawn_without_another_server(addresses: tuple[str, str]) -> None:
+    from playwright.sync_api import sync_playwright
+
+    asked = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{addresses[1]}/docs")
+        page.get_by_text("Classify one text").wait_for(timeout=30_000)
+        browser.close()
+    assert {url.partition("://")[2].partition("/")[0] for url in asked if not url.startswith("data:")} == {addresses[1].partition("://")[2]}
+
+
 def test_javascript_client_in_a_browser_on_another_origin(addresses: tuple[str, str], page_folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 

@@ -131,6 +131,14 @@ def test_readme_table_of_routes_is_the_openapi_document() -> None:
     assert rows == routes
 
 
+def test_korean_readme_has_the_same_clients_routes_and_stages() -> None:
+    english, korean = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.ko.md"))
+    for pattern in (r"<!-- client: \w+ -->\n```\w+\n.*?```", r"^\| `(?:GET|POST) /[\w/]*`", r"^\| `\w+` \|"):
+        found = re.findall(pattern, english, re.DOTALL | re.MULTILINE)
+        assert found
+        assert found == re.findall(pattern, korean, re.DOTALL | re.MULTILINE)
+
+
 def test_readme_commands_exist() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for readme in ("README.md", "README.ko.md"):

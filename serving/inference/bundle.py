@@ -4,13 +4,13 @@ In it: the tokenizer, the model files of each engine, and bundle.json with a sha
 reference texts with each engine's own answers, by which a load on another machine proves that it answers the same.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from serving.inference.errors import BundleBroken
+from serving.inference.hashing import file_sha256
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -49,11 +49,6 @@ class Bundle:
     def sha256(self) -> str:
         """The one hash of the bundle: that of its manifest, which holds those of all files."""
         return file_sha256(self.folder / MANIFEST)
-
-
-def file_sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def write_manifest(bundle: Bundle) -> None:

@@ -1,6 +1,5 @@
 """The runtimes that turn token ids into logits. Each is imported only where it is started."""
 
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from serving.inference.bundle import EngineSpec
 from serving.inference.errors import BundleBroken
+from serving.inference.machine import usable_cores
 
 TokenIds = NDArray[np.int64]  # (texts, tokens)
 Logits = NDArray[np.float32]  # (texts, classes)
@@ -27,10 +27,6 @@ def start_engine(spec: EngineSpec, folder: Path, threads: int | None) -> Engine:
     if spec.runtime not in runtimes:
         raise BundleBroken(f"{folder} asks for the unknown runtime {spec.runtime!r}: update the server")
     return runtimes[spec.runtime](folder / spec.file, spec.precision, threads or usable_cores())
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OpenVinoEngine:

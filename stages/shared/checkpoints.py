@@ -1,5 +1,6 @@
 """A folder for a training's checkpoints that survives the stage: DVC empties outputs before it runs one."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from stages.shared.project import project_root
+
+log = logging.getLogger("checkpoints")
 
 
 @contextmanager
@@ -22,3 +25,18 @@ def checkpoint_folder(key: str) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """Return the whole checkpoint of the most steps to go on from, or None; remove those that a kill left half-written."""
+    whole = {}
+    for checkpoint in folder.glob("checkpoint-*"):
+        if (checkpoint / "trainer_state.json").exists():  # the Trainer writes it last
+            whole[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
+        else:
+            shutil.rmtree(checkpoint)
+    if not whole:
+        return None
+    newest = whole[max(whole)]
+    log.info("going on from %s", newest)
+    return str(newest)

@@ -13,7 +13,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeVar, get_type_hints
 
 from serving.inference.errors import InferenceError
 from stages.shared.errors import StageError
@@ -21,19 +23,28 @@ from stages.shared.errors import StageError
 WAY_BACK = "The last good outputs come back with: dvc checkout && git restore metrics"
 
 
+@dataclass(frozen=True)
+class Paths:
+    """The files of a stage. A subclass names its own: each field is a flag, its annotation the help text."""
+
+    params: Annotated[Path, "params.yaml"]
+
+
+PathsT = TypeVar("PathsT", bound=Paths)
+
+
 @contextmanager
-def stage(docstring: str | None, **flags: str) -> Iterator[argparse.Namespace]:
+def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
     """Parse the flags, set up logging, and turn a failure inside the block into a sentence and an exit code.
 
-    flags: name of each path flag -> its help text. Values arrive as Path; `source` and `corpus` are the user's own paths.
     Exit codes: 1 the stage said why, 130 interrupted, 143 terminated. `--debug` shows the traceback.
     """
     parser = argparse.ArgumentParser(description=(docstring or "").strip(), formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", required=True, type=Path, metavar="FILE", help="params.yaml")
-    for name, help_text in flags.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", required=True, type=Path, metavar="PATH", help=help_text)
+    for name, hint in get_type_hints(fields, include_extras=True).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", required=True, type=Path, metavar="PATH", help=hint.__metadata__[0])
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    paths = parser.parse_args()
+    values = vars(parser.parse_args())
+    debug = values.pop("debug")
     level = os.environ.get("LOG_LEVEL", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         parser.error(f"LOG_LEVEL is {level!r}: set it to DEBUG, INFO, WARNING or ERROR")
@@ -41,18 +52,18 @@ def stage(docstring: str | None, **flags: str) -> Iterator[argparse.Namespace]:
     _quiet_libraries()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield paths
+        yield fields(**values)
     except (StageError, InferenceError) as error:
-        _leave(str(error), 1, debug=paths.debug)
+        _leave(str(error), 1, debug=debug)
     except KeyboardInterrupt:
-        _leave("interrupted: nothing half-done was written", 130, debug=paths.debug)
+        _leave("interrupted: nothing half-done was written", 130, debug=debug)
     except MemoryError:
-        _leave("out of memory: see Troubleshooting in README.md for the params to lower", 1, debug=paths.debug)
+        _leave("out of memory: see Troubleshooting in README.md for the params to lower", 1, debug=debug)
     except Exception as error:
         if not _cannot_write(error):
             raise
         where = getattr(error, "filename", None) or "an output"
-        _leave(f"cannot write {where} ({_first_line(error)}). Free space or rights, then run again", 1, debug=paths.debug)
+        _leave(f"cannot write {where} ({_first_line(error)}). Free space or rights, then run again", 1, debug=debug)
 
 
 def _cannot_write(error: BaseException | None) -> bool:

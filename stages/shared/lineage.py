@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serving.inference.hashing import file_sha256
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def file_sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def folder_sha256(folder: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.inference.labels import label_name
 from stages.shared.outputs import whole_files
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def learning_curve(curve: Sequence[Mapping[str, float]], file: Path) -> None:
 
 def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Path) -> None:
     """Draw counts (true classes, predicted classes), shaded by the share of the true class."""
-    names = drawable(class_names, [f"LABEL_{number}" for number in range(len(class_names))])
+    names = drawable(class_names, [label_name(number) for number in range(len(class_names))])
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     size = max(3.6, 0.55 * len(names) + 1.6)
     figure = _figure(size + 0.8, size)
@@ -94,7 +95,7 @@ def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Pat
 
 def roc_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float], float]], class_names: Sequence[str], file: Path) -> None:
     """Draw one ROC curve per class: name -> (false positive rates, true positive rates, area)."""
-    names = drawable(list(curves), [f"LABEL_{class_names.index(name)}" for name in curves])
+    names = drawable(list(curves), [label_name(class_names.index(name)) for name in curves])
     figure = _figure(5.2, 4.8)
     axes = figure.subplots()
     for number, (name, (fpr, tpr, area)) in enumerate(zip(names, curves.values(), strict=True)):

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from serving.inference.labels import label_name
+
 Language = Literal["en", "ko"]
 Sample = tuple[str, int, int, float]  # text, true class id, predicted class id, score
 Probe = tuple[str, int, float]  # text, predicted class id, score
@@ -178,7 +180,7 @@ def _probes(words: Mapping[str, str], probes: Sequence[Probe], names: Sequence[s
         return ""
     width = max(_width(name) for name in names)
     lines = [
-        f"LABEL_{number:<3} {_pad(names[number], width)}  {100 * certainty:5.1f} %  {_shorten(text, WIDTH - width - 21)}"
+        f"{label_name(number):<9} {_pad(names[number], width)}  {100 * certainty:5.1f} %  {_shorten(text, WIDTH - width - 21)}"
         for text, number, certainty in probes
     ]
     return "\n".join([words["probes"], *lines])

@@ -155,13 +155,32 @@ def test_half_precision_weights_are_taken_in_full_precision(run_stage, tiny_base
     assert {weight.dtype for weight in load_file(tmp_path / "base/model.safetensors").values()} == {torch.float32}
 
 
-def test_full_disk_is_a_sentence(run_stage, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapper = tmp_path / "sitecustomize.py"
-    wrapper.write_text(
-        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    refuses(run_base_model(run_stage, f"path:{tiny_base}", tmp_path / "out/base"), "cannot write", tmp_path / "out/base")
+def test_full_disk_is_a_sentence(
+    run_stage, large_model: Path, small_disk: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", small_disk["PYTHONPATH"])
+    refuses(run_base_model(run_stage, f"path:{large_model / 'base'}", tmp_path / "out/base"), "cannot write", tmp_path / "out/base")
+
+
+def test_hub_out_of_order_is_not_taken_for_a_model_without_files(run_stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutOfOrder(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(503)
+
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OutOfOrder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+        done = run_base_model(run_stage, f"hub:someone/tiny@{COMMIT}", tmp_path / "base")
+        server.shutdown()
+    refuses(done, "cannot be fetched", tmp_path / "base")
+    assert "503" in done.stderr
 
 
 def test_folder_without_a_model_is_refused(run_stage, tmp_path: Path) -> None:

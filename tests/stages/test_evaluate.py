@@ -195,3 +195,11 @@ def test_baseline_learns_from_the_train_split_and_takes_one_letter_words() -> No
         {"text": ["좋아요 굿", "최고 굿", "별로 흠", "최악 흠"] * 5 + ["a", "b"] * 5, "label": [1, 1, 0, 0] * 5 + [1, 0] * 5}
     )
     assert evaluate.linear_baseline(train, ["정말 최고", "정말 최악", "a", "b"], seed=1).tolist() == [1, 0, 1, 0]
+
+
+def test_baseline_of_many_classes_is_fitted_by_gradient_steps_and_tells_them_apart() -> None:
+    emotions = [f"emotion{number}" for number in range(evaluate.EXACT_CLASSES + 50)]
+    labels = list(range(len(emotions))) * 6
+    train = pd.DataFrame({"text": [f"today i feel {emotions[label]} {row}" for row, label in enumerate(labels)], "label": labels})
+    predicted = evaluate.linear_baseline(train, [f"i feel so {emotion} again" for emotion in emotions], seed=1)
+    assert (predicted == np.arange(len(emotions))).mean() > 0.9

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from serving.inference.bundle import Bundle, read_bundle
 from serving.inference.classifier import Classifier
+from serving.inference.hashing import file_sha256
 from stages import export
 from stages.shared import tables
 from stages.shared.errors import StageError
-from stages.shared.lineage import file_sha256
 from tests.conftest import ROOT, read_json, run_command, write_params
 
 TEXTS = [
@@ -28,16 +28,15 @@ TEXTS = [
 ]
 
 
-def run_export(tiny_model: Path, folder: Path, **changes: object) -> tuple[int, str]:
+def run_export(tiny_model: Path, folder: Path, environment: dict[str, str] | None = None, **changes: object) -> tuple[int, str]:
     """Export the tiny model into folder/serving; return exit code and what was said."""
     folder.mkdir(exist_ok=True)
     files = {"model": tiny_model / "final", "train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv"}
     files |= {"bundle": folder / "serving", "metrics": folder / "export.json"}
     files |= {"params": write_params(folder / "params.yaml", {"export": changes})}
     flags = [part for flag, file in files.items() for part in (f"--{flag}", file)]
-    done = run_command(
-        sys.executable, "-m", "stages.export", *flags, DVC_ROOT=str(folder), MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}"
-    )
+    environment = {**(environment or {}), "DVC_ROOT": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    done = run_command(sys.executable, "-m", "stages.export", *flags, **environment)
     return done.returncode, done.stderr
 
 
@@ -157,3 +156,11 @@ def test_changed_weights_give_another_model_and_other_answers(tiny_model: Path, 
 def test_params_must_name_the_portable_engine_and_each_once(engines: list[str]) -> None:
     with pytest.raises(ValidationError):
         export.ExportParams.model_validate({"engines": engines, "max_difference": 1e-4})
+
+
+def test_full_disk_is_a_sentence_and_leaves_nothing_half_written(large_model: Path, small_disk: dict[str, str], tmp_path: Path) -> None:
+    code, said = run_export(large_model, tmp_path / "full", small_disk)
+    assert code == 1, said
+    assert "ERROR: cannot write" in said
+    assert "Traceback" not in said
+    assert sorted(file.name for file in (tmp_path / "full").iterdir() if not file.name.startswith((".mlflow", "mlflow"))) == ["params.yaml"]

@@ -1,5 +1,6 @@
 """That a training is repeatable, goes on after a kill, keeps its best epoch, and leaves a model that others can load."""
 
+import contextlib
 import json
 import logging
 import os
@@ -38,6 +39,21 @@ def environment(root: Path) -> dict[str, str]:
     return {"DVC_ROOT": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
 
 
+def written_states(root: Path) -> list[dict]:
+    """Return what the whole checkpoints say of the training's state, oldest first."""
+    states = []
+    for file in root.glob("models/checkpoints/*/checkpoint-*/trainer_state.json"):
+        with contextlib.suppress(OSError, ValueError):  # it is being written or removed
+            states.append(json.loads(file.read_text("utf-8")))
+    return sorted(states, key=lambda state: state["global_step"])
+
+
+def is_waiting(state: dict) -> bool:
+    """Tell whether the two last epochs were no better than one before, so that early stopping has begun to count."""
+    best = state["best_global_step"] / state["global_step"] * state["epoch"]
+    return state["epoch"] - best >= 2
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
@@ -56,15 +72,15 @@ def trained(tiny_model: Path, tiny_base: Path, learning_params: Path, tmp_path_f
     return root
 
 
-@pytest.fixture
-def killed(tiny_model: Path, tiny_base: Path, learning_params: Path, tmp_path: Path) -> Path:
-    """The root of the same training, killed after its first checkpoint."""
+@pytest.fixture(params=["after its first epoch", "while it waits for a better epoch"])
+def killed(tiny_model: Path, tiny_base: Path, learning_params: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The root of the same training, killed when it has written a checkpoint of that kind."""
     root = tmp_path / "root"
     process = subprocess.Popen(
         training(tiny_model, tiny_base, root, learning_params), cwd=ROOT, env={**os.environ, **environment(root)}, stderr=subprocess.DEVNULL
     )
-    while not list(root.glob("models/checkpoints/*/checkpoint-*/trainer_state.json")):
-        assert process.poll() is None, "it ended without a checkpoint"
+    while not (states := written_states(root)) or (request.param.startswith("while") and not is_waiting(states[-1])):
+        assert process.poll() is None, "it ended without such a checkpoint"
         time.sleep(0.002)
     process.kill()
     assert process.wait(30) == -signal.SIGKILL, "it ended before it could be killed"
@@ -150,7 +166,6 @@ def test_killed_training_goes_on_from_its_last_whole_checkpoint_to_the_same_weig
     assert "going on from" in done.stderr
     assert contents(root / "final") == contents(trained / "final")
     assert (root / "train.json").read_bytes() == (trained / "train.json").read_bytes()
-    assert (root / "train.json").read_bytes() == (trained / "train.json").read_bytes()
     assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
 
 
@@ -166,6 +181,32 @@ def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny
     assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
 
 
+def test_full_disk_is_a_sentence_and_the_checkpoints_stay(large_model: Path, small_disk: dict[str, str], tmp_path: Path) -> None:
+    command = training(large_model, large_model / "base", tmp_path, large_model / "params.yaml")
+    done = run_command(*command, **environment(tmp_path), **small_disk)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ERROR: cannot write" in done.stderr
+    assert "dvc checkout" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "final").exists()
+    assert not (tmp_path / "train.json").exists()
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_loss_that_is_no_number_ends_the_training_with_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    weights = load_file(base / "model.safetensors")
+    weights["embeddings.LayerNorm.weight"].fill_(float("nan"))
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    done = run_command(*training(tiny_model, base, tmp_path, tiny_model / "params.yaml"), **environment(tmp_path))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ERROR: the loss is not a number: lower train.learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "final").exists()
+
+
 def test_max_length_beyond_the_positions_of_the_base_is_refused(tiny_base: Path) -> None:
     assert train.load_tokenizer(tiny_base, 64).model_max_length == 64
     with pytest.raises(StageError, match=r"train\.max_length is 65: .* at most 64"):
@@ -178,18 +219,6 @@ def test_positions_that_a_roberta_keeps_for_itself_are_not_counted(tiny_base: Pa
     assert train.load_tokenizer(base, 64).model_max_length == 64
     with pytest.raises(StageError, match="at most 64"):
         train.load_tokenizer(base, 65)
-
-
-def test_learning_curve_merges_the_log_and_the_first_lowest_loss_is_best() -> None:
-    history = []
-    for epoch, loss in enumerate([0.7, 0.5, 0.5, 0.6], 1):
-        history.append({"epoch": float(epoch), "loss": loss / 2, "grad_norm": 1.0, "learning_rate": 0.1, "step": 3 * epoch})
-        history.append({"epoch": float(epoch), "eval_loss": loss, "eval_accuracy": 0.9, "eval_f1": 0.8, "eval_runtime": 0.1})
-    history.append({"epoch": 4.0, "train_runtime": 1.0, "train_loss": 0.3})
-    curve = train.learning_curve(history)
-    assert curve[0] == {"epoch": 1, "train_loss": 0.35, "validation_loss": 0.7, "validation_accuracy": 0.9, "validation_f1": 0.8}
-    assert [row["epoch"] for row in curve] == [1, 2, 3, 4]
-    assert train.best_epoch(curve)["best_epoch"] == 2
 
 
 def test_vocabulary_of_another_language_is_warned_of_and_the_right_one_is_not(tiny_base: Path, caplog: pytest.LogCaptureFixture) -> None:

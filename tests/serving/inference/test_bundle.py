@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from serving.inference.bundle import FORMAT, MANIFEST, file_sha256, read_bundle, write_manifest
+from serving.inference.bundle import FORMAT, MANIFEST, read_bundle, write_manifest
 from serving.inference.errors import BundleBroken
+from serving.inference.hashing import file_sha256
 
 
 def change_manifest(bundle_dir: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -100,6 +100,16 @@ def test_a_failed_training_is_marked_failed(root: Path) -> None:
     assert run_found.data.params["train.seed"] == "42"
 
 
+def test_a_store_that_fails_under_way_is_a_warning_and_the_training_ends_well(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with tracking.training_run(ROOT / "params.yaml") as run:
+        run.epoch({"epoch": 1, "validation_loss": 0.5})
+        assert "not mirrored" not in caplog.text
+        (root / "mlflow.db").write_bytes(b"no database any more" * 1000)
+        run.epoch({"epoch": 2, "validation_loss": 0.4})
+        run.finish("abc", {"train": "def"}, [], [])
+    assert caplog.text.count("not mirrored to MLflow") == 3
+
+
 @pytest.fixture
 def postgresql() -> Iterator[str]:
     """A PostgreSQL server of our own on a free loopback port."""

@@ -1,0 +1,22 @@
+"""The learning curve of a training: a row of losses and scores per epoch, told from the Trainer's log."""
+
+from typing import Any
+
+Curve = list[dict[str, float]]
+
+
+def learning_curve(history: list[dict[str, Any]]) -> Curve:
+    """Merge the Trainer's log into one row per epoch: epoch, train_loss, validation_loss, validation_accuracy, validation_f1."""
+    rows: dict[int, dict[str, float]] = {}
+    for entry in history:
+        row = rows.setdefault(round(entry["epoch"]), {"epoch": round(entry["epoch"])})
+        if "loss" in entry:
+            row["train_loss"] = entry["loss"]
+        row |= {f"validation_{name}": entry[f"eval_{name}"] for name in ("loss", "accuracy", "f1") if f"eval_{name}" in entry}
+    return [row for row in rows.values() if {"train_loss", "validation_loss"} <= row.keys()]
+
+
+def best_epoch(curve: Curve) -> dict[str, float]:
+    """Return the row with the lowest validation loss, its epoch renamed to best_epoch."""
+    best = min(curve, key=lambda row: row["validation_loss"])
+    return {("best_epoch" if name == "epoch" else name): value for name, value in best.items()}
