@@ -79,7 +79,7 @@ def addresses(real_bundle: Path, page_folder: Path) -> Iterator[tuple[str, str]]
         yield page, server
 
 
-def is_answer(text: str, label: str) -> None:
+def assert_answer(text: str, label: str) -> None:
     answer = json.loads(text)
     assert answer.keys() == {"label", "score"}
     assert answer["label"] == label
@@ -88,12 +88,12 @@ def is_answer(text: str, label: str) -> None:
 
 def test_curl_client(addresses: tuple[str, str]) -> None:
     command = client("curl").replace("http://127.0.0.1:8000", addresses[1])
-    is_answer(run_command("bash", "-c", command).stdout, "LABEL_1")
+    assert_answer(run_command("bash", "-c", command).stdout, "LABEL_1")
 
 
 def test_python_client(addresses: tuple[str, str]) -> None:
     code = client("python").replace("http://127.0.0.1:8000", addresses[1])
-    is_answer(run_command(sys.executable, "-c", code).stdout.replace("'", '"'), "LABEL_0")
+    assert_answer(run_command(sys.executable, "-c", code).stdout.replace("'", '"'), "LABEL_0")
 
 
 def test_docs_are_drawn_without_another_server(addresses: tuple[str, str]) -> None:
@@ -121,5 +121,5 @@ def test_javascript_client_in_a_browser_on_another_origin(addresses: tuple[str, 
         page = browser.new_page()
         page.goto(page_address)
         page.wait_for_function("document.title !== ''", timeout=30_000)
-        is_answer(page.title(), "LABEL_1")
+        assert_answer(page.title(), "LABEL_1")
         browser.close()

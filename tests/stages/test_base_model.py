@@ -115,7 +115,7 @@ def test_hub_model_is_fetched_at_its_revision_and_works_from_the_cache_afterward
 def test_unknown_hub_model_is_refused_with_a_sentence(run_stage, hub: tuple[str, list[str]], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub[0])
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    refuses(run_base_model(run_stage, f"hub:someone/other@{COMMIT}", tmp_path / "base"), "cannot be fetched", tmp_path / "base")
+    assert_refused(run_base_model(run_stage, f"hub:someone/other@{COMMIT}", tmp_path / "base"), "cannot be fetched", tmp_path / "base")
 
 
 @pytest.mark.parametrize("variable", ["HF_ENDPOINT", "HTTPS_PROXY"])
@@ -126,7 +126,7 @@ def test_hub_without_network_fails_without_asking_twice(run_stage, tmp_path: Pat
     monkeypatch.setenv(variable, f"http://127.0.0.1:{port}")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     done = run_base_model(run_stage, f"hub:someone/tiny@{COMMIT}", tmp_path / "base")
-    refuses(done, f"127.0.0.1:{port}, which cannot be reached", tmp_path / "base")
+    assert_refused(done, f"127.0.0.1:{port}, which cannot be reached", tmp_path / "base")
     assert "base_model.source" in done.stderr
     assert "retry" not in done.stderr.lower()
 
@@ -134,7 +134,7 @@ def test_hub_without_network_fails_without_asking_twice(run_stage, tmp_path: Pat
 def test_hub_offline_by_setting_names_the_setting(run_stage, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    refuses(run_base_model(run_stage, f"hub:someone/tiny@{COMMIT}", tmp_path / "base"), "HF_HUB_OFFLINE is set", tmp_path / "base")
+    assert_refused(run_base_model(run_stage, f"hub:someone/tiny@{COMMIT}", tmp_path / "base"), "HF_HUB_OFFLINE is set", tmp_path / "base")
 
 
 def test_folder_is_taken(run_stage, tiny_base: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_full_disk_is_a_sentence(
     run_stage, large_model: Path, small_disk: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", small_disk["PYTHONPATH"])
-    refuses(run_base_model(run_stage, f"path:{large_model / 'base'}", tmp_path / "out/base"), "cannot write", tmp_path / "out/base")
+    assert_refused(run_base_model(run_stage, f"path:{large_model / 'base'}", tmp_path / "out/base"), "cannot write", tmp_path / "out/base")
 
 
 def test_hub_out_of_order_is_not_taken_for_a_model_without_files(run_stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,26 +179,26 @@ def test_hub_out_of_order_is_not_taken_for_a_model_without_files(run_stage, tmp_
         monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
         done = run_base_model(run_stage, f"hub:someone/tiny@{COMMIT}", tmp_path / "base")
         server.shutdown()
-    refuses(done, "cannot be fetched", tmp_path / "base")
+    assert_refused(done, "cannot be fetched", tmp_path / "base")
     assert "503" in done.stderr
 
 
 def test_folder_without_a_model_is_refused(run_stage, tmp_path: Path) -> None:
-    refuses(run_base_model(run_stage, f"path:{tmp_path}", tmp_path / "base"), "no model folder", tmp_path / "base")
+    assert_refused(run_base_model(run_stage, f"path:{tmp_path}", tmp_path / "base"), "no model folder", tmp_path / "base")
 
 
 def test_folder_without_weights_is_refused(run_stage, tiny_base: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(tiny_base, tmp_path / "broken"))
     (broken / "model.safetensors").unlink()
-    refuses(run_base_model(run_stage, f"path:{broken}", tmp_path / "base"), "cannot be loaded", tmp_path / "base")
+    assert_refused(run_base_model(run_stage, f"path:{broken}", tmp_path / "base"), "cannot be loaded", tmp_path / "base")
 
 
 @pytest.mark.parametrize("source", ["hub:distilbert-base-uncased", "package:other", "path:", "distilbert", "hub:a b@main"])
 def test_source_of_another_form_is_refused(run_stage, source: str, tmp_path: Path) -> None:
-    refuses(run_base_model(run_stage, source, tmp_path / "base"), "base_model.source is", tmp_path / "base")
+    assert_refused(run_base_model(run_stage, source, tmp_path / "base"), "base_model.source is", tmp_path / "base")
 
 
-def refuses(done, sentence: str, out: Path) -> None:
+def assert_refused(done, sentence: str, out: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
