@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 HOST ?= 127.0.0.1
 PORT ?= 8000
+MLFLOW_PORT ?= 5000
 # pip options for torch alone; README names the index of its CPU build, which on Linux saves several GB.
 TORCH_INDEX ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -50,10 +51,10 @@ check: install  ## lint and type check
 serve: install  ## serve models/serving on HOST:PORT
 	uvicorn serving.app:app --host $(HOST) --port $(PORT)
 
-mlflow: install  ## open the MLflow UI on the project's store
+mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PORT
 	@uri="$$(python -m stages.shared.tracking)" || exit 1; case "$$uri" in \
 	  http*) echo "The store is served already: $$uri";; \
-	  *) MLFLOW_BACKEND_STORE_URI="$$uri" mlflow server --host $(HOST) --port 5000 --workers 1 --default-artifact-root mlartifacts;; esac
+	  *) MLFLOW_BACKEND_STORE_URI="$$uri" mlflow server --host $(HOST) --port $(MLFLOW_PORT) --workers 1 --default-artifact-root mlartifacts;; esac
 
 bench: install  ## measure what docs/ states
 	pip install --quiet -r tests/requirements.txt
@@ -64,13 +65,14 @@ lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to co
 	git status --short dvc.lock metrics
 
 aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json'
-	@python -m stages.shared.aihub "$(FILE)"
+	@python -m stages.shared.aihub $(if $(FILE),"$(FILE)")
 
-PACKAGES := chromium fonts-nanum postgresql
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 system-packages:
-	@missing="$$(for name in $(PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || echo -n "$$name "; done)"; \
+	@missing="$$(for name in fonts-nanum postgresql; do dpkg -s $$name >/dev/null 2>&1 || echo -n "$$name "; done)"; \
+	command -v $(BROWSERS) >/dev/null || missing="chromium $$missing"; \
 	if [ -n "$$missing" ] && ! command -v apt-get >/dev/null; then \
-	  echo "The tests need Chromium at /usr/bin/chromium, a font with Hangul and PostgreSQL. Type what installs them here, e.g.:"; \
+	  echo "The tests need Chromium or Chrome, a font with Hangul and PostgreSQL. Type what installs them here, e.g.:"; \
 	  echo "  brew install --cask chromium font-nanum-gothic && brew install postgresql@15"; \
 	elif [ -n "$$missing" ]; then \
 	  install="apt-get install -y --no-install-recommends $$missing"; \

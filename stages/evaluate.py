@@ -216,6 +216,17 @@ def roc_curves(truth: "np.ndarray", probabilities: "np.ndarray", names: Sequence
     return curves
 
 
+def average_curve(curves: Curves) -> list[tuple[float, float]]:
+    """Return the points of the one curve, or of the mean over the classes' curves (macro average), which a line plot can show."""
+    import numpy as np
+
+    if len(curves) < 2:
+        return [point for fpr, tpr, _ in curves.values() for point in zip(fpr, tpr, strict=True)]
+    rates = np.linspace(0, 1, ROC_POINTS)
+    mean = np.mean([np.interp(rates, fpr, tpr) for fpr, tpr, _ in curves.values()], axis=0)
+    return [(0.0, 0.0), *zip(rates.tolist(), mean.tolist(), strict=True)]
+
+
 def write_predictions(file: Path, texts: Sequence[str], truth: "np.ndarray", predictions: Predictions, names: Sequence[str]) -> None:
     """Write a row per test text: text, true and predicted class name, score of the predicted class."""
     with _csv_writer(file, "text", "label", "prediction", "score") as write:
@@ -224,12 +235,11 @@ def write_predictions(file: Path, texts: Sequence[str], truth: "np.ndarray", pre
 
 
 def write_plot_data(paths: Paths, truth: "np.ndarray", predictions: Predictions, names: Sequence[str], curves: Curves) -> None:
-    """Write what `dvc plots` draws: a row per text for the confusion matrix, a row per point for the ROC."""
+    """Write what `dvc plots` draws: a row per text for the confusion matrix, a row per point for the (average) ROC."""
     with _csv_writer(paths.confusion, "true", "predicted") as write:
         write.writerows([names[true], names[predicted]] for true, predicted in zip(truth, predictions.label_ids, strict=True))
-    with _csv_writer(paths.roc, "class", "false_positive_rate", "true_positive_rate") as write:
-        for name, (fpr, tpr, _) in curves.items():
-            write.writerows([name, f"{x:.6f}", f"{y:.6f}"] for x, y in zip(fpr, tpr, strict=True))
+    with _csv_writer(paths.roc, "false_positive_rate", "true_positive_rate") as write:
+        write.writerows([f"{x:.6f}", f"{y:.6f}"] for x, y in average_curve(curves))
 
 
 @contextmanager

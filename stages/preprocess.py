@@ -111,10 +111,14 @@ def _aihub_rows(source: Path, content: object, settings: PreprocessParams, encod
     if len(settings.class_names) != 2 and settings.aihub_target == "polarity":
         raise ParamsInvalid(
             Path("params.yaml"),
-            [f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two, negative first; or set aihub_target"],
+            [f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two; or set aihub_target"],
         )
     if settings.aihub_target == "polarity":
-        log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", settings.labels[1], settings.labels[0])
+        log.info(
+            "AI Hub polarity: joy is '%s', the other five groups are '%s'",
+            settings.labels[settings.joy_id],
+            settings.labels[1 - settings.joy_id],
+        )
     dialogues = aihub.parse_corpus(source, content)
     rows = pd.DataFrame(
         {

@@ -82,6 +82,15 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
+def chromium() -> str:
+    """Return the browser of this machine: Chromium or Chrome, on the path or among macOS applications."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    applications = [Path(f"/Applications/{name}.app/Contents/MacOS/{name}") for name in ("Chromium", "Google Chrome")]
+    found = [path for name in names if (path := shutil.which(name))] + [str(file) for file in applications if file.exists()]
+    assert found, "the browser tests need Chromium or Chrome: `make test` says how to install one"
+    return found[0]
+
+
 def run_command(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command and return what it printed and its exit code; nothing is raised."""
     return subprocess.run(

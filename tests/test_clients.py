@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, run_command
+from tests.conftest import ROOT, chromium, run_command
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -101,7 +101,7 @@ def test_docs_are_drawn_without_another_server(addresses: tuple[str, str]) -> No
 
     asked = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{addresses[1]}/docs")
@@ -117,7 +117,7 @@ def test_javascript_client_in_a_browser_on_another_origin(addresses: tuple[str, 
     code = client("javascript").replace("http://127.0.0.1:8000", server).replace("console.log(", "document.title = JSON.stringify(")
     (page_folder / "index.html").write_text(f"<!doctype html><title></title><script type=module>{code}</script>", "utf-8")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(page_address)
         page.wait_for_function("document.title !== ''", timeout=30_000)

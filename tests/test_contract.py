@@ -14,6 +14,7 @@ from tests.conftest import ROOT, read_json, run_command
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
 STAGES = sorted(GRAPH)
+DOCUMENTS_OF_COST = ("README.md", "README.ko.md", "docs/performance.md")
 OWN_MODULES = sorted([*ROOT.glob("stages/**/*.py"), *ROOT.glob("serving/**/*.py")])
 HEAVY = {"torch", "transformers", "mlflow", "pandas", "sklearn", "matplotlib", "datasets", "scipy"}
 
@@ -71,6 +72,12 @@ def test_every_path_in_a_command_is_a_dep_or_an_output(stage: str) -> None:
     assert {flag.strip('"') for flag in flags} - declared == mirrored_only
 
 
+def test_metrics_in_git_are_those_that_the_stages_write() -> None:
+    written = {path for stage in GRAPH.values() for kind in ("metrics", "plots") for entry in stage.get(kind, []) for path in entry}
+    listed = run_command("git", "ls-files", "metrics").stdout.split()
+    assert set(listed) == written
+
+
 def test_params_have_a_section_per_stage() -> None:
     assert sorted(PARAMS) == STAGES
 
@@ -117,7 +124,20 @@ def test_readme_report_has_the_committed_figures() -> None:
     )
     stated = {name.strip(): float(value) for name, value in re.findall(r"^    ([\w ()-]+?) +(\d+\.\d+)(?: %|$)", report, re.MULTILINE)}
     expected = {"Accuracy": metrics["accuracy"], "F1 (macro)": metrics["f1"], "Linear baseline": metrics["baseline"]["accuracy"]}
+    expected |= {"Precision": metrics["precision"], "Recall": metrics["recall"], "fp32 engine": metrics["fp32_accuracy"]}
     assert {name: stated[name] for name in expected} == {name: round(100 * value, 1) for name, value in expected.items()}
+    assert stated["ROC-AUC"] == round(metrics["roc_auc"], 3)
+    intervals = {(f"{100 * metrics[f'{key}_low']:.1f}", f"{100 * metrics[f'{key}_high']:.1f}") for key in ("accuracy", "f1")}
+    assert set(re.findall(r"95 % interval (\S+) to (\S+)", report)) == intervals
+    classes = re.findall(r"^    (\w+) +([\d.]+) % +([\d.]+) % +([\d.]+) % +(\d+)$", report, re.MULTILINE)
+    shown = {name: [f"{100 * values[key]:.1f}" for key in ("precision", "recall", "f1")] for name, values in metrics["classes"].items()}
+    assert {name: [*shares] for name, *shares, _ in classes} == shown
+
+
+def test_the_cost_of_a_run_is_the_same_in_every_document() -> None:
+    times = [re.findall(r"(\d+)\s?(?:min|분) (\d+)\s?(?:s|초)", (ROOT / name).read_text("utf-8")) for name in DOCUMENTS_OF_COST]
+    assert times[0]
+    assert times[0] == times[1] == times[2]
 
 
 def test_readme_table_of_routes_is_the_openapi_document() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import read_json, run_command
+from tests.conftest import chromium, read_json, run_command
 
 
 def dvc(project: Path, *arguments: str, **environment: str) -> str:
@@ -132,10 +132,10 @@ def test_a_failed_stage_names_the_way_back_and_it_works(reproduced: Path) -> Non
     assert failed.returncode != 0
     assert "'meh' (1 rows)" in failed.stderr
     assert "Traceback" not in failed.stderr
-    assert "dvc checkout && git restore metrics" in failed.stderr
+    assert "git restore dvc.lock metrics; dvc checkout" in failed.stderr
     assert not (reproduced / "data/train.csv").exists()
+    assert run_command("git", "restore", "dvc.lock", "metrics", cwd=reproduced).returncode == 0
     dvc(reproduced, "checkout")
-    assert run_command("git", "restore", "metrics", cwd=reproduced).returncode == 0
     assert {name: (reproduced / name).read_bytes() for name in before} == before
 
 
@@ -159,7 +159,7 @@ def draw_in_chromium(page_file: Path) -> dict[str, object]:
     requests: list[str] = []
     errors: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1300, "height": 1600})
         page.on("request", lambda request: requests.append(request.url) if request.url.startswith("http") else None)
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -152,7 +152,10 @@ def read_json(file: Path) -> tuple[Any, str]:
     try:
         return json.loads(text), encoding
     except (ValueError, RecursionError) as error:
-        raise SourceUnreadable(file, f"is no complete JSON ({error})", "it may be cut off, download or unpack it again") from None
+        remedy = (
+            "rename it to .jsonl if it holds one JSON object a line" if "Extra data" in str(error) else "it may be cut off, get it again"
+        )
+        raise SourceUnreadable(file, f"is no complete JSON ({error})", remedy) from None
 
 
 def read_corpus(file: Path) -> list[Dialogue]:
@@ -187,7 +190,9 @@ def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
                 raise TypeError("a text in its place")
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise SourceUnreadable(
-                file, f"has a broken dialogue as record {number:,} (missing {error})", "compare it with data/raw/README.md"
+                file,
+                f"has a broken dialogue as record {number:,} (missing {error})",
+                "compare it with data/raw/emotion_dialogues_sample.json",
             ) from None
         if dialogue.emotion not in EMOTIONS:
             raise SourceUnreadable(

@@ -16,6 +16,7 @@ from stages.shared.params import Section, load
 
 WHOLE_NUMBER = re.compile(r"-?\d+")
 BINARY = ("negative", "positive")
+POSITIVE_NAMES = ("positive", "긍정", "긍정적")
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -54,11 +55,16 @@ class ClassParams(Section):
         numbers = numbers or {str(number): number for number in range(len(self.labels))}
         return {f"{name}.0": number for name, number in numbers.items()} | numbers | by_name
 
+    @property
+    def joy_id(self) -> int:
+        """Class id of joy in polarity: the class that is named positive, else the second."""
+        return 0 if _key(self.labels[0]) in POSITIVE_NAMES else 1
+
     @cached_property
     def id_by_emotion(self) -> dict[str, int]:
         """Class id of each of the 60 emotion codes of the AI Hub corpus."""
         if self.aihub_target == "polarity":
-            return {code: int(code.startswith(aihub.JOY)) for code in aihub.EMOTIONS}
+            return {code: self.joy_id if code.startswith(aihub.JOY) else 1 - self.joy_id for code in aihub.EMOTIONS}
         width = 2 if self.aihub_target == "emotion" else 3
         codes = list(_emotion_classes(self.aihub_target))
         if self._labels_name_the_classes:

@@ -18,9 +18,13 @@ from pathlib import Path
 from typing import Annotated, TypeVar, get_type_hints
 
 from serving.inference.errors import InferenceError
+from stages.shared import outputs
 from stages.shared.errors import StageError
 
-WAY_BACK = "The last good outputs come back with: dvc checkout && git restore metrics"
+WAY_BACK = (
+    "Mend that and run again; or go back to the last good outputs: undo the change in params.yaml or the source, then "
+    "git restore dvc.lock metrics; dvc checkout (in a clone that has made none yet: dvc repro)"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
     _quiet_libraries()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield fields(**values)
+        with outputs.all_or_none():
+            yield fields(**values)
     except (StageError, InferenceError) as error:
         _leave(str(error), 1, debug=debug)
     except KeyboardInterrupt:
@@ -62,7 +67,7 @@ def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
     except Exception as error:
         if not _cannot_write(error):
             raise
-        where = getattr(error, "filename", None) or "an output"
+        where = getattr(error, "filename", None) or "an output, or the MLflow store"
         _leave(f"cannot write {where} ({_first_line(error)}). Free space or rights, then run again", 1, debug=debug)
 
 

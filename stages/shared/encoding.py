@@ -16,7 +16,8 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 KSX1001_SHARE = 0.5  # of the characters beyond ASCII: Korean text is far above it, Western bytes read as cp949 far below
-
+WESTERN_SHARE = 0.8  # of the characters beyond ASCII: bytes of another encoding give signs that no text holds in such numbers
+WESTERN_SIGNS = "‘’“”–—…•·€£¥§°©®™«»¿¡´×½¼¾²³±\u00a0"  # beside the letters
 BROKEN_KSX1001_SHARE = 0.9  # above it, bytes that are no cp949 are damage in a Korean file
 
 
@@ -65,7 +66,7 @@ def _encoding(data: bytes) -> str | None:
         return "cp949"
     if _is_korean(data.decode("cp949", "replace"), BROKEN_KSX1001_SHARE):
         return None
-    return "cp1252" if _decodes(data, "cp1252") else None
+    return "cp1252" if _decodes(data, "cp1252") and _is_western(data.decode("cp1252")) else None
 
 
 def _decodes(data: bytes, encoding: str) -> bool:
@@ -91,6 +92,12 @@ def _is_korean(text: str, share: float = KSX1001_SHARE) -> bool:
     beyond_ascii = [character for character in text[:200_000] if character > "\x7f"]
     common = sum(len(character.encode("euc_kr", "ignore")) == 2 for character in beyond_ascii)
     return bool(beyond_ascii) and common / len(beyond_ascii) >= share
+
+
+def _is_western(text: str) -> bool:
+    """Tell Western text from bytes of another encoding, which decode as cp1252 too."""
+    beyond_ascii = [character for character in text[:200_000] if character > "\x7f"]
+    return sum(character.isalpha() or character in WESTERN_SIGNS for character in beyond_ascii) >= WESTERN_SHARE * len(beyond_ascii)
 
 
 def _first_invalid_byte(data: bytes) -> str:

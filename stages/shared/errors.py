@@ -53,7 +53,7 @@ class TooFewTexts(StageError):
         shown = ", ".join(f"'{name}' has {count:,}" for name, count in counts.items())
         super().__init__(
             f"{file} cannot be split: {shown} (texts or persons, after cleaning), and every class needs at least "
-            f"{needed}: add rows, or take the class out of preprocess.labels and of the file"
+            f"{needed}: add rows, raise preprocess.max_rows if it is set, or take the class out of preprocess.labels and of the file"
         )
 
 

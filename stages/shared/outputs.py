@@ -1,6 +1,7 @@
 """Write outputs whole or not at all: beside their place first, then moved into it.
 
-A stage that dies half-way (disk full, Ctrl-C) leaves what was there before; what it had begun is removed.
+What a stage had begun when it dies (disk full, Ctrl-C) is removed, and so is what it had already put into place:
+outputs of two runs never stand side by side.
 """
 
 import json
@@ -11,7 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_in_place: list[Path] = []  # outputs that this process has written
 DIGITS = 6  # of every float in a metrics file: equal runs give equal bytes, and a diff stays readable
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Take back the outputs that the block has put into place when it fails."""
+    _in_place.clear()
+    try:
+        yield
+    except BaseException:
+        for path in _in_place:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
@@ -26,6 +40,7 @@ def whole_files(*files: Path) -> Iterator[list[Path]]:
             draft.stat()  # all are there before any is moved
         for draft, file in zip(drafts, files, strict=True):
             draft.replace(file)
+            _in_place.append(file)
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
@@ -41,6 +56,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         yield draft
         shutil.rmtree(folder, ignore_errors=True)
         draft.replace(folder)
+        _in_place.append(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

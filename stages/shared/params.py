@@ -8,7 +8,7 @@ import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -19,6 +19,13 @@ class Section(BaseModel):
     """Base of every params section: unknown keys are refused and values never change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("true and false are no values here")
+        return value
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -38,8 +45,11 @@ def load(params_file: Path, section: str, model: type[SectionT]) -> SectionT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = [_sentence(section, model, dict(detail)) for detail in error.errors()]
-        raise ParamsInvalid(params_file, problems) from None
+        sentences: dict[str, list[str]] = {}
+        for detail in error.errors():
+            fact, _, expectation = _sentence(section, model, dict(detail)).partition(": ")
+            sentences.setdefault(fact, []).append(expectation)  # a value may be of one of several forms
+        raise ParamsInvalid(params_file, [": ".join(filter(None, (fact, " or ".join(said)))) for fact, said in sentences.items()]) from None
 
 
 def _sentence(section: str, model: type[Section], detail: dict[str, Any]) -> str:

@@ -63,12 +63,14 @@ def learning_curve(curve: Sequence[Mapping[str, float]], file: Path) -> None:
         (score_axes, ("validation_accuracy", "validation_f1"), "Validation scores"),
     ):
         for name, colour in zip(names, COLOURS, strict=False):
-            axes.plot(epochs, [row[name] for row in curve], marker="o", color=colour, label=name.replace("_", " "))
+            style = {"marker": "o"} if colour == COLOURS[0] else {"marker": "s", "linestyle": "--", "markersize": 4}
+            axes.plot(epochs, [row[name] for row in curve], color=colour, label=name.replace("_", " "), **style)
         axes.axvline(best["epoch"], color=MUTED, linestyle=":", label="kept epoch")
         axes.set(xlabel="epoch", xticks=epochs)
         _dress(axes, title)
         axes.legend(frameon=False)
-    score_axes.set_ylim(top=1.0)
+        axes.margins(0.08)
+    score_axes.set_ylim(top=1.01)
     _save(figure, file)
 
 
@@ -77,11 +79,13 @@ def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Pat
     names = drawable(class_names, [label_name(number) for number in range(len(class_names))])
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     size = max(3.6, 0.55 * len(names) + 1.6)
-    figure = _figure(size + 0.8, size)
+    longest = max(len(name) for name in names)
+    slanted = len(names) > 3 or longest > 12
+    figure = _figure(size + 1.0 + 0.09 * longest, size + (0.07 * longest if slanted else 0.2))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true", xticks=range(len(names)), yticks=range(len(names)))
-    axes.set_xticklabels(names, rotation=45 if len(names) > 3 else 0, ha="right" if len(names) > 3 else "center")
+    axes.set_xticklabels(names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     axes.set_yticklabels(names)
     for row in range(len(names)) if len(names) <= 20 else ():
         for column in range(len(names)):
@@ -135,12 +139,13 @@ def grouped_bars(groups: Mapping[str, Mapping[str, int]], title: str, file: Path
 def _figure(width: float, height: float) -> "Figure":
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     matplotlib.rcParams["font.family"] = [name for name in ("DejaVu Sans", hangul_font()) if name]
     matplotlib.rcParams.update(
         {"text.color": INK, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": INK, "axes.edgecolor": GRID}
     )
-    return Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    return Figure(figsize=(width, height), dpi=120, layout=ConstrainedLayoutEngine(h_pad=0.1), facecolor="white")
 
 
 def _dress(axes: "Axes", title: str) -> None:
@@ -152,4 +157,4 @@ def _dress(axes: "Axes", title: str) -> None:
 
 def _save(figure: "Figure", file: Path) -> None:
     with whole_files(file) as (draft,):
-        figure.savefig(draft, format="png", metadata={"Software": None})
+        figure.savefig(draft, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)

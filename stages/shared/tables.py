@@ -54,6 +54,8 @@ def read_source(file: Path, wanted: dict[str, str]) -> SourceTable:
 
 def records_table(file: Path, records: Sequence[Any], wanted: dict[str, str], facts: dict[str, str]) -> SourceTable:
     """Turn a list of flat JSON objects into a table; `file` is for the sentences only."""
+    if not records:
+        raise SourceUnreadable(file, "has no records", "give a file with labelled texts")
     columns: dict[str, list[str]] = {name: [] for name in wanted}
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
@@ -89,8 +91,11 @@ def _read_parquet(file: Path, wanted: dict[str, str]) -> SourceTable:
             if name not in found:
                 raise ColumnMissing(file, name, param, found)
         columns = parquet.read_table(file, columns=list(wanted)).to_pydict()
+        columns = {name: [value.decode() if isinstance(value, bytes) else value for value in values] for name, values in columns.items()}
     except FileNotFoundError:
         raise SourceUnreadable(file, "does not exist", "check the path in params.yaml") from None
+    except UnicodeDecodeError:
+        raise SourceUnreadable(file, "holds bytes that are no UTF-8 text", "write the column as strings") from None
     except (ArrowException, OSError) as error:
         raise SourceUnreadable(file, f"is not a Parquet file ({str(error).splitlines()[0]})", "export it again") from None
     return SourceTable({name: [_as_text(value) for value in columns[name]] for name in wanted}, {"format": "parquet"})
@@ -141,7 +146,7 @@ def refuse_swallowed_rows(file: Path, rows: Rows, separator: str) -> None:
     """
     endings = {row[-1].strip() for _, row in rows[1:] if not any("\n" in field for field in row)}
     for line, row in rows[1:]:
-        inner = [part for field in row if "\n" in field for part in field.split("\n")[1:-1]]
+        inner = [part for field in row if "\n" in field for part in field.split("\n")[:-1]]
         for parsed in csv.reader(inner, delimiter=separator):
             if len(parsed) == len(row) and parsed[-1].strip() in endings:
                 raise SourceUnreadable(

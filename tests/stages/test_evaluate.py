@@ -203,3 +203,14 @@ def test_baseline_of_many_classes_is_fitted_by_gradient_steps_and_tells_them_apa
     train = pd.DataFrame({"text": [f"today i feel {emotions[label]} {row}" for row, label in enumerate(labels)], "label": labels})
     predicted = evaluate.linear_baseline(train, [f"i feel so {emotion} again" for emotion in emotions], seed=1)
     assert (predicted == np.arange(len(emotions))).mean() > 0.9
+
+
+def test_curve_for_a_line_plot_is_the_one_curve_or_the_mean_of_the_classes() -> None:
+    one = {"positive": ([0.0, 0.5, 1.0], [0.0, 0.8, 1.0], 0.65)}
+    assert evaluate.average_curve(one) == [(0.0, 0.0), (0.5, 0.8), (1.0, 1.0)]
+    perfect, chance = ([0.0, 0.0, 1.0], [0.0, 1.0, 1.0], 1.0), ([0.0, 1.0], [0.0, 1.0], 0.5)
+    points = evaluate.average_curve({"bad": perfect, "ok": chance})
+    assert points[0] == (0.0, 0.0)
+    assert points[-1] == (1.0, 1.0)
+    assert [x for x, _ in points] == sorted(x for x, _ in points)
+    assert np.trapezoid([y for _, y in points], [x for x, _ in points]) == pytest.approx(0.75, abs=0.01)

@@ -72,6 +72,13 @@ def test_class_names_that_cannot_be_told_apart_are_refused(labels):
         classes(labels)
 
 
+@pytest.mark.parametrize("labels", [["positive", "negative"], ["긍정", "부정"], ["other", "Positive"], ["sad", "happy"]])
+def test_polarity_finds_the_positive_class_by_its_name_else_takes_the_second(labels):
+    positive = 0 if labels[0] in ("positive", "긍정") else 1
+    ids = classes(labels).id_by_emotion
+    assert (ids["E60"], ids["E10"]) == (positive, 1 - positive)
+
+
 def test_polarity_calls_joy_positive_and_all_else_negative():
     positive = {code for code, number in classes(BINARY).id_by_emotion.items() if number == 1}
     assert positive == {f"E{number}" for number in range(60, 70)}

@@ -95,3 +95,9 @@ def test_a_missing_file_and_a_directory_are_named(tmp_path):
 def test_a_path_below_a_file_does_not_exist(tmp_path):
     with pytest.raises(SourceUnreadable, match="does not exist"):
         read_text(written(tmp_path, b"text\n") / "inner.csv")
+
+
+def test_japanese_bytes_are_refused_and_not_read_as_western_signs(tmp_path):
+    file = written(tmp_path, "text,label\n素晴らしい映画でした,1\n".encode("shift_jis"))
+    with pytest.raises(SourceUnreadable, match="save it as UTF-8"):
+        read_text(file)

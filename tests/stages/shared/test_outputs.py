@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.shared.outputs import whole_files, whole_folder, write_metrics, write_text
+from stages.shared.outputs import all_or_none, whole_files, whole_folder, write_metrics, write_text
 
 
 class Interrupted(Exception):
@@ -118,3 +118,23 @@ def test_metrics_that_json_cannot_hold_leave_the_old_file(tmp_path: Path) -> Non
         write_metrics(tmp_path / "m.json", {"a": object()})
     assert json.loads((tmp_path / "m.json").read_text("utf-8")) == {"a": 1}
     assert names(tmp_path) == ["m.json"]
+
+
+def test_a_failure_takes_back_what_was_in_place_already(tmp_path):
+    def fail_after_two_outputs():
+        with all_or_none():
+            write_text(tmp_path / "a.txt", "new")
+            with whole_folder(tmp_path / "model") as draft:
+                (draft / "weights").write_text("w")
+            assert (tmp_path / "model").exists()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_two_outputs()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_success_keeps_all(tmp_path):
+    with all_or_none():
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
