@@ -22,8 +22,8 @@ from stages.shared import outputs
 from stages.shared.errors import StageError
 
 WAY_BACK = (
-    "Mend that and run again; or go back to the last good outputs: undo the change in params.yaml or the source, then "
-    "git restore dvc.lock metrics; dvc checkout (in a clone that has made none yet: dvc repro)"
+    "The last good outputs come back with: git restore dvc.lock metrics; dvc checkout "
+    "(undo the change in params.yaml or the source first; a clone that has made none yet needs dvc repro)"
 )
 
 
@@ -67,7 +67,7 @@ def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
     except Exception as error:
         if not _cannot_write(error):
             raise
-        where = getattr(error, "filename", None) or "an output, or the MLflow store"
+        where = getattr(error, "filename", None) or "an output"
         _leave(f"cannot write {where} ({_first_line(error)}). Free space or rights, then run again", 1, debug=debug)
 
 
