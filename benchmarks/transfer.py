@@ -56,6 +56,7 @@ def whole_sentences(phrases: Labelled) -> Labelled:
 
 
 def main() -> None:
+    """Score the served model on the parts that the flags choose, print the table, and write it unless errors were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
     parser.add_argument("--errors", action="store_true", help="print the errors on the halves that are free for it, and write nothing")

@@ -181,7 +181,7 @@ def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny
     assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_full_disk_is_a_sentence_and_the_checkpoints_stay(large_model: Path, small_disk: dict[str, str], tmp_path: Path) -> None:
+def test_full_disk_is_a_sentence_and_leaves_nothing_half_written(large_model: Path, small_disk: dict[str, str], tmp_path: Path) -> None:
     command = training(large_model, large_model / "base", tmp_path, large_model / "params.yaml")
     done = run_command(*command, **environment(tmp_path), **small_disk)
     assert done.returncode == 1, done.stdout + done.stderr
