@@ -102,12 +102,8 @@ def resolve_machine(settings: TrainParams) -> dict[str, str | int]:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if has_bf16 else "fp32"
-    if precision == "fp16" and device != "cuda":
-        raise StageError(
-            f"train.precision is 'fp16': a {device} has no fp16 training, set it to auto{', bf16' if has_bf16 else ''} or fp32"
-        )
-    if precision == "bf16" and not has_bf16:
-        raise StageError(f"train.precision is 'bf16': this {device} has no bf16 arithmetic, set it to auto or fp32")
+    if (precision == "fp16" and device != "cuda") or (precision == "bf16" and not has_bf16):
+        raise StageError(f"train.precision is '{precision}': this {device} cannot train in it, set it to auto or fp32")
     threads = usable_cores() if settings.threads == "auto" else settings.threads
     torch.set_num_threads(threads)
     return {"device": device, "precision": precision, "threads": threads}

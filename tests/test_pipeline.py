@@ -123,20 +123,27 @@ def wait_for_queue(project: Path) -> None:
     raise AssertionError(status)
 
 
-def test_a_failed_stage_names_the_way_back_and_it_works(reproduced: Path) -> None:
-    before = {
-        name: (reproduced / name).read_bytes() for name in ("data/train.csv", "metrics/preprocess.json", "models/serving/bundle.json")
-    }
-    (reproduced / "data/raw/reviews.csv").write_text("text,label\nfine,positive\nbad,meh\n", "utf-8")
+@pytest.mark.parametrize(
+    ("file", "before", "after", "said"),
+    [
+        ("data/raw/reviews.csv", ",negative\n", ",meh\n", "'meh' ("),  # the first stage of the change fails
+        ("params.yaml", "warmup_ratio: 0.1 ", "warmup_ratio: 1.5 ", "train.warmup_ratio is 1.5"),  # after preprocess has run anew
+    ],
+)
+def test_a_failed_stage_names_the_way_back_and_it_works(reproduced: Path, file: str, before: str, after: str, said: str) -> None:
+    names = ("data/train.csv", "metrics/preprocess.json", "models/serving/bundle.json", "dvc.lock")
+    good = {name: (reproduced / name).read_bytes() for name in names}
+    edit(reproduced / "params.yaml", "test_size: 0.1 ", "test_size: 0.2 ")
+    edit(reproduced / file, before, after)
     failed = run_command(sys.executable, "-m", "dvc", "repro", cwd=reproduced)
     assert failed.returncode != 0
-    assert "'meh' (1 rows)" in failed.stderr
+    assert said in failed.stderr
     assert "Traceback" not in failed.stderr
     assert "git restore dvc.lock metrics; dvc checkout" in failed.stderr
-    assert not (reproduced / "data/train.csv").exists()
+    assert {name: (reproduced / name).read_bytes() for name in names if (reproduced / name).exists()} != good
     assert run_command("git", "restore", "dvc.lock", "metrics", cwd=reproduced).returncode == 0
     dvc(reproduced, "checkout")
-    assert {name: (reproduced / name).read_bytes() for name in before} == before
+    assert {name: (reproduced / name).read_bytes() for name in names} == good
 
 
 def test_plots_page_needs_no_network(reproduced: Path) -> None:

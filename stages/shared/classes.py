@@ -78,7 +78,7 @@ class ClassParams(Section):
         wanted = _emotion_classes(self.aihub_target)
         if {_code(self.aihub_target, name) for name in self.labels} != set(wanted) or len(self.labels) != len(wanted):
             raise ValueError(
-                f"preprocess.labels must name the {len(wanted)} classes of aihub_target {self.aihub_target} "
+                f"labels must name the {len(wanted)} classes of aihub_target {self.aihub_target} "
                 f"({', '.join(list(wanted.values())[:6])}{', ...' if len(wanted) > 6 else ''}) in any order, or stay [negative, positive]"
             )
         return self

@@ -45,22 +45,22 @@ def load(params_file: Path, section: str, model: type[SectionT]) -> SectionT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        sentences: dict[str, list[str]] = {}
+        problems: dict[str, list[str]] = {}
         for detail in error.errors():
-            fact, _, expectation = _sentence(section, model, dict(detail)).partition(": ")
-            sentences.setdefault(fact, []).append(expectation)  # a value may be of one of several forms
-        raise ParamsInvalid(params_file, [": ".join(filter(None, (fact, " or ".join(said)))) for fact, said in sentences.items()]) from None
+            fact, expectation = _problem(section, model, dict(detail))
+            problems.setdefault(fact, []).append(expectation)  # a value may be of one of several forms
+        raise ParamsInvalid(params_file, [f"{fact}: {' or '.join(expected)}" for fact, expected in problems.items()]) from None
 
 
-def _sentence(section: str, model: type[Section], detail: dict[str, Any]) -> str:
+def _problem(section: str, model: type[Section], detail: dict[str, Any]) -> tuple[str, str]:
+    """Tell what is wrong and what was expected instead."""
     key = ".".join([section, *(str(part) for part in detail["loc"] if str(part) in model.model_fields or part == detail["loc"][0])])
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(detail["loc"][0]), model.model_fields, n=1)
-        hint = f": did you mean '{close[0]}'?" if close else f" (known: {', '.join(model.model_fields)})"
-        return f"{key} is no known param{hint}"
+        return f"{key} is no known param", f"did you mean '{close[0]}'?" if close else f"known are {', '.join(model.model_fields)}"
     if detail["type"] == "missing":
-        return f"{key} is missing: restore it from git"
+        return f"{key} is missing", "restore it from git"
     expectation = str(detail["msg"]).removeprefix("Value error, ")
     if not detail["loc"]:
-        return expectation
-    return f"{key} is {detail['input']!r}: {expectation[:1].lower()}{expectation[1:]}"
+        return section, expectation
+    return f"{key} is {detail['input']!r}", f"{expectation[:1].lower()}{expectation[1:]}"

@@ -42,7 +42,7 @@ def test_the_project_s_own_params_are_accepted_and_no_section_is_left_over():
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_unknown_key_is_refused_in_every_section(tmp_path, section):
     file = write_params(tmp_path / "params.yaml", {section: {"qqqq": 1}})
-    assert f"{section}.qqqq is no known param (known: " in refusal(file, section)
+    assert f"{section}.qqqq is no known param: known are " in refusal(file, section)
 
 
 def test_a_misspelt_key_gets_a_suggestion(tmp_path):
@@ -96,7 +96,7 @@ def test_every_problem_is_named_at_once(tmp_path):
 def test_labels_that_do_not_fit_the_target_are_named_without_the_whole_section(tmp_path):
     file = write_params(tmp_path / "params.yaml", {"preprocess": {"labels": ["a", "b", "c"], "aihub_target": "emotion"}})
     sentence = refusal(file, "preprocess")
-    assert "preprocess.labels must name the 6 classes of aihub_target emotion (분노, 슬픔, 불안, 상처, 당황, 기쁨)" in sentence
+    assert "preprocess: labels must name the 6 classes of aihub_target emotion (분노, 슬픔, 불안, 상처, 당황, 기쁨)" in sentence
     assert "text_column" not in sentence
 
 
