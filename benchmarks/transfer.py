@@ -1,6 +1,6 @@
 """How far the sample data carries: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
 
-Scores models/serving on the second half of each UCI file and on SST-2 dev (read from ../shared/data, never copied). The
+Scores models/serving, and the linear baseline of the report, on the second half of each UCI file and on SST-2 dev (read from ../shared/data, never copied). The
 first halves and sentences of SST-2 train are free for reading errors; what is scored here is not. Writes a table into docs/quality.md.
 
     dvc repro && python -m benchmarks.transfer
@@ -18,6 +18,8 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from serving.inference.classifier import Classifier
+from stages.evaluate import linear_baseline
+from stages.shared.tables import read_split
 
 DATA = Path("../shared/data")
 DOCS = Path("docs/quality.md")
@@ -65,22 +67,25 @@ def main() -> None:
     if not options.data.is_dir():
         raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ and uci/ by --data")
     classifier = Classifier.load("models/serving")
+    sets = list(test_sets(options.data, half=1 if options.errors else 2))
+    linear = iter(linear_baseline(read_split(Path("data/train.csv")), [text for _, rows in sets for text, _ in rows], seed=0))
     lines = []
-    for name, rows in test_sets(options.data, half=1 if options.errors else 2):
+    for name, rows in sets:
         answers = classifier.predict([text for text, _ in rows])
         right = sum(int(answer == label) for answer, (_, label) in zip(answers.label_ids, rows, strict=True))
+        right_linear = sum(int(next(linear) == label) for _, label in rows)
         interval = binomtest(right, len(rows)).proportion_ci(0.95, "wilson")
         target = TARGETS.get(name)
         verdict = "" if target is None else "reached" if right / len(rows) >= target else "missed"
         lines.append(
             f"| {name} | {len(rows):,} | {100 * right / len(rows):.1f} % | {100 * interval.low:.1f} to {100 * interval.high:.1f} | "
-            f"{'' if target is None else f'{100 * target:.0f} %'} | {verdict} |"
+            f"{100 * right_linear / len(rows):.1f} % | {'' if target is None else f'{100 * target:.0f} %'} | {verdict} |"
         )
         if options.errors:
             for (text, label), answer, score in zip(rows, answers.label_ids, answers.scores, strict=True):
                 if answer != label:
                     print(f"{name}\t{label}\t{score:.3f}\t{text}")
-    head = ["| test set | texts | accuracy | 95 % interval | target | |", "|---|---|---|---|---|---|"]
+    head = ["| test set | texts | accuracy | 95 % interval | linear baseline | target | |", "|---|---|---|---|---|---|---|"]
     train = json.loads(Path("metrics/train.json").read_text("utf-8"))
     rows_trained = json.loads(Path("metrics/preprocess.json").read_text("utf-8"))["rows"]["train"]
     machine = "{device} with {threads} threads in {precision}".format(**train["machine"])
