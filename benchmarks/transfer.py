@@ -1,7 +1,8 @@
 """How far the sample data carries: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
 
-Scores models/serving, and the linear baseline of the report, on the second half of each UCI file and on SST-2 dev (read from ../shared/data, never copied). The
-first halves and sentences of SST-2 train are free for reading errors; what is scored here is not. Writes a table into docs/quality.md.
+Scores models/serving, and the linear baseline of the report, on the second half of each UCI file and on SST-2 dev (read from
+../shared/data, never copied). The first halves and sentences of SST-2 train are free for reading errors; what is scored here is
+not. Writes a table into docs/quality.md.
 
     dvc repro && python -m benchmarks.transfer
 """

@@ -134,6 +134,20 @@ def test_readme_report_has_the_committed_figures() -> None:
     assert {name: [*shares] for name, *shares, _ in classes} == shown
 
 
+def test_readme_states_what_the_transfer_table_shows() -> None:
+    table = (ROOT / "docs/quality.md").read_text("utf-8").partition("<!-- transfer: begin -->")[2].partition("<!-- transfer: end -->")[0]
+    rows = re.findall(r"^\| [^|]+ \| (\d+) \| ([\d.]+) % \| [^|]+ \| ([\d.]+) % \|", table, re.MULTILINE)
+    assert len(rows) == 4
+    accuracies, gains = [float(row[1]) for row in rows], [float(row[1]) - float(row[2]) for row in rows]
+    texts, low, high, least, most = sum(int(row[0]) for row in rows), min(accuracies), max(accuracies), min(gains), max(gains)
+    english, korean = (" ".join((ROOT / name).read_text("utf-8").split()) for name in ("README.md", "README.ko.md"))
+    assert f"{texts:,} texts of other sources" in english
+    assert f"{int(low)} to {int(high)} %, {round(least)} to {round(most)} points more than the linear baseline" in english
+    assert f"{texts:,}개" in korean
+    assert f"{int(low)}~{int(high)} %" in korean
+    assert f"{round(least)}~{round(most)}점" in korean
+
+
 def test_the_cost_of_a_run_is_the_same_in_every_document() -> None:
     times = [re.findall(r"(\d+)\s?(?:min|분) (\d+)\s?(?:s|초)", (ROOT / name).read_text("utf-8")) for name in DOCUMENTS_OF_COST]
     assert times[0]
