@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from serving.inference.bundle import PORTABLE
 from serving.inference.classifier import Classifier, Predictions
 from stages.shared import command, params, plots, report, tables, tracking
+from stages.shared.calibration import expected_calibration_error
 from stages.shared.outputs import whole_files, write_metrics, write_text
 
 if TYPE_CHECKING:
@@ -58,8 +60,7 @@ def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
     served = Classifier.load(paths.bundle)
     names = served.bundle.class_names
     predictions = served.predict(texts)
-    fp32_name = served.bundle.engines[-1].name
-    fp32 = Classifier.load(paths.bundle, engine=fp32_name).predict(texts)
+    fp32 = Classifier.load(paths.bundle, engine=PORTABLE).predict(texts)
     baseline = linear_baseline(train, texts, settings.seed)
 
     scores = score(truth, predictions, names, settings.seed)
@@ -67,6 +68,9 @@ def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
         **scores,
         "engine": served.spec.name,
         "fp32_accuracy": float((fp32.label_ids == truth).mean()),
+        "changed_by_compression": float((predictions.label_ids != fp32.label_ids).mean()),
+        "calibration_error": expected_calibration_error(predictions.probabilities, truth),
+        "uncertain_share": float(predictions.uncertain.mean()),
         "truncated_share": float(predictions.truncated.mean()),
         "baseline": compare(truth, predictions.label_ids, baseline, settings.seed),
         "texts": len(truth),

@@ -1,38 +1,47 @@
-"""Turn the trained model into the bundle that is evaluated and served, and prove that it answers the same.
+"""Turn the trained model into the bundle that is evaluated and served: compressed, gated against torch, calibrated.
 
 Reads: models/final, train and validation splits, the export section of params.yaml. Writes: models/serving (format in
-serving/inference/bundle.py) and metrics/export.json. An engine that differs from torch by more than the params allow is
-left out; ONNX Runtime in fp32, the portable one, must pass.
+serving/inference/bundle.py) and metrics/export.json. An engine that changes too many of torch's answers, or loses too much
+accuracy, is left out and reported; ONNX Runtime in fp32, the portable one, must equal torch. Speeds are printed and go to
+MLflow only: they decide nothing, and in a metrics file they would differ from run to run.
 """
 
 import json
 import logging
 import platform
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from serving.inference.bundle import TOKENIZER, Bundle, EngineSpec, write_manifest
+from serving.inference.bundle import PORTABLE, TOKENIZER, Bundle, EngineSpec, write_manifest
 from serving.inference.hashing import file_sha256
 from stages.shared import command, params, tables, tracking
 from stages.shared.errors import StageError
+from stages.shared.onnx_file import write_onnx
 from stages.shared.outputs import whole_folder, write_metrics
 
 if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from serving.inference.classifier import Classifier
+
 log = logging.getLogger("export")
 
-MODEL = "model.onnx"
-OPSET = 20
-CHECKED_TEXTS = 2_000  # validation texts first, then training texts
+MODEL, INT8 = "model.onnx", "model_int8.xml"
+PARITY = 1e-4  # largest difference of a probability at which an fp32 engine equals torch
+CHECKED_TEXTS = 2_000
+CALIBRATION_TEXTS = 300
 REFERENCE_TEXTS = 64
+ALONE_TEXTS = 200  # also answered one by one, to find how far an answer depends on its batch
+SAME = 1e-5  # of a probability: the promise for fp32, whatever the batch
 LOAD_TOLERANCE = 1e-3  # of a probability, between two machines of the same engine and precision
-PORTABLE = "onnxruntime"
+
+Name = Literal["openvino-int8", "openvino-bf16", "openvino-fp32", "onnxruntime-fp32"]
 
 
 def _with_portable(engines: tuple[str, ...]) -> tuple[str, ...]:
@@ -42,32 +51,74 @@ def _with_portable(engines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ExportParams(params.Section):
-    engines: Annotated[tuple[Literal["openvino", "onnxruntime"], ...], AfterValidator(_with_portable)]
-    max_difference: Annotated[float, Field(gt=0, lt=1)]
+    engines: Annotated[tuple[Name, ...], AfterValidator(_with_portable)]
+    max_accuracy_drop: Annotated[float, Field(ge=0, lt=1)]
+    max_flip_share: Annotated[float, Field(ge=0, lt=1)]
+    smooth_quant_alphas: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)]
+    uncertain_below: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
 class Paths(command.Paths):
     model: Annotated[Path, "folder of the trained model"]
-    train: Annotated[Path, "split, for texts to compare on"]
-    validation: Annotated[Path, "split, for texts to compare on"]
+    train: Annotated[Path, "split, for texts to compare and to calibrate on"]
+    validation: Annotated[Path, "split, for texts to compare on and to fit the temperature"]
     bundle: Annotated[Path, "folder to write"]
     metrics: Annotated[Path, "JSON to write"]
 
 
+@dataclass(frozen=True)
+class Checked:
+    """The texts on which engines are compared with torch: validation first, then train. labels: (texts,), expected: (texts, classes)."""
+
+    texts: list[str]
+    labels: "np.ndarray"
+    expected: "np.ndarray"
+    validation: int
+
+    def accuracy_and_f1(self, probabilities: "np.ndarray") -> dict[str, float]:
+        """Score answers (texts, classes) on the validation texts."""
+        from sklearn.metrics import accuracy_score, f1_score
+
+        truth, answers = self.labels[: self.validation], probabilities[: self.validation].argmax(axis=1)
+        return {
+            "accuracy": float(accuracy_score(truth, answers)),
+            "f1": float(f1_score(truth, answers, average="macro", zero_division=0)),
+        }
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine and how it compares with torch. probabilities: (texts, classes), at temperature 1."""
+
+    spec: EngineSpec
+    probabilities: "np.ndarray"
+    figures: dict[str, float]
+    texts_per_second: float
+
+
 def run(settings: ExportParams, paths: Paths, store: tracking.Store) -> None:
-    """Export to ONNX, compare each engine with torch, write the bundle with the engines that pass."""
+    """Export to ONNX, compress, compare each engine with torch, write the bundle with those that pass."""
     model, tokenizer = load_model(paths.model)
-    texts = checked_texts(paths.validation, paths.train)
-    expected = torch_probabilities(model, tokenizer, texts)
+    checked = checked_texts(model, tokenizer, paths)
     with whole_folder(paths.bundle) as draft_dir:
         write_onnx(model, tokenizer.model_max_length, draft_dir / MODEL)
         shutil.copyfile(paths.model / TOKENIZER, draft_dir / TOKENIZER)
         bundle = describe(draft_dir, model, tokenizer, settings, paths)
-        bundle, report = keep_equal_engines(bundle, texts, expected, settings.max_difference)
+        candidates = [make_candidate(name, bundle, checked, settings, paths.train) for name in settings.engines if runs_here(name)]
+        bundle, report = keep_faithful(bundle, candidates, checked, settings)
         write_manifest(bundle)
-    write_metrics(paths.metrics, {"checked_texts": len(texts), "served": bundle.engines[0].name, "engines": report})
-    tracking.add_to_model(store, "export", bundle.lineage["model_sha256"], paths.metrics)
+    metrics = {
+        "checked_texts": len(checked.texts),
+        "accuracy_texts": checked.validation,
+        "accuracy_decides": resolves(checked, settings),
+        "served": bundle.engines[0].name,
+        "torch": checked.accuracy_and_f1(checked.expected),
+        "engines": report,
+    }
+    write_metrics(paths.metrics, metrics)
+    speeds = {f"export.texts_per_second.{candidate.spec.name}": candidate.texts_per_second for candidate in candidates}
+    tracking.add_to_model(store, "export", bundle.lineage["model_sha256"], paths.metrics, measured=speeds)
 
 
 def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
@@ -79,10 +130,14 @@ def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBa
     return model.eval(), AutoTokenizer.from_pretrained(model_dir)
 
 
-def checked_texts(validation_file: Path, train_file: Path) -> list[str]:
-    """Return the texts on which engines are compared with torch."""
-    texts = [*tables.read_split(validation_file)["text"], *tables.read_split(train_file)["text"]]
-    return texts[:CHECKED_TEXTS]
+def checked_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", paths: Paths) -> Checked:
+    """Read up to 2,000 texts, validation first, and let torch answer them."""
+    import pandas as pd
+
+    validation = tables.read_split(paths.validation)[:CHECKED_TEXTS]
+    rows = pd.concat([validation, tables.read_split(paths.train)])[:CHECKED_TEXTS]
+    texts = rows["text"].tolist()
+    return Checked(texts, rows["label"].to_numpy(), torch_probabilities(model, tokenizer, texts), len(validation))
 
 
 def torch_probabilities(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> "np.ndarray":
@@ -107,97 +162,175 @@ def torch_probabilities(model: "PreTrainedModel", tokenizer: "PreTrainedTokenize
     return probabilities
 
 
-def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
-    """Export to one fp32 file with dynamic batch and length; equal weights give equal bytes, with no path of this machine in it."""
-    import onnx
-    import torch
-
-    logging.getLogger("torch.onnx._internal.exporter").setLevel(logging.ERROR)  # speaks of torchvision, which we have not
-
-    class LogitsOnly(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-            return logits
-
-    # Two tensors: one for both inputs would be traced as one input.
-    example = (torch.ones((2, 8), dtype=torch.int64), torch.ones((2, 8), dtype=torch.int64))
-    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=max_length)}
-    traced = torch.export.export(
-        LogitsOnly().eval(), example, dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic}, strict=False
-    )
-    torch.onnx.export(
-        traced,
-        (),
-        file,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["logits"],
-        opset_version=OPSET,
-        external_data=False,
-        dynamo=True,
-        verbose=False,
-    )
-    graph = onnx.load(file)
-    for part in (
-        graph,
-        graph.graph,
-        *graph.graph.node,
-        *graph.functions,
-        *(node for function in graph.functions for node in function.node),
-    ):
-        del part.metadata_props[:]  # stack traces
-    for node in graph.graph.node:
-        node.doc_string = ""
-    del graph.graph.value_info[:]
-    onnx.save(graph, file)
-
-
 def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", settings: ExportParams, paths: Paths) -> Bundle:
-    """Describe the bundle with all engines that the params name and this kind of CPU can have."""
-    names = [name for name in settings.engines if name != "openvino" or platform.machine() in ("x86_64", "AMD64")]
+    """Describe the bundle that the folder will be, without engines yet."""
     origin = json.loads((paths.model / "lineage.json").read_text("utf-8"))
     return Bundle(
         folder=folder,
         class_names=tuple(model.config.id2label[number] for number in range(model.config.num_labels)),
         max_length=tokenizer.model_max_length,
         pad_token_id=tokenizer.pad_token_id,
-        engines=tuple(EngineSpec(f"{name}-fp32", name, MODEL, "f32", 1.0, LOAD_TOLERANCE) for name in names),
+        uncertain_below=settings.uncertain_below,
+        engines=(),
         lineage={**origin, "model_sha256": file_sha256(paths.model / "model.safetensors")},
         reference_texts=(),
         reference_probabilities={},
     )
 
 
-def keep_equal_engines(bundle: Bundle, texts: list[str], expected: "np.ndarray", limit: float) -> tuple[Bundle, dict[str, Any]]:
-    """Compare each engine with torch; return the bundle with those within the limit, and the figures of all."""
-    from dataclasses import replace
+def runs_here(name: str) -> bool:
+    """Tell whether this kind of CPU can have the engine."""
+    return not name.startswith("openvino") or platform.machine() in ("x86_64", "AMD64")
 
+
+def make_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:
+    """Build the engine in the bundle's folder and compare it with torch."""
+    runtime, _, precision = name.partition("-")
+    if precision == "int8":
+        return quantized_candidate(name, bundle, checked, settings, train_file)
+    hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+    return compare(EngineSpec(name, runtime, (MODEL,), hint, 1.0, LOAD_TOLERANCE, SAME), bundle, checked)
+
+
+def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:
+    """Quantize with each smooth-quant alpha; keep the one that changes the fewest answers, and of equals the smallest mean shift."""
+    from stages.shared.quantization import quantize
+
+    texts = tables.read_split(train_file)["text"][-CALIBRATION_TEXTS:].tolist()  # the last: the check takes the first
+    token_ids = bundle_tokens(bundle, texts)
+    weights = Path(INT8).with_suffix(".bin").name
+    best: Candidate | None = None
+    for alpha in settings.smooth_quant_alphas:
+        trial = replace(bundle, folder=bundle.folder / "trial")
+        trial.folder.mkdir()
+        shutil.copyfile(bundle.folder / TOKENIZER, trial.folder / TOKENIZER)
+        quantize(bundle.folder / MODEL, token_ids, alpha, trial.folder / INT8)
+        candidate = compare(EngineSpec(name, "openvino", (INT8, weights), "f32", 1.0, LOAD_TOLERANCE, SAME), trial, checked)
+        candidate.figures["smooth_quant_alpha"] = alpha
+        log.info("smooth-quant alpha %g: %s", alpha, _sentence(candidate, checked))
+        if best is None or _faithfulness(candidate) < _faithfulness(best):
+            best = candidate
+            for file in candidate.spec.files:
+                (trial.folder / file).replace(bundle.folder / file)
+        shutil.rmtree(trial.folder)
+    assert best is not None
+    return best
+
+
+def bundle_tokens(bundle: Bundle, texts: list[str]) -> list[list[int]]:
+    """Return the token ids of texts as the classifier will see them."""
+    from serving.inference.tokens import TextEncoder
+
+    return [ids.tolist() for ids in TextEncoder(bundle).encode(texts).token_ids]
+
+
+def _faithfulness(candidate: Candidate) -> tuple[float, float]:
+    return candidate.figures["flip_share"], candidate.figures["mean_shift"]
+
+
+def compare(spec: EngineSpec, bundle: Bundle, checked: Checked) -> Candidate:
+    """Let an engine answer the checked texts, together and some of them alone, and measure how far it is from torch."""
     import numpy as np
 
     from serving.inference.classifier import Classifier
     from serving.inference.engines import start_engine
 
-    chosen = np.linspace(0, len(texts) - 1, min(REFERENCE_TEXTS, len(texts))).round().astype(int)
-    report: dict[str, Any] = {}
+    classifier = Classifier(bundle, spec, start_engine(spec, bundle.folder))
+    classifier.predict(checked.texts[:ALONE_TEXTS])
+    start = time.perf_counter()
+    actual = classifier.predict(checked.texts).probabilities
+    speed = len(checked.texts) / (time.perf_counter() - start)
+    shift = np.abs(actual - checked.expected).max(axis=1)
+    figures = {
+        **checked.accuracy_and_f1(actual),
+        "flip_share": float((actual.argmax(axis=1) != checked.expected.argmax(axis=1)).mean()),
+        "largest_shift": float(shift.max()),
+        "mean_shift": float(shift.mean()),
+        "bytes": sum((bundle.folder / file).stat().st_size for file in spec.files),
+    }
+    bound = max(SAME, 2 * _batch_difference(classifier, checked.texts, actual))
+    spec = replace(spec, batch_bound=float(f"{bound:.1e}"), tolerance=max(LOAD_TOLERANCE, bound))
+    return Candidate(spec, actual, figures, speed)
+
+
+def _batch_difference(classifier: "Classifier", texts: list[str], together: "np.ndarray") -> float:
+    """Return the largest difference between a text's answer alone and among others."""
+    import numpy as np
+
+    rows = np.linspace(0, len(texts) - 1, min(ALONE_TEXTS, len(texts))).astype(int)
+    alone = np.concatenate([classifier.predict([texts[row]]).probabilities for row in rows])
+    return float(np.abs(alone - together[rows]).max())
+
+
+def resolves(checked: Checked, settings: ExportParams) -> bool:
+    """Tell whether the validation split is large enough for the accuracy limit to mean anything: one text weighs less than it."""
+    return checked.validation * settings.max_accuracy_drop >= 1
+
+
+def refusal(candidate: Candidate, checked: Checked, settings: ExportParams) -> str | None:
+    """Say why an engine is left out, or None."""
+    figures = candidate.figures
+    if candidate.spec.name.endswith("fp32"):
+        if not figures["largest_shift"] <= PARITY:  # also where it is no number
+            return f"differs from torch by {figures['largest_shift']:.1e} (an fp32 engine may by {PARITY:g})"
+        return None
+    if not figures["flip_share"] <= settings.max_flip_share or not figures["largest_shift"] <= 1:
+        return f"changes {figures['flip_share']:.2%} of torch's answers (export.max_flip_share {settings.max_flip_share:.2%})"
+    drop = checked.accuracy_and_f1(checked.expected)["accuracy"] - figures["accuracy"]
+    if resolves(checked, settings) and drop > settings.max_accuracy_drop:
+        return f"loses {100 * drop:.2f} points of accuracy (export.max_accuracy_drop {100 * settings.max_accuracy_drop:.2f})"
+    return None
+
+
+def keep_faithful(
+    bundle: Bundle, candidates: list[Candidate], checked: Checked, settings: ExportParams
+) -> tuple[Bundle, dict[str, dict[str, Any]]]:
+    """Return the bundle with the engines that pass, calibrated, and the figures of all. Raises StageError without the portable one."""
+    import numpy as np
+
+    from stages.shared.calibration import at_temperature, expected_calibration_error, fit_temperature
+
+    if not resolves(checked, settings):
+        log.info(
+            "%d validation texts cannot resolve an accuracy drop of %.2f points: the share of changed answers decides alone",
+            checked.validation, 100 * settings.max_accuracy_drop,
+        )  # fmt: skip
+    chosen = np.linspace(0, len(checked.texts) - 1, min(REFERENCE_TEXTS, len(checked.texts))).round().astype(int)
+    truth = checked.labels[: checked.validation]
+    report: dict[str, dict[str, Any]] = {}
     kept, reference = [], {}
-    for spec in bundle.engines:
-        actual = Classifier(bundle, spec, start_engine(spec, bundle.folder, None)).predict(texts).probabilities
-        difference = float(np.abs(actual - expected).max())
-        flips = int((actual.argmax(axis=1) != expected.argmax(axis=1)).sum())
-        passed = difference <= limit
-        report[spec.name] = {"largest_difference": difference, "flips": flips, "kept": passed}
-        log.info("%s: largest difference from torch %.1e, %d flips, %s", spec.name, difference, flips, "kept" if passed else "left out")
-        if passed:
-            kept.append(spec)
-            reference[spec.name] = actual[chosen].round(6).tolist()
-    if not any(spec.runtime == PORTABLE for spec in kept):
-        raise StageError(f"the exported model differs from torch by more than {limit:g} (export.max_difference): {report}")
-    return replace(
-        bundle, engines=tuple(kept), reference_texts=tuple(texts[row] for row in chosen), reference_probabilities=reference
-    ), report
+    for candidate in candidates:
+        name, why = candidate.spec.name, refusal(candidate, checked, settings)
+        report[name] = {**candidate.figures, "kept": why is None}
+        log.info("%s: %s, %s", name, _sentence(candidate, checked), "kept" if why is None else f"left out, for it {why}")
+        if why is not None:
+            report[name]["left_out"] = why
+            continue
+        answers = candidate.probabilities[: checked.validation]
+        temperature = float(f"{fit_temperature(answers, truth):.4f}")
+        report[name] |= {
+            "temperature": temperature,
+            "ece_before": expected_calibration_error(answers, truth),
+            "ece_after": expected_calibration_error(at_temperature(answers, temperature), truth),
+        }
+        kept.append(replace(candidate.spec, temperature=temperature))
+        reference[name] = at_temperature(candidate.probabilities[chosen], temperature).round(6).tolist()
+    if PORTABLE not in reference:
+        raise StageError(f"the exported model is not the trained one: {PORTABLE} {report[PORTABLE]['left_out']}")
+    for file in {file for candidate in candidates for file in candidate.spec.files} - {file for spec in kept for file in spec.files}:
+        (bundle.folder / file).unlink()
+    texts = tuple(checked.texts[row] for row in chosen)
+    return replace(bundle, engines=tuple(kept), reference_texts=texts, reference_probabilities=reference), report
+
+
+def _sentence(candidate: Candidate, checked: Checked) -> str:
+    figures = candidate.figures
+    flips = round(figures["flip_share"] * len(checked.texts))
+    return (
+        f"accuracy {figures['accuracy']:.2%}, {flips} of {len(checked.texts):,} answers changed, shift largest "
+        f"{figures['largest_shift']:.1e} mean {figures['mean_shift']:.1e}, {figures['bytes'] / 1e6:.1f} MB, "
+        f"{candidate.texts_per_second:,.0f} texts/s"
+    )
 
 
 def main() -> None:

@@ -12,38 +12,52 @@ from typing import Any
 from serving.inference.errors import BundleBroken
 from serving.inference.hashing import file_sha256
 
-FORMAT = 1
+FORMAT = 2
+PORTABLE = "onnxruntime-fp32"  # the engine that every bundle has
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """How to start one engine. precision: hint for the runtime (f32, bf16). temperature: divides the logits.
+    """How to start one engine.
 
-    tolerance: largest difference of a probability at which an answer counts as the same.
+    files: the first is what the runtime opens, the others belong to it. precision: hint for the runtime (f32, bf16).
+    temperature: divides the logits. tolerance: largest difference of a probability from the reference answers at a load.
+    batch_bound: largest difference of a probability between a text alone and among others.
     """
 
     name: str
     runtime: str
-    file: str
+    files: tuple[str, ...]
     precision: str
     temperature: float
     tolerance: float
+    batch_bound: float
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What bundle.json says. engines: in order of preference. reference: texts, and per engine their probabilities."""
+    """What bundle.json says.
+
+    uncertain_below: a lower score is marked as uncertain. engines: in order of preference. reference: texts, and per engine
+    their probabilities.
+    """
 
     folder: Path
     class_names: tuple[str, ...]
     max_length: int
     pad_token_id: int
+    uncertain_below: float
     engines: tuple[EngineSpec, ...]
     lineage: dict[str, str]
     reference_texts: tuple[str, ...]
     reference_probabilities: dict[str, list[list[float]]]
+
+    @property
+    def portable(self) -> EngineSpec:
+        """The fp32 engine that runs everywhere and that export proved equal to torch."""
+        return next(engine for engine in self.engines if engine.name == PORTABLE)
 
     @property
     def sha256(self) -> str:
@@ -53,12 +67,13 @@ class Bundle:
 
 def write_manifest(bundle: Bundle) -> None:
     """Write bundle.json beside the files that are in the folder already."""
-    names = sorted({TOKENIZER, *(engine.file for engine in bundle.engines)})
+    names = sorted({TOKENIZER, *(file for engine in bundle.engines for file in engine.files)})
     manifest = {
         "format": FORMAT,
         "class_names": bundle.class_names,
         "max_length": bundle.max_length,
         "pad_token_id": bundle.pad_token_id,
+        "uncertain_below": bundle.uncertain_below,
         "engines": [asdict(engine) for engine in bundle.engines],
         "files": {name: file_sha256(bundle.folder / name) for name in names},
         "lineage": bundle.lineage,
@@ -85,7 +100,8 @@ def read_bundle(folder: Path) -> Bundle:
             class_names=tuple(manifest["class_names"]),
             max_length=manifest["max_length"],
             pad_token_id=manifest["pad_token_id"],
-            engines=tuple(EngineSpec(**engine) for engine in manifest["engines"]),
+            uncertain_below=manifest["uncertain_below"],
+            engines=tuple(EngineSpec(**{**engine, "files": tuple(engine["files"])}) for engine in manifest["engines"]),
             lineage=manifest["lineage"],
             reference_texts=tuple(manifest["reference_texts"]),
             reference_probabilities=manifest["reference_probabilities"],
@@ -97,7 +113,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def _check_complete(bundle: Bundle, files: dict[str, str]) -> None:
-    for name in (TOKENIZER, *(engine.file for engine in bundle.engines)):
+    for name in (TOKENIZER, *(file for engine in bundle.engines for file in engine.files)):
         if name not in files:
             raise BundleBroken(f"{bundle.folder / MANIFEST} has no sha256 of {name!r}: build the bundle again")
     for engine in bundle.engines:

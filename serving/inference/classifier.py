@@ -8,12 +8,12 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
 
-from serving.inference.bundle import TOKENIZER, Bundle, EngineSpec, read_bundle
+from serving.inference.bundle import Bundle, EngineSpec, read_bundle
 from serving.inference.engines import Engine, start_engine
 from serving.inference.errors import BundleBroken
 from serving.inference.text import clean_text, require_characters
+from serving.inference.tokens import TextEncoder
 
 log = logging.getLogger("classifier")
 
@@ -22,11 +22,16 @@ Probabilities = NDArray[np.float64]  # (texts, classes), rows sum to 1
 
 
 class Predictions(NamedTuple):
-    """Answers in the order of the texts. label_ids: (texts,). truncated: (texts,), whether the text was longer than the model reads."""
+    """Answers in the order of the texts.
+
+    label_ids: (texts,). truncated: (texts,), whether the text was longer than the model reads. uncertain: (texts,), whether the
+    score is below the bundle's threshold.
+    """
 
     label_ids: NDArray[np.int64]
     probabilities: Probabilities
     truncated: NDArray[np.bool_]
+    uncertain: NDArray[np.bool_]
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -42,9 +47,9 @@ class Classifier:
         self.bundle = bundle
         self.spec = spec
         self._engine = engine
-        self._tokenizer = Tokenizer.from_file(str(bundle.folder / TOKENIZER))
-        self._tokenizer.enable_truncation(bundle.max_length)
-        self._tokenizer.no_padding()
+        self._encoder = TextEncoder(bundle)
+        self._token_ids = np.empty(max(BATCH_TOKENS, bundle.max_length), dtype=np.int64)
+        self._attention_mask = np.empty_like(self._token_ids)
         self._turn = threading.Lock()
 
     @classmethod
@@ -88,11 +93,11 @@ class Classifier:
         cleaned = [clean_text(require_characters(text)) for text in texts]
         probabilities = np.zeros((len(texts), len(self.bundle.class_names)))
         with self._turn:
-            encodings = self._tokenizer.encode_batch(cleaned)
-            for rows in self._batches([len(encoding) for encoding in encodings]):
-                probabilities[rows] = self._probabilities([encodings[row] for row in rows])
-        truncated = np.array([bool(encoding.overflowing) for encoding in encodings], dtype=bool)
-        return Predictions(probabilities.argmax(axis=1), probabilities, truncated)
+            token_ids, truncated = self._encoder.encode(cleaned)
+            for rows in self._batches([len(ids) for ids in token_ids]):
+                probabilities[rows] = self._probabilities([token_ids[row] for row in rows])
+        uncertain = probabilities.max(axis=1, initial=0) < self.bundle.uncertain_below
+        return Predictions(probabilities.argmax(axis=1), probabilities, truncated, uncertain)
 
     @staticmethod
     def _batches(lengths: list[int]) -> Iterator[list[int]]:
@@ -106,14 +111,16 @@ class Classifier:
         if batch:
             yield batch
 
-    def _probabilities(self, encodings: list[Encoding]) -> Probabilities:
-        longest = max(len(encoding) for encoding in encodings)
-        input_ids = np.full((len(encodings), longest), self.bundle.pad_token_id, dtype=np.int64)
-        attention_mask = np.zeros_like(input_ids)
-        for row, encoding in enumerate(encodings):
-            input_ids[row, : len(encoding)] = encoding.ids
-            attention_mask[row, : len(encoding)] = 1
-        return softmax(self._engine.logits(input_ids, attention_mask) / self.spec.temperature)
+    def _probabilities(self, token_ids: list[NDArray[np.int64]]) -> Probabilities:
+        texts, longest = len(token_ids), max(map(len, token_ids))
+        ids = self._token_ids[: texts * longest].reshape(texts, longest)
+        mask = self._attention_mask[: texts * longest].reshape(texts, longest)
+        ids.fill(self.bundle.pad_token_id)
+        mask.fill(0)
+        for row, text in enumerate(token_ids):
+            ids[row, : len(text)] = text
+            mask[row, : len(text)] = 1
+        return softmax(self._engine.logits(ids, mask) / self.spec.temperature)
 
 
 def softmax(logits: NDArray[np.floating]) -> Probabilities:

@@ -21,12 +21,12 @@ class Engine(Protocol):
         """Return logits (texts, classes) of padded token ids and their mask, both (texts, tokens)."""
 
 
-def start_engine(spec: EngineSpec, folder: Path, threads: int | None) -> Engine:
+def start_engine(spec: EngineSpec, folder: Path, threads: int | None = None) -> Engine:
     """Start the runtime of `spec`; raise ModuleNotFoundError where it is not installed. threads: None takes all cores given."""
     runtimes: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}
     if spec.runtime not in runtimes:
         raise BundleBroken(f"{folder} asks for the unknown runtime {spec.runtime!r}: update the server")
-    return runtimes[spec.runtime](folder / spec.file, spec.precision, threads or usable_cores())
+    return runtimes[spec.runtime](folder / spec.files[0], spec.precision, threads or usable_cores())
 
 
 class OpenVinoEngine:

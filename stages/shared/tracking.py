@@ -117,10 +117,21 @@ def training_run(params_file: Path) -> Iterator[TrainingRun]:
             store.client.set_terminated(run_id, status)
 
 
-def add_to_model(store: Store, stage: str, model_sha256: str, metrics_file: Path, pictures: Iterable[Path] = ()) -> None:
-    """Add a later stage's metrics and pictures to the run of the model it worked on."""
+def add_to_model(
+    store: Store,
+    stage: str,
+    model_sha256: str,
+    metrics_file: Path,
+    pictures: Iterable[Path] = (),
+    measured: Mapping[str, float] | None = None,
+) -> None:
+    """Add a later stage's metrics and pictures to the run of the model it worked on.
+
+    measured: what depends on the machine's speed, which no metrics file holds.
+    """
     with _only_a_mirror():
         run_id = store.run_of_model(model_sha256, stage)
+        store.log_metrics(run_id, measured or {})
         store.add(run_id, [metrics_file], pictures)
         store.client.set_terminated(run_id, "FINISHED")
 

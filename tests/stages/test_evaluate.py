@@ -59,13 +59,24 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 def predictions(probabilities: list[list[float]]) -> Predictions:
     array = np.array(probabilities)
-    return Predictions(array.argmax(axis=1), array, np.zeros(len(array), dtype=bool))
+    nowhere = np.zeros(len(array), dtype=bool)
+    return Predictions(array.argmax(axis=1), array, nowhere, nowhere)
 
 
 def test_metrics_have_every_figure_and_intervals_that_hold_it(english: Path) -> None:
     metrics = read_json(english / "evaluate.json")
     scores = {"accuracy", "accuracy_low", "accuracy_high", "f1", "f1_low", "f1_high", "precision", "recall", "roc_auc"}
-    assert set(metrics) == scores | {"classes", "engine", "fp32_accuracy", "truncated_share", "baseline", "texts"}
+    assert set(metrics) == scores | {
+        "classes",
+        "engine",
+        "fp32_accuracy",
+        "truncated_share",
+        "changed_by_compression",
+        "calibration_error",
+        "uncertain_share",
+        "baseline",
+        "texts",
+    }
     assert set(metrics["baseline"]) == {"accuracy", "f1", "gain", "gain_low", "gain_high", "earns_its_cost"}
     for values, name in ((metrics, "accuracy"), (metrics, "f1"), (metrics["baseline"], "gain")):
         assert values[f"{name}_low"] <= values[name] <= values[f"{name}_high"]

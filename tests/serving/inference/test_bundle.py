@@ -85,13 +85,15 @@ def test_other_format_is_refused(copied_bundle: Path, number: object) -> None:
     assert_refused(copied_bundle, "format", str(FORMAT), "dvc repro")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 1', b"\xff\xfe", b"[]", b"null", b'{"format": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 2', b"\xff\xfe", b"[]", b"null", b'{"format": 2}'])
 def test_broken_manifest_is_refused(copied_bundle: Path, content: bytes) -> None:
     (copied_bundle / MANIFEST).write_bytes(content)
     assert_refused(copied_bundle, copied_bundle.name)
 
 
-@pytest.mark.parametrize("key", ["class_names", "max_length", "pad_token_id", "engines", "files", "lineage", "reference_texts"])
+@pytest.mark.parametrize(
+    "key", ["class_names", "max_length", "pad_token_id", "uncertain_below", "engines", "files", "lineage", "reference_texts"]
+)
 def test_manifest_without_a_key_is_refused(copied_bundle: Path, key: str) -> None:
     change_manifest(copied_bundle, lambda manifest: manifest.pop(key))
     assert_refused(copied_bundle, MANIFEST, key)
@@ -114,7 +116,7 @@ def test_file_that_is_used_but_has_no_hash_is_refused(copied_bundle: Path, name:
 def test_engine_with_a_model_outside_the_folder_is_refused(copied_bundle: Path) -> None:
     (copied_bundle / "model.onnx").rename(copied_bundle.parent / "outside.onnx")
     change_manifest(copied_bundle, lambda manifest: manifest["files"].pop("model.onnx"))
-    change_manifest(copied_bundle, lambda manifest: [engine.update(file="../outside.onnx") for engine in manifest["engines"]])
+    change_manifest(copied_bundle, lambda manifest: [engine.update(files=["../outside.onnx"]) for engine in manifest["engines"]])
     assert_refused(copied_bundle, "outside.onnx")
 
 

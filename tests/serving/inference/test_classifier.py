@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from serving.inference.bundle import MANIFEST
+from serving.inference.bundle import MANIFEST, PORTABLE, read_bundle
 from serving.inference.classifier import BATCH_TOKENS, Classifier, softmax
+from serving.inference.engines import start_engine
 from serving.inference.errors import BundleBroken, TextRefused
 from tests.conftest import VOCABULARY, run_command
 
@@ -27,7 +29,13 @@ MIXED = ["the film was very good", "", "bad", "we love the food and the staff bu
 
 @pytest.fixture(scope="module")
 def classifier(tiny_bundle: Path) -> Classifier:
-    return Classifier.load(tiny_bundle, threads=1)
+    return Classifier.load(tiny_bundle, engine=PORTABLE, threads=1)
+
+
+@pytest.fixture(scope="module")
+def every_engine(tiny_bundle: Path) -> list[Classifier]:
+    """The bundle with each of its engines."""
+    return [Classifier.load(tiny_bundle, engine=spec.name, threads=1) for spec in read_bundle(tiny_bundle).engines]
 
 
 @pytest.fixture
@@ -51,15 +59,16 @@ def one_by_one(classifier: Classifier, texts: list[str]) -> np.ndarray:
     return np.concatenate([classifier.predict([text]).probabilities for text in texts])
 
 
-def test_answers_of_every_engine_come_in_the_order_of_the_texts(classifier: Classifier, tiny_bundle: Path) -> None:
-    alone = one_by_one(classifier, MIXED)
-    assert len({row.tobytes() for row in alone.round(5)}) == len(MIXED), "texts that cannot be told apart test nothing"
-    for spec in classifier.bundle.engines:
-        engine = Classifier.load(tiny_bundle, engine=spec.name, threads=1)
-        assert engine.spec == spec
+def test_answers_of_every_engine_come_in_the_order_of_the_texts(classifier: Classifier, every_engine: list[Classifier]) -> None:
+    assert len({row.tobytes() for row in one_by_one(classifier, MIXED).round(5)}) == len(MIXED), (
+        "texts that cannot be told apart test nothing"
+    )
+    assert [engine.spec for engine in every_engine] == list(classifier.bundle.engines)
+    for engine in every_engine:
+        alone = one_by_one(engine, MIXED)
         for order in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [3, 0, 5, 1, 4, 2]):
             together = engine.predict([MIXED[row] for row in order])
-            np.testing.assert_allclose(together.probabilities, alone[order], atol=SAME)
+            np.testing.assert_allclose(together.probabilities, alone[order], atol=engine.spec.batch_bound)
             assert together.label_ids.tolist() == together.probabilities.argmax(axis=1).tolist()
             assert together.scores.tolist() == together.probabilities.max(axis=1).tolist()
 
@@ -72,9 +81,14 @@ def test_no_texts_give_empty_arrays(classifier: Classifier) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(texts=st.lists(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join) | st.text(max_size=30), min_size=1, max_size=12))
-def test_text_gets_the_same_answer_alone_and_in_any_batch(classifier: Classifier, texts: list[str]) -> None:
+def test_text_gets_the_same_answer_alone_and_in_any_batch(every_engine: list[Classifier], texts: list[str]) -> None:
     texts = [text.replace("\0", "") for text in texts]
-    np.testing.assert_allclose(classifier.predict(texts).probabilities, one_by_one(classifier, texts), atol=SAME)
+    for engine in every_engine:
+        np.testing.assert_allclose(engine.predict(texts).probabilities, one_by_one(engine, texts), atol=engine.spec.batch_bound)
+
+
+def test_the_promise_for_fp32_is_kept(every_engine: list[Classifier]) -> None:
+    assert {engine.spec.batch_bound for engine in every_engine if engine.spec.name.endswith("fp32")} == {SAME}
 
 
 def test_texts_of_several_batches_are_all_answered(classifier: Classifier) -> None:
@@ -126,6 +140,38 @@ def test_threads_that_share_a_classifier_get_the_answers_of_one(classifier: Clas
         for _ in range(5):
             for answer, alone in zip(pool.map(classifier.predict, loads), expected, strict=True):
                 np.testing.assert_allclose(answer.probabilities, alone, atol=SAME)
+
+
+def test_uncertain_is_a_score_below_the_threshold(classifier: Classifier, tiny_bundle: Path) -> None:
+    scores = classifier.predict(MIXED).scores
+    for threshold in (0.0, float(np.sort(scores)[3]), 1.0):
+        bundle = replace(classifier.bundle, uncertain_below=threshold)
+        changed = Classifier(bundle, classifier.spec, start_engine(classifier.spec, tiny_bundle))
+        assert changed.predict(MIXED).uncertain.tolist() == (scores < threshold).tolist()
+
+
+def test_temperature_of_the_engine_is_applied(classifier: Classifier, tiny_bundle: Path) -> None:
+    cold = Classifier(classifier.bundle, replace(classifier.spec, temperature=1.0), start_engine(classifier.spec, tiny_bundle))
+    hot = Classifier(classifier.bundle, replace(classifier.spec, temperature=4.0), start_engine(classifier.spec, tiny_bundle))
+    logits = np.log(cold.predict(MIXED).probabilities)
+    np.testing.assert_allclose(hot.predict(MIXED).probabilities, softmax(logits / 4), atol=SAME)
+
+
+@pytest.mark.parametrize("word", ["good ", "x", "가나 ", "a" * 150 + " "], ids=["words", "one word", "hangul", "long words"])
+def test_a_megabyte_is_answered_as_its_beginning_and_not_tokenized(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    text = word * (1_000_000 // len(word))
+    expected = classifier._encoder._tokenizer.encode(text.strip())
+    seen: list[int] = []
+    real = type(classifier._encoder)._beginning
+    monkeypatch.setattr(
+        type(classifier._encoder), "_beginning", lambda encoder, text: (seen.append(len(shorter := real(encoder, text))), shorter)[1]
+    )
+    ids, truncated = classifier._encoder.encode([text.strip()])
+    assert ids[0].tolist() == expected.ids
+    assert truncated.tolist() == [bool(expected.overflowing)]
+    assert seen[0] < 50_000 or word == "x"
 
 
 def test_unknown_engine_is_refused_with_the_names_there_are(two_engines: Path) -> None:

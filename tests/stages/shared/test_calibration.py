@@ -1,0 +1,41 @@
+"""That the temperature makes scores honest, and that the error that is measured is the one of the definition."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.inference.classifier import softmax
+from stages.shared.calibration import at_temperature, expected_calibration_error, fit_temperature
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_of_made_up_answers_is_found(temperature: float) -> None:
+    draw = np.random.default_rng(0)
+    honest = softmax(draw.normal(size=(20_000, 3)) * 2)
+    labels = (honest.cumsum(axis=1) > draw.random((len(honest), 1))).argmax(axis=1)
+    boastful = at_temperature(honest, 1 / temperature)
+    assert fit_temperature(boastful, labels) == pytest.approx(temperature, rel=0.05)
+    assert expected_calibration_error(honest, labels) < 0.02
+    if temperature == 3.0:
+        assert expected_calibration_error(boastful, labels) > 0.1
+
+
+def test_certain_and_right_answers_have_a_finite_temperature() -> None:
+    assert 0 < fit_temperature(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])) < 100
+    assert 0 < fit_temperature(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])) < 100
+
+
+def test_error_is_the_weighted_gap_between_score_and_accuracy() -> None:
+    probabilities = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 30)
+    labels = np.array([0] * 8 + [1] * 2 + [1] * 15 + [0] * 15)
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0.25 * 0.1 + 0.75 * 0.1)
+
+
+@settings(max_examples=50)
+@given(st.floats(0.05, 20), st.integers(0, 100))
+def test_no_temperature_changes_an_answer(temperature: float, seed: int) -> None:
+    probabilities = softmax(np.random.default_rng(seed).normal(size=(20, 4)))
+    changed = at_temperature(probabilities, temperature)
+    assert (changed.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+    np.testing.assert_allclose(changed.sum(axis=1), 1)
