@@ -1,48 +1,69 @@
 """The HTTP server on a bundle: `uvicorn serving.app:app`.
 
-A prediction runs in one thread of its own, so that the event loop stays free; create_app takes other settings for tests.
+Predictions run as batches in one thread of their own, so that the event loop stays free; create_app takes other settings for tests.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
-from urllib.parse import parse_qsl
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
-from pydantic import ValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
+from serving.access import Access, set_up_log
+from serving.batching import BATCH_TEXTS, Answered, Batcher, Overloaded
+from serving.bodies import read_text, read_texts, settings_of, why_not
 from serving.inference.classifier import Classifier
 from serving.inference.labels import label_name
-from serving.inference.text import clean_text
-from serving.schemas import PREDICT_BODY, Failure, Health, Prediction, PredictRequest
-from serving.settings import Settings
+from serving.monitoring import Monitor
+from serving.schemas import (
+    BatchPrediction,
+    BatchRequest,
+    DetailedPrediction,
+    Failure,
+    Health,
+    Model,
+    Prediction,
+    PredictRequest,
+    request_body,
+)
+from serving.settings import Settings, settings_of_environment
 
-MAX_FIELDS = 20  # of a form; only `text` is read
-FAILURES: dict[int | str, dict[str, object]] = {
+BAD_BODY: dict[int | str, dict[str, Any]] = {
     413: {"model": Failure, "description": "body too large"},
-    415: {"model": Failure, "description": "neither JSON nor a form"},
+    415: {"model": Failure, "description": "a content type that is not taken"},
     422: {"model": Failure, "description": "no usable text"},
 }
+BUSY: dict[int | str, dict[str, Any]] = {503: {"model": Failure, "description": "too many texts wait, or not ready; see Retry-After"}}
+RETRY_AFTER = {"Retry-After": "1"}  # seconds; the queue is worked off in less
+
+Detail = Annotated[bool, Query(description="add class name, all scores, uncertain, truncated, request id, model")]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the server; the bundle is loaded when it starts, and a missing or damaged one stops the start with a sentence."""
-    settings = settings or Settings()
+    settings = settings or settings_of_environment()
+    monitor = Monitor()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if settings.access_log:
+            set_up_log()
         app.state.classifier = Classifier.load(settings.model, threads=settings.threads)
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference") as app.state.inference:
-            yield
+        monitor.model(app.state.classifier)
+        app.state.batcher = Batcher(lambda: app.state.classifier, settings.max_waiting, monitor.batch)
+        app.state.batcher.start()
+        app.state.ready = True
+        yield
+        app.state.ready = False
+        app.state.batcher.stop()
 
     app = FastAPIOffline(
         redoc_url=None,
@@ -50,77 +71,61 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Sentiment of texts, by the very model that was evaluated.",
         lifespan=lifespan,
     )
-    app.state.settings = settings
+    app.state.settings, app.state.monitor, app.state.ready = settings, monitor, False
     if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["GET", "POST"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(Access, monitor=monitor)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _failed)
+    forms = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
     app.add_api_route(
         "/predict",
         predict,
         methods=["POST"],
-        response_model=Prediction,
-        responses=FAILURES,
-        openapi_extra={"requestBody": PREDICT_BODY},
+        response_model=DetailedPrediction | Prediction,
+        responses=BAD_BODY | BUSY,
+        openapi_extra=request_body(*forms, model=PredictRequest),
         summary="Classify one text",
     )
+    app.add_api_route(
+        "/predict/batch",
+        predict_batch,
+        methods=["POST"],
+        response_model=BatchPrediction,
+        responses=BAD_BODY | BUSY,
+        openapi_extra=request_body("application/json", model=BatchRequest),
+        summary="Classify several texts",
+    )
     app.add_api_route("/health", health, methods=["GET"], response_model=Health, summary="Tell that the process is alive")
+    app.add_api_route("/ready", ready, methods=["GET"], response_model=Health, responses=BUSY, summary="Tell that texts are answered")
+    app.add_api_route("/model", model, methods=["GET"], response_model=Model, summary="Describe the bundle that answers")
+    app.add_api_route("/metrics", metrics, methods=["GET"], response_class=Response, summary="Show all counts to Prometheus")
     return app
 
 
-async def read_request(request: Request) -> PredictRequest:
-    """Read the text from JSON or from a form, by the content type; raise 415 or 422."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if content_type == "application/json":
-            return PredictRequest.model_validate_json(await read_body(request))
-        if content_type == "application/x-www-form-urlencoded":
-            fields = parse_qsl((await read_body(request)).decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-            return PredictRequest.model_validate(dict(fields))
-        if content_type == "multipart/form-data":
-            return PredictRequest.model_validate(await read_multipart(request))
-    except ValidationError as error:
-        raise HTTPException(422, _sentence(error)) from None
-    except UnicodeDecodeError:
-        raise HTTPException(422, "the body is not UTF-8") from None
-    except MultiPartException as error:
-        raise HTTPException(422, error.message) from None
-    except ValueError:
-        raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields") from None
-    raise HTTPException(415, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
-
-
-async def read_body(request: Request) -> bytes:
-    """Read the body, or raise 413 as soon as it is too large."""
-    limit, body = request.app.state.settings.max_body_bytes, bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HTTPException(413, f"the body has more than {limit:,} bytes")
-    return bytes(body)
-
-
-async def read_multipart(request: Request) -> dict[str, object]:
-    """Read the fields of a multipart form that is UTF-8 throughout and holds no file."""
-    body = await read_body(request)
-    body.decode()
-
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    form = await MultiPartParser(request.headers, chunks(), max_files=0, max_fields=MAX_FIELDS, max_part_size=len(body)).parse()
-    return dict(form)
-
-
-async def predict(request: Request, body: Annotated[PredictRequest, Depends(read_request)]) -> Prediction:
+async def predict(request: Request, *, detail: Detail = False) -> Response:
     """Answer with `LABEL_<class id>` and the probability of that class."""
-    state = request.app.state
-    if len(body.text) > state.settings.max_characters:
-        raise HTTPException(422, f"text has more than {state.settings.max_characters:,} characters")
-    if not clean_text(body.text):
-        raise HTTPException(422, "text is empty")
-    answer = await asyncio.get_running_loop().run_in_executor(state.inference, state.classifier.predict, [body.text])
-    return Prediction(label=label_name(int(answer.label_ids[0])), score=float(answer.scores[0]))
+    answered = await _answer(request, [await read_text(request)])
+    return JSONResponse(_result(request, answered, 0, detail=detail))
+
+
+async def predict_batch(request: Request, *, detail: Detail = False) -> Response:
+    """Answer each text of `texts` in order; one that cannot be classified is reported at its place, the others are answered."""
+    texts = await read_texts(request)
+    problems = [why_not(text, settings_of(request).max_characters) for text in texts]
+    usable = [text for text, problem in zip(texts, problems, strict=True) if problem is None]
+    parts = [usable[start : start + BATCH_TEXTS] for start in range(0, len(usable), BATCH_TEXTS)]
+    answers = await asyncio.gather(*(_answer(request, part) for part in parts))  # type: ignore[arg-type]
+    results = (
+        _result(request, answered, row, detail=detail) for part, answered in zip(parts, answers, strict=True) for row in range(len(part))
+    )
+    return JSONResponse({"results": [next(results) if problem is None else {"error": problem} for problem in problems]})
 
 
 async def health() -> Health:
@@ -128,11 +133,61 @@ async def health() -> Health:
     return Health(status="ok")
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+async def ready(request: Request) -> Health:
+    """Answer 200 once the bundle is loaded and until the server stops, else 503."""
+    if not request.app.state.ready:
+        raise HTTPException(503, "the server starts or stops", RETRY_AFTER)
+    return Health(status="ready")
+
+
+async def model(request: Request) -> Model:
+    """Name the bundle, its engine in use and what it was made of."""
+    classifier: Classifier = request.app.state.classifier
+    bundle = classifier.bundle
+    return Model(
+        sha256=bundle.sha256,
+        engine=classifier.spec.name,
+        evaluated_engine=bundle.engines[0].name,
+        classes=list(bundle.class_names),
+        max_length=bundle.max_length,
+        uncertain_below=bundle.uncertain_below,
+        lineage=bundle.lineage,
+    )
+
+
+async def metrics(request: Request) -> Response:
+    """Show all series in Prometheus's text format."""
+    state = request.app.state
+    return Response(state.monitor.page(state.batcher.waiting), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _answer(request: Request, texts: Sequence[str]) -> Answered:
+    """Wait for the answers; raise 503 where the queue is full or the time is up."""
+    batcher: Batcher = request.app.state.batcher
+    try:
+        async with asyncio.timeout(settings_of(request).request_timeout):
+            return await batcher.predict(texts)
+    except Overloaded:
+        raise HTTPException(503, "too many texts wait for an answer: try again", RETRY_AFTER) from None
+    except TimeoutError:
+        raise HTTPException(503, "no answer in time: try again", RETRY_AFTER) from None
+
+
+def _result(request: Request, answered: Answered, row: int, *, detail: bool) -> dict[str, Any]:
+    predictions, bundle = answered.predictions, answered.classifier.bundle
+    label_id = int(predictions.label_ids[row])
+    scores = predictions.probabilities[row].tolist()
+    result: dict[str, Any] = {"label": label_name(label_id), "score": scores[label_id]}
+    if detail:
+        result |= {
+            "class_name": bundle.class_names[label_id],
+            "scores": dict(zip(bundle.class_names, scores, strict=True)),
+            "uncertain": bool(predictions.uncertain[row]),
+            "truncated": bool(predictions.truncated[row]),
+            "request_id": request.state.request_id,
+            "model": bundle.sha256,
+        }
+    return result
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

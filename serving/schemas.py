@@ -17,6 +17,14 @@ class PredictRequest(BaseModel):
     text: Text = Field(description="the text")
 
 
+class BatchRequest(BaseModel):
+    """Several texts to classify."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"texts": ["Great value.", "It broke after a week."]}})
+
+    texts: list[str]
+
+
 class Prediction(BaseModel):
     """The answer: LABEL_<class id> and its probability."""
 
@@ -26,10 +34,64 @@ class Prediction(BaseModel):
     score: float = Field(ge=0, le=1)
 
 
+class DetailedPrediction(Prediction):
+    """The answer with all that is known about it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "label": "LABEL_1",
+                "score": 0.9876,
+                "class_name": "positive",
+                "scores": {"negative": 0.0124, "positive": 0.9876},
+                "uncertain": False,
+                "truncated": False,
+                "request_id": "5f0c…",
+                "model": "9a1b…",
+            }
+        }
+    )
+
+    class_name: str
+    scores: dict[str, float] = Field(description="probability of each class")
+    uncertain: bool = Field(description="the score is below the threshold of the bundle")
+    truncated: bool = Field(description="the text was longer than the model reads")
+    request_id: str
+    model: str = Field(description="sha256 of the bundle")
+
+
+class TextFailure(BaseModel):
+    """Why one text of several has no answer."""
+
+    error: str
+
+
+class BatchPrediction(BaseModel):
+    """An answer, or an error, for each text, in their order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"results": [{"label": "LABEL_1", "score": 0.9876}, {"error": "text is empty"}]}}
+    )
+
+    results: list[DetailedPrediction | Prediction | TextFailure]
+
+
 class Health(BaseModel):
-    """That the process is alive."""
+    """That the process is alive, or ready."""
 
     status: str
+
+
+class Model(BaseModel):
+    """The bundle that answers, and where it came from."""
+
+    sha256: str = Field(description="of the bundle")
+    engine: str = Field(description="in use on this machine")
+    evaluated_engine: str = Field(description="whose scores metrics/evaluate.json holds")
+    classes: list[str] = Field(description="names in id order")
+    max_length: int = Field(description="tokens that the model reads of a text")
+    uncertain_below: float
+    lineage: dict[str, str] = Field(description="sha256 of what the model was made of")
 
 
 class Failure(BaseModel):
@@ -38,11 +100,6 @@ class Failure(BaseModel):
     detail: str
 
 
-PREDICT_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": PredictRequest.model_json_schema()},
-        "application/x-www-form-urlencoded": {"schema": PredictRequest.model_json_schema()},
-        "multipart/form-data": {"schema": PredictRequest.model_json_schema()},
-    },
-}
+def request_body(*kinds: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI requestBody of a model that may come in several content types."""
+    return {"requestBody": {"required": True, "content": {kind: {"schema": model.model_json_schema()} for kind in kinds}}}

@@ -1,17 +1,39 @@
 """Settings of the server, from environment variables that begin with SENTIMENT_."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 
 class Settings(BaseSettings):
-    """model: bundle folder. cors_origins: origins whose pages may call the server, as a JSON list; none by default."""
+    """model: bundle folder. threads: cores for inference, all that the process is given by default.
+
+    cors_origins: origins whose pages may call the server, as a JSON list; none by default. max_waiting: texts in the queue or
+    worked on, per worker. request_timeout: seconds. access_log: a JSON line per request, never with a text.
+    """
 
     model_config = SettingsConfigDict(env_prefix="SENTIMENT_", frozen=True)
 
     model: Path = Path("models/serving")
-    threads: int | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
     cors_origins: tuple[str, ...] = ()
-    max_body_bytes: int = 2 * 1024 * 1024
-    max_characters: int = 20_000
+    max_body_bytes: Annotated[int, Field(ge=1)] = 2 * 1024 * 1024
+    max_characters: Annotated[int, Field(ge=1)] = 20_000
+    max_texts: Annotated[int, Field(ge=1)] = 256
+    max_waiting: Annotated[int, Field(ge=1)] = 1024
+    request_timeout: Annotated[float, Field(gt=0)] = 30.0
+    access_log: bool = True
+
+
+def settings_of_environment() -> Settings:
+    """Read the environment; end the process with a sentence where a variable has no usable value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [f"SENTIMENT_{str(part['loc'][0]).upper()} is {part['input']!r}: {part['msg'].lower()}" for part in error.errors()]
+        raise SystemExit("ERROR: " + "; ".join(problems)) from None
+    except SettingsError as error:
+        name = str(error).partition('"')[2].partition('"')[0].upper()
+        raise SystemExit(f'ERROR: SENTIMENT_{name} is no JSON: write a list as ["one", "two"]') from None

@@ -25,13 +25,18 @@ class Predictions(NamedTuple):
     """Answers in the order of the texts.
 
     label_ids: (texts,). truncated: (texts,), whether the text was longer than the model reads. uncertain: (texts,), whether the
-    score is below the bundle's threshold.
+    score is below the bundle's threshold. tokens: (texts,), that were read.
     """
 
     label_ids: NDArray[np.int64]
     probabilities: Probabilities
     truncated: NDArray[np.bool_]
     uncertain: NDArray[np.bool_]
+    tokens: NDArray[np.int64]
+
+    def rows(self, start: int, end: int) -> "Predictions":
+        """Return the answers of some of the texts."""
+        return Predictions._make(column[start:end] for column in self)
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -94,10 +99,11 @@ class Classifier:
         probabilities = np.zeros((len(texts), len(self.bundle.class_names)))
         with self._turn:
             token_ids, truncated = self._encoder.encode(cleaned)
-            for rows in self._batches([len(ids) for ids in token_ids]):
+            tokens = [len(ids) for ids in token_ids]
+            for rows in self._batches(tokens):
                 probabilities[rows] = self._probabilities([token_ids[row] for row in rows])
         uncertain = probabilities.max(axis=1, initial=0) < self.bundle.uncertain_below
-        return Predictions(probabilities.argmax(axis=1), probabilities, truncated, uncertain)
+        return Predictions(probabilities.argmax(axis=1), probabilities, truncated, uncertain, np.array(tokens, dtype=np.int64))
 
     @staticmethod
     def _batches(lengths: list[int]) -> Iterator[list[int]]:

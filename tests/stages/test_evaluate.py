@@ -60,7 +60,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 def predictions(probabilities: list[list[float]]) -> Predictions:
     array = np.array(probabilities)
     nowhere = np.zeros(len(array), dtype=bool)
-    return Predictions(array.argmax(axis=1), array, nowhere, nowhere)
+    return Predictions(array.argmax(axis=1), array, nowhere, nowhere, np.ones(len(array), dtype=int))
 
 
 def test_metrics_have_every_figure_and_intervals_that_hold_it(english: Path) -> None:

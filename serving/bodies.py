@@ -1,0 +1,112 @@
+"""Read what a client sent: a text from JSON or a form, texts from JSON. Whatever is wrong with it gets a sentence that never echoes it."""
+
+import json
+from collections.abc import AsyncGenerator
+from urllib.parse import parse_qsl
+
+from fastapi import HTTPException, Request
+from pydantic import ValidationError
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from serving.inference.errors import TextRefused
+from serving.inference.text import clean_text, require_characters
+from serving.schemas import PredictRequest
+from serving.settings import Settings
+
+MAX_FIELDS = 20  # of a form; only `text` is read
+
+
+def settings_of(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def read_text(request: Request) -> str:
+    """Return the text of a JSON or form body; raise 413, 415 or 422."""
+    content_type = _content_type(request)
+    try:
+        if content_type == "application/json":
+            text = PredictRequest.model_validate_json(await read_body(request)).text
+        elif content_type == "application/x-www-form-urlencoded":
+            fields = parse_qsl((await read_body(request)).decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+            text = PredictRequest.model_validate(dict(fields)).text
+        elif content_type == "multipart/form-data":
+            text = PredictRequest.model_validate(await _read_multipart(request)).text
+        else:
+            raise HTTPException(415, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
+    except ValidationError as error:
+        raise HTTPException(422, _sentence(error)) from None
+    except UnicodeDecodeError:
+        raise HTTPException(422, "the body is not UTF-8") from None
+    except MultiPartException as error:
+        raise HTTPException(422, error.message) from None
+    except ValueError:
+        raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields") from None
+    if problem := why_not(text, settings_of(request).max_characters):
+        raise HTTPException(422, problem)
+    return text
+
+
+async def read_texts(request: Request) -> list[object]:
+    """Return the items of `texts` of a JSON body, whatever they are; raise 413, 415 or 422."""
+    if _content_type(request) != "application/json":
+        raise HTTPException(415, "send application/json")
+    try:
+        body = json.loads(await read_body(request))
+    except UnicodeDecodeError:
+        raise HTTPException(422, "the body is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise HTTPException(422, "the body is not JSON") from None
+    texts = body.get("texts") if isinstance(body, dict) else None
+    if not isinstance(texts, list):
+        raise HTTPException(422, "texts: a list of texts is needed")
+    limit = settings_of(request).max_texts
+    if len(texts) > limit:
+        raise HTTPException(422, f"texts has more than {limit:,} items")
+    return texts
+
+
+def why_not(text: object, max_characters: int) -> str | None:
+    """Say why something cannot be classified, or None where it can."""
+    if not isinstance(text, str):
+        return "text is no string"
+    if len(text) > max_characters:
+        return f"text has more than {max_characters:,} characters"
+    try:
+        require_characters(text)
+    except TextRefused as error:
+        return str(error)
+    return None if clean_text(text) else "text is empty"
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the body, or raise 413 as soon as it is too large."""
+    limit, body = settings_of(request).max_body_bytes, bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise HTTPException(413, f"the body has more than {limit:,} bytes")
+    return bytes(body)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _read_multipart(request: Request) -> dict[str, object]:
+    """Read the fields of a multipart form that is UTF-8 throughout and holds no file."""
+    body = await read_body(request)
+    body.decode()
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    form = await MultiPartParser(request.headers, chunks(), max_files=0, max_fields=MAX_FIELDS, max_part_size=len(body)).parse()
+    return dict(form)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
