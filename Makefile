@@ -13,7 +13,7 @@ export DO_NOT_TRACK := true
 .PHONY: help install run report test check serve mlflow bench lock aihub system-packages
 
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 18
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 install: .venv/installed  ## make .venv and install requirements.txt into it
 
@@ -32,9 +32,10 @@ run: install  ## run the whole graph, then print the reports and what differs fr
 	@REPORT=later dvc repro
 	@$(MAKE) --no-print-directory report
 
-report:  ## print the saved reports
+report: install  ## print the saved reports
+	@test -e data/evaluation.txt || { echo "There is no report yet: make run"; exit 1; }
 	@cat data/emotion_distribution.txt; echo; cat data/evaluation.txt; echo
-	@changes="$$(dvc metrics diff)"; if [ -z "$$changes" ]; then echo "The metrics equal the committed ones."; else echo "$$changes"; \
+	@changes="$$(dvc metrics diff)" || exit 1; if [ -z "$$changes" ]; then echo "The metrics equal the committed ones."; else echo "$$changes"; \
 	echo "Another CPU or precision gives other weights, so metrics differ a little from the committed ones (machine: metrics/train.json)."; fi
 
 test: install system-packages  ## run all tests; installs what they need
@@ -53,7 +54,7 @@ serve: install  ## serve models/serving on HOST:PORT
 
 mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PORT
 	@uri="$$(python -m stages.shared.tracking)" || exit 1; case "$$uri" in \
-	  http*) echo "The store is served already: $$uri";; \
+	  http*) echo "MLFLOW_TRACKING_URI names a server: open it in a browser";; \
 	  *) MLFLOW_BACKEND_STORE_URI="$$uri" mlflow server --host $(HOST) --port $(MLFLOW_PORT) --workers 1 --default-artifact-root mlartifacts;; esac
 
 bench: install  ## measure what docs/ states
@@ -69,7 +70,9 @@ aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 system-packages:
-	@missing="$$(for name in fonts-nanum postgresql; do dpkg -s $$name >/dev/null 2>&1 || echo -n "$$name "; done)"; \
+	@missing=""; if command -v dpkg >/dev/null; then \
+	  missing="$$(for name in fonts-nanum postgresql; do dpkg -s $$name >/dev/null 2>&1 || echo -n "$$name "; done)"; \
+	elif ! command -v initdb >/dev/null; then missing=postgresql; fi; \
 	command -v $(BROWSERS) >/dev/null || missing="chromium $$missing"; \
 	if [ -n "$$missing" ] && ! command -v apt-get >/dev/null; then \
 	  echo "The tests need Chromium or Chrome, a font with Hangul and PostgreSQL. Type what installs them here, e.g.:"; \

@@ -1,8 +1,8 @@
 """How far the sample data carries: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
 
-Scores models/serving, and the linear baseline of the report, on the second half of each UCI file and on SST-2 dev (read from
-../shared/data, never copied). The first halves and sentences of SST-2 train are free for reading errors; what is scored here is
-not. Writes a table into docs/quality.md.
+Scores the fp32 engine of models/serving, and the linear baseline of the report, on the second half of each UCI file and on
+SST-2 dev (read from ../shared/data, never copied). The first halves and sentences of SST-2 train are free for reading errors;
+what is scored here is not. Writes a table into docs/quality.md.
 
     dvc repro && python -m benchmarks.transfer
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
+from serving.inference.bundle import PORTABLE
 from serving.inference.classifier import Classifier
 from stages.evaluate import linear_baseline
 from stages.shared.tables import read_split
@@ -67,7 +68,7 @@ def main() -> None:
     refuse_another_model()
     if not options.data.is_dir():
         raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ and uci/ by --data")
-    classifier = Classifier.load("models/serving")
+    classifier = Classifier.load("models/serving", engine=PORTABLE)
     sets = list(test_sets(options.data, half=1 if options.errors else 2))
     linear = iter(linear_baseline(read_split(Path("data/train.csv")), [text for _, rows in sets for text, _ in rows], seed=0))
     lines = []

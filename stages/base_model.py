@@ -225,6 +225,8 @@ def require_hub(repo_id: str) -> None:
     proxies = urllib.request.getproxies()
     scheme = urlsplit(endpoint).scheme
     host = urlsplit(endpoint).hostname or ""
+    if not host:
+        raise Unavailable(f"HF_ENDPOINT is {endpoint!r}, which is no URL such as {HUB}")
     use_proxy = scheme in proxies and not urllib.request.proxy_bypass(host)
     target = urlsplit(proxies[scheme] if use_proxy else endpoint)
     port = target.port or (443 if target.scheme == "https" else 80)

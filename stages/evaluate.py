@@ -55,10 +55,12 @@ class Paths(command.Paths):
 
 def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
     """Predict with the served engine, the fp32 engine and the baseline; measure, draw, report."""
-    train, test = tables.read_split(paths.train), tables.read_split(paths.test)
-    texts, truth = test["text"].tolist(), test["label"].to_numpy()
     served = Classifier.load(paths.bundle)
     names = served.bundle.class_names
+    train, test = tables.read_split(paths.train, names), tables.read_split(paths.test, names)
+    texts, truth = test["text"].tolist(), test["label"].to_numpy()
+    if missing := [name for number, name in enumerate(names) if not (truth == number).any()]:
+        log.warning("%s has no text of: %s. Their F1 counts as 0 in the macro F1", paths.test, ", ".join(missing))
     predictions = served.predict(texts)
     fp32 = Classifier.load(paths.bundle, engine=PORTABLE).predict(texts)
     baseline = linear_baseline(train, texts, settings.seed)
@@ -72,7 +74,7 @@ def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
         "calibration_error": expected_calibration_error(predictions.probabilities, truth),
         "uncertain_share": float(predictions.uncertain.mean()),
         "truncated_share": float(predictions.truncated.mean()),
-        "baseline": compare(truth, predictions.label_ids, baseline, settings.seed),
+        "baseline": compare(truth, predictions.label_ids, baseline, len(names), settings.seed),
         "texts": len(truth),
     }
     counts = confusion_counts(truth, predictions.label_ids, len(names))
@@ -175,7 +177,7 @@ def roc_auc(truth: "np.ndarray", probabilities: "np.ndarray") -> float | None:
     return float(roc_auc_score(truth, probabilities, multi_class="ovr", labels=range(classes)))
 
 
-def compare(truth: "np.ndarray", predicted: "np.ndarray", baseline: "np.ndarray", seed: int) -> dict[str, Any]:
+def compare(truth: "np.ndarray", predicted: "np.ndarray", baseline: "np.ndarray", classes: int, seed: int) -> dict[str, Any]:
     """Return the baseline's scores and the gain over it in accuracy, with the paired bootstrap's interval."""
     import numpy as np
     from sklearn.metrics import f1_score
@@ -186,7 +188,7 @@ def compare(truth: "np.ndarray", predicted: "np.ndarray", baseline: "np.ndarray"
     low, high = np.quantile((drawn[:, 2] - drawn[:, 0]) / len(gains), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return {
         "accuracy": float((baseline == truth).mean()),
-        "f1": float(f1_score(truth, baseline, average="macro", zero_division=0)),
+        "f1": float(f1_score(truth, baseline, labels=range(classes), average="macro", zero_division=0)),
         "gain": float(gains.mean()),
         "gain_low": float(low),
         "gain_high": float(high),

@@ -83,7 +83,7 @@ class Checked:
         truth, answers = self.labels[: self.validation], probabilities[: self.validation].argmax(axis=1)
         return {
             "accuracy": float(accuracy_score(truth, answers)),
-            "f1": float(f1_score(truth, answers, average="macro", zero_division=0)),
+            "f1": float(f1_score(truth, answers, labels=range(probabilities.shape[1]), average="macro", zero_division=0)),
         }
 
 

@@ -20,7 +20,7 @@ from serving.inference.hashing import file_sha256
 from serving.inference.text import clean_text
 from stages.shared import aihub, command, params, tables
 from stages.shared.classes import ClassParams
-from stages.shared.errors import LabelsUnknown, ParamsInvalid, TooFewTexts
+from stages.shared.errors import LabelsUnknown, StageError, TooFewTexts
 from stages.shared.outputs import write_metrics
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def read_rows(source: Path, settings: PreprocessParams) -> "tuple[pd.DataFrame, 
     else:
         table = tables.read_source(source, wanted)
     if settings.aihub_target != "polarity":
-        raise ParamsInvalid(
-            Path("params.yaml"), [f"preprocess.aihub_target is {settings.aihub_target!r}: {source} is no AI Hub corpus, set it to polarity"]
-        )
+        raise StageError(f"preprocess.aihub_target is {settings.aihub_target!r}: {source} is no AI Hub corpus, set it to polarity")
     labels = _label_ids(source, table.columns[settings.label_column], settings)
     rows = pd.DataFrame({"text": table.columns[settings.text_column], "label": labels, "group": ""})
     return rows, _facts(source, len(rows), **table.facts)
@@ -109,10 +107,7 @@ def _aihub_rows(source: Path, content: object, settings: PreprocessParams, encod
     import pandas as pd
 
     if len(settings.class_names) != 2 and settings.aihub_target == "polarity":
-        raise ParamsInvalid(
-            Path("params.yaml"),
-            [f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two; or set aihub_target"],
-        )
+        raise StageError(f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two; or set aihub_target")
     if settings.aihub_target == "polarity":
         log.info(
             "AI Hub polarity: joy is '%s', the other five groups are '%s'",
@@ -202,7 +197,8 @@ def split(rows: "pd.DataFrame", validation_size: float, test_size: float, seed: 
     split_of_group: dict[str, str] = {}
     while groups_of_label:
         label = min(groups_of_label, key=lambda label: (len(groups_of_label[label]), label))
-        for group in rng.permutation(sorted(groups_of_label.pop(label))):
+        groups = sorted(groups_of_label.pop(label))
+        for group in (groups[place] for place in rng.permutation(len(groups))):
             name = max(reversed(SPLITS), key=lambda name: _need(wanted, first, label, labels_of_group[group], name))
             split_of_group[group] = name
             for other in labels_of_group[group]:

@@ -62,9 +62,7 @@ class Paths(command.Paths):
 def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_log: tracking.TrainingRun) -> None:
     """Tokenize, train, keep the best epoch, write the model and what was measured on the way."""
     machine = resolve_machine(settings)
-    splits = {name: tables.read_split(getattr(paths, name)) for name in ("train", "validation")}
-    for name, frame in splits.items():
-        refuse_other_classes(getattr(paths, name), frame, class_names)
+    splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
     tokenizer = load_tokenizer(paths.base, settings.max_length)
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     coverage.warn(log, covered)
@@ -83,9 +81,10 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
             trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints_dir))
         save_model(trainer, tokenizer, origin, draft_dir)
         model_sha256 = file_sha256(draft_dir / "model.safetensors")
-    curve = learning_curve(trainer.state.log_history)
-    write_metrics(paths.metrics, {**best_epoch(curve), "epochs_run": len(curve), "machine": machine, "coverage": covered, "curve": curve})
-    plots.learning_curve(curve, paths.picture)
+        curve = learning_curve(trainer.state.log_history)
+        figures = {**best_epoch(curve), "epochs_run": len(curve), "machine": machine, "coverage": covered, "curve": curve}
+        write_metrics(paths.metrics, figures)
+        plots.learning_curve(curve, paths.picture)
     run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
 
 
@@ -109,21 +108,16 @@ def resolve_machine(settings: TrainParams) -> dict[str, str | int]:
     return {"device": device, "precision": precision, "threads": threads}
 
 
-def refuse_other_classes(file: Path, frame: "pd.DataFrame", class_names: tuple[str, ...]) -> None:
-    """Raise StageError when a split has class ids that the params do not name."""
-    if not frame["label"].between(0, len(class_names) - 1).all():
-        raise StageError(
-            f"{file} has class id {frame['label'].max()}, but preprocess.labels names {len(class_names)} classes: run `dvc repro`"
-        )
-
-
 def load_tokenizer(base_dir: Path, max_length: int) -> "PreTrainedTokenizerBase":
     """Load the base's tokenizer so that it cuts at max_length tokens; raise StageError where the base takes fewer."""
     if not (base_dir / "config.json").is_file():
         raise StageError(f"{base_dir} is no base model: run `dvc repro base_model`")
     from transformers import AutoConfig, AutoTokenizer
 
-    config = AutoConfig.from_pretrained(base_dir)
+    try:
+        config = AutoConfig.from_pretrained(base_dir)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{base_dir} cannot be loaded ({str(error).strip().splitlines()[0]}): run `dvc repro -f base_model`") from None
     positions = getattr(config, "max_position_embeddings", max_length)
     if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
         positions -= config.pad_token_id + 1  # they count from behind the padding's position
@@ -222,7 +216,7 @@ def scores(prediction: "tuple[np.ndarray, np.ndarray]") -> dict[str, float]:
     predicted = logits.argmax(axis=-1)
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
-        "f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        "f1": float(f1_score(labels, predicted, labels=range(logits.shape[-1]), average="macro", zero_division=0)),
     }
 
 

@@ -165,12 +165,29 @@ def test_readme_table_of_routes_is_the_openapi_document() -> None:
     assert rows == routes
 
 
+def test_readme_table_of_settings_is_that_of_the_server() -> None:
+    from serving.settings import Settings
+
+    rows = re.findall(r"^\| `SENTIMENT_(\w+)` \| `?([^|`]+)`? \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert [name.lower() for name, _ in rows] == list(Settings.model_fields)
+    for name, stated in rows:
+        default = Settings.model_fields[name.lower()].default
+        expected = "all cores given" if default is None else "[]" if default == () else str(default).lower()
+        assert stated.strip() == expected, name
+
+
 def test_korean_readme_has_the_same_clients_routes_and_stages() -> None:
     english, korean = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.ko.md"))
-    for pattern in (r"<!-- client: \w+ -->\n```\w+\n.*?```", r"^\| `(?:GET|POST) /[\w/]*`", r"^\| `\w+` \|"):
+    for pattern in (r"<!-- client: \w+ -->\n```\w+\n.*?```", r"^\| `(?:GET|POST) /[\w/]*`", r"^\| `[a-z_]+` \|"):
         found = re.findall(pattern, english, re.DOTALL | re.MULTILINE)
         assert found
         assert found == re.findall(pattern, korean, re.DOTALL | re.MULTILINE)
+
+
+def test_default_labels_are_those_that_stand_for_no_choice() -> None:
+    from stages.shared.classes import BINARY
+
+    assert tuple(PARAMS["preprocess"]["labels"]) == BINARY
 
 
 def test_readme_commands_exist() -> None:
@@ -206,7 +223,10 @@ def test_import_laws(file: Path) -> None:
     if place.startswith("stages/"):
         assert all(name.startswith(("stages.shared", "serving.inference")) or name == "stages" for name in own)
         assert "fastapi" not in libraries
-    owners = {"torch": ("base_model", "train", "export", "coverage"), "transformers": ("base_model", "train", "export", "coverage")}
+    owners = {
+        "torch": ("base_model", "train", "export", "coverage", "onnx_file"),
+        "transformers": ("base_model", "train", "export", "coverage", "onnx_file"),
+    }
     owners |= {"mlflow": ("tracking",), "matplotlib": ("plots",)}
     for library, stems in owners.items():
         assert library not in libraries or file.stem in stems, f"{place} imports {library}"

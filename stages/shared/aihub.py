@@ -187,11 +187,15 @@ def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
                 or isinstance(persona["human"], str)
                 or not all(isinstance(value, str) for value in dialogue)
             ):
-                raise TypeError("a text in its place")
+                raise TypeError
+            "".join(dialogue).encode()
+        except UnicodeEncodeError:
+            raise SourceUnreadable(file, f"has half a character (a lone surrogate) in record {number:,}", "correct that record") from None
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else "a value is of the wrong kind"
             raise SourceUnreadable(
                 file,
-                f"has a broken dialogue as record {number:,} (missing {error})",
+                f"has a broken dialogue as record {number:,} ({what})",
                 "compare it with data/raw/emotion_dialogues_sample.json",
             ) from None
         if dialogue.emotion not in EMOTIONS:

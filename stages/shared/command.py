@@ -62,6 +62,8 @@ def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
         _leave(str(error), 1, debug=debug)
     except KeyboardInterrupt:
         _leave("interrupted: nothing half-done was written", 130, debug=debug)
+    except _Terminated:
+        _leave("terminated: nothing half-done was written", 128 + signal.SIGTERM, debug=debug)
     except MemoryError:
         _leave("out of memory: see Troubleshooting in README.md for the params to lower", 1, debug=debug)
     except Exception as error:
@@ -101,8 +103,12 @@ def _quiet_libraries() -> None:
     warnings.filterwarnings("ignore", module=r"torch\.(onnx|export).*|onnxscript.*|copyreg")
 
 
+class _Terminated(BaseException):
+    """SIGTERM has come."""
+
+
 def _terminate(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
+    raise _Terminated
 
 
 def _leave(sentence: str, code: int, *, debug: bool) -> None:

@@ -16,6 +16,9 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 KSX1001_SHARE = 0.5  # of the characters beyond ASCII: Korean text is far above it, Western bytes read as cp949 far below
+HANGUL_SHARE = 0.5  # of the same: Japanese bytes read as cp949 give loose letters
+HANJA_SHARE = 0.2  # of the same: Chinese bytes read as cp949 give far more of them than Korean text has
+UTF8_SHARE = 0.9  # of the same: above it, bytes that are no UTF-8 are damage in a UTF-8 file
 WESTERN_SHARE = 0.8  # of the characters beyond ASCII: bytes of another encoding give signs that no text holds in such numbers
 WESTERN_SIGNS = "‘’“”–—…•·€£¥§°©®™«»¿¡´×½¼¾²³±\u00a0"  # beside the letters
 BROKEN_KSX1001_SHARE = 0.9  # above it, bytes that are no cp949 are damage in a Korean file
@@ -49,7 +52,9 @@ def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise SourceUnreadable(file, "does not exist", "check the path in params.yaml") from None
+        raise SourceUnreadable(file, "does not exist", "check its path") from None
+    except PermissionError:
+        raise SourceUnreadable(file, "may not be read", "change its rights") from None
     except IsADirectoryError:
         raise SourceUnreadable(file, "is a directory", "name one file in it") from None
 
@@ -62,10 +67,12 @@ def _encoding(data: bytes) -> str | None:
         return utf16
     if _decodes(data, "utf-8"):
         return "utf-8"
+    if _is_damaged_utf8(data):
+        return None
     if _decodes(data, "cp949") and _is_korean(data.decode("cp949")):
         return "cp949"
-    if _is_korean(data.decode("cp949", "replace"), BROKEN_KSX1001_SHARE):
-        return None
+    if _ksx1001_share(data.decode("cp949", "replace")) >= BROKEN_KSX1001_SHARE:
+        return None  # damaged cp949, or Chinese or Japanese
     return "cp1252" if _decodes(data, "cp1252") and _is_western(data.decode("cp1252")) else None
 
 
@@ -87,23 +94,41 @@ def _utf16_without_mark(data: bytes) -> str | None:
     return None
 
 
-def _is_korean(text: str, share: float = KSX1001_SHARE) -> bool:
-    """Tell Korean from Western bytes that happen to decode as cp949: real text keeps to the KS X 1001 characters."""
-    beyond_ascii = [character for character in text[:200_000] if character > "\x7f"]
-    common = sum(len(character.encode("euc_kr", "ignore")) == 2 for character in beyond_ascii)
-    return bool(beyond_ascii) and common / len(beyond_ascii) >= share
+def _beyond_ascii(text: str) -> list[str]:
+    return [character for character in text[:200_000] if character > "\x7f"]
+
+
+def _is_damaged_utf8(data: bytes) -> bool:
+    """Tell a UTF-8 file with a few wrong bytes from one in another encoding."""
+    beyond_ascii = _beyond_ascii(data[:800_000].decode("utf-8", "replace"))
+    return sum(character != "\ufffd" for character in beyond_ascii) > UTF8_SHARE * len(beyond_ascii)
+
+
+def _ksx1001_share(text: str) -> float:
+    """Return the share of KS X 1001 characters, to which real Korean text keeps, among those beyond ASCII."""
+    beyond_ascii = _beyond_ascii(text)
+    return sum(len(character.encode("euc_kr", "ignore")) == 2 for character in beyond_ascii) / max(1, len(beyond_ascii))
+
+
+def _is_korean(text: str) -> bool:
+    """Tell Korean from Western, Chinese or Japanese bytes that happen to decode as cp949."""
+    beyond_ascii = _beyond_ascii(text)
+    hangul = sum("가" <= character <= "힣" for character in beyond_ascii)
+    hanja = sum("\u4e00" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff" for character in beyond_ascii)
+    return _ksx1001_share(text) >= KSX1001_SHARE and hangul >= HANGUL_SHARE * len(beyond_ascii) and hanja <= HANJA_SHARE * len(beyond_ascii)
 
 
 def _is_western(text: str) -> bool:
     """Tell Western text from bytes of another encoding, which decode as cp1252 too."""
-    beyond_ascii = [character for character in text[:200_000] if character > "\x7f"]
+    beyond_ascii = _beyond_ascii(text)
     return sum(character.isalpha() or character in WESTERN_SIGNS for character in beyond_ascii) >= WESTERN_SHARE * len(beyond_ascii)
 
 
 def _first_invalid_byte(data: bytes) -> str:
+    korean = not _is_damaged_utf8(data) and _ksx1001_share(data.decode("cp949", "replace")) >= BROKEN_KSX1001_SHARE
     try:
-        data.decode("cp949" if _is_korean(data.decode("cp949", "replace"), BROKEN_KSX1001_SHARE) else "utf-8")
+        data.decode("cp949" if korean else "utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return f"byte 0x{data[error.start]:02x} in line {line:,}"
-    return "a damaged byte order mark"
+    return "a damaged byte order mark, or another encoding of East Asia"

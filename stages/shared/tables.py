@@ -61,8 +61,10 @@ def records_table(file: Path, records: Sequence[Any], wanted: dict[str, str], fa
         if not isinstance(record, dict):
             raise SourceUnreadable(file, f"has no JSON object as record {number:,}", "give one object with a text and a label per record")
         for name, param in wanted.items():
-            if name not in record:
+            if name not in record and name not in records[0]:
                 raise ColumnMissing(file, name, param, record)
+            if name not in record:
+                raise SourceUnreadable(file, f"has no '{name}' in record {number:,}", "add it, or remove the record")
             value = record[name]
             if isinstance(value, dict | list):
                 raise SourceUnreadable(file, f"has a nested value in '{name}' of record {number:,}", "give a text and one label per record")
@@ -93,11 +95,14 @@ def _read_parquet(file: Path, wanted: dict[str, str]) -> SourceTable:
         columns = parquet.read_table(file, columns=list(wanted)).to_pydict()
         columns = {name: [value.decode() if isinstance(value, bytes) else value for value in values] for name, values in columns.items()}
     except FileNotFoundError:
-        raise SourceUnreadable(file, "does not exist", "check the path in params.yaml") from None
+        raise SourceUnreadable(file, "does not exist", "check its path") from None
     except UnicodeDecodeError:
         raise SourceUnreadable(file, "holds bytes that are no UTF-8 text", "write the column as strings") from None
     except (ArrowException, OSError) as error:
         raise SourceUnreadable(file, f"is not a Parquet file ({str(error).splitlines()[0]})", "export it again") from None
+    for name, values in columns.items():
+        if nested := next((number for number, value in enumerate(values, 1) if isinstance(value, dict | list)), None):
+            raise SourceUnreadable(file, f"has a nested value in '{name}' of row {nested:,}", "give a text and one label per row")
     return SourceTable({name: [_as_text(value) for value in columns[name]] for name in wanted}, {"format": "parquet"})
 
 
@@ -130,7 +135,7 @@ def _read_delimited(file: Path, wanted: dict[str, str]) -> SourceTable:
             raise SourceUnreadable(
                 file,
                 f"has {len(row)} fields in line {line:,} where the header has {len(header)}",
-                f"put a text that holds a {SEPARATORS[separator]} in double quotes",
+                f"put a text that holds a {SEPARATORS[separator]} in double quotes, or remove what is too much at the end of the line",
             )
     refuse_swallowed_rows(file, rows, separator)
     positions = {name: header.index(name) for name in wanted}
@@ -184,7 +189,7 @@ def _parse(text: str, separator: str, quoting: Literal[0, 3]) -> tuple[Rows, str
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
     rows: Rows = []
     try:
-        rows.extend((reader.line_num, row) for row in reader if row)
+        rows.extend((reader.line_num, row) for row in reader if len(row) > 1 or any(field.strip() for field in row))
     except csv.Error as error:
         return rows, f"line {reader.line_num:,}: {error}"
     return rows, None
@@ -200,11 +205,22 @@ def write_splits(splits: dict[Path, "pd.DataFrame"]) -> None:
             frame.to_csv(draft, columns=SPLIT_COLUMNS, index=False, lineterminator="\n")
 
 
-def read_split(file: Path) -> "pd.DataFrame":
-    """Read a split written by preprocess: columns text (str), label (int)."""
+def read_split(file: Path, class_names: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Read a split written by preprocess: columns text (str), label (int).
+
+    class_names: those that the labels must be of. Raises SourceUnreadable where it is no split, or has other classes.
+    """
     import pandas as pd
 
+    remedy = "run `dvc repro preprocess`"
     try:
-        return pd.read_csv(file, dtype={"text": str, "label": int}, keep_default_na=False, encoding="utf-8")
+        split = pd.read_csv(file, dtype={"text": str, "label": int}, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
-        raise SourceUnreadable(file, "does not exist", "run `dvc repro preprocess`") from None
+        raise SourceUnreadable(file, "does not exist", remedy) from None
+    except ValueError as error:
+        raise SourceUnreadable(file, f"is no split ({str(error).splitlines()[0]})", remedy) from None
+    if list(split.columns) != SPLIT_COLUMNS or split.empty:
+        raise SourceUnreadable(file, "is no split with the columns text, label and some rows", remedy)
+    if class_names is not None and not split["label"].between(0, len(class_names) - 1).all():
+        raise SourceUnreadable(file, f"has the class id {split['label'].max()} where there are {len(class_names)} classes", remedy)
+    return split

@@ -177,6 +177,8 @@ def open_store() -> Store:
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
+    if re.fullmatch(r"sqlite://(/.*:memory:)?", uri):
+        raise Unavailable(f"the MLflow store {uri} lies in memory and would be gone with the stage: correct MLFLOW_TRACKING_URI")
     served = uri.startswith(("http://", "https://"))
     artifacts = None if served else (root / "mlartifacts").as_uri()
     try:
@@ -187,8 +189,8 @@ def open_store() -> Store:
             client = MlflowClient(tracking_uri=uri)
             found = client.get_experiment_by_name(EXPERIMENT)
             experiment_id = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (MlflowException, SQLAlchemyError, ModuleNotFoundError, ValueError) as error:
+        reason = _without_password(str(error).strip().splitlines()[0])
         raise Unavailable(f"the MLflow store {_without_password(uri)} cannot be opened ({reason}): correct MLFLOW_TRACKING_URI") from error
     return Store(client, str(experiment_id))
 
@@ -218,7 +220,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _without_password(uri: str) -> str:
-    return re.sub(r"://([^:/@]+):.*@", r"://\1:***@", uri).partition("?")[0]
+    return re.sub(r"://([^:/@\s]*):\S*@", r"://\1:***@", uri).partition("?")[0]
 
 
 def main() -> None:

@@ -1,18 +1,24 @@
 """The HTTP contract, asked of a real uvicorn process on the loopback."""
 
+import contextlib
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx2 as httpx
 import pytest
 
+from serving.inference.bundle import read_bundle
 from serving.inference.classifier import Classifier
 from tests.conftest import ROOT, run_command
 
@@ -23,14 +29,17 @@ MULTIPART = {"content-type": "multipart/form-data; boundary=B"}
 
 
 @contextmanager
-def server(bundle: Path, **environment: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+def server(bundle: Path, output: BinaryIO | None = None, **environment: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     """Start uvicorn on a free port, wait until it answers, give a client; end it with SIGTERM."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "serving.app:app", "--port", str(port), "--log-level", "warning"]
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "SENTIMENT_MODEL": str(bundle), "SENTIMENT_THREADS": "1", **environment}
+        command,
+        cwd=ROOT,
+        env={**os.environ, "SENTIMENT_MODEL": str(bundle), "SENTIMENT_THREADS": "1", **environment},
+        stdout=output,
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
@@ -76,6 +85,181 @@ def test_every_way_to_send_a_text_gets_the_classifiers_own_answer(client: httpx.
 def test_form_may_hold_hangul_unescaped_as_curl_sends_it(client: httpx.Client) -> None:
     escaped = client.post("/predict", data={"text": "영화 최고"}).json()
     assert client.post("/predict", content="text=영화 최고".encode(), headers=FORM).json() == escaped
+
+
+def test_detail_tells_all_that_is_known_of_an_answer(client: httpx.Client, tiny_bundle: Path) -> None:
+    classifier = Classifier.load(tiny_bundle, threads=1)
+    text = "the film was very good " * 20
+    expected = classifier.predict([text])
+    answer = client.post("/predict?detail=true", json={"text": text}, headers={"x-request-id": "abc-1"}).json()
+    label_id = int(expected.label_ids[0])
+    assert answer == {
+        "label": f"LABEL_{label_id}",
+        "score": pytest.approx(expected.scores[0], abs=1e-5),
+        "class_name": ("negative", "positive")[label_id],
+        "scores": pytest.approx(dict(zip(("negative", "positive"), expected.probabilities[0].tolist(), strict=True)), abs=1e-5),
+        "uncertain": bool(expected.uncertain[0]),
+        "truncated": True,
+        "request_id": "abc-1",
+        "model": classifier.bundle.sha256,
+    }
+    assert not client.post("/predict?detail=true", json={"text": "good"}).json()["truncated"]
+    assert_refused(client.post("/predict?detail=perhaps", json={"text": "good"}), 422)
+
+
+def test_batch_answers_in_order_and_reports_a_bad_text_at_its_place(client: httpx.Client) -> None:
+    good, bad = (client.post("/predict", json={"text": text}).json() for text in ("the film was very good", "the film was bad"))
+    texts = ["the film was very good", "", 7, "the film was bad", None, "a" * 20_001, ["good"], "the film was very good"]
+    answer = client.post("/predict/batch", json={"texts": texts})
+    assert answer.status_code == 200
+    assert answer.json()["results"] == [
+        {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in good.items()},
+        {"error": "text is empty"},
+        {"error": "text is no string"},
+        {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in bad.items()},
+        {"error": "text is no string"},
+        {"error": "text has more than 20,000 characters"},
+        {"error": "text is no string"},
+        {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in good.items()},
+    ]
+
+
+def test_batch_of_any_size_up_to_the_limit_is_answered(client: httpx.Client) -> None:
+    texts = [f"the film was {'good' if number % 3 else 'bad'} {number}" for number in range(256)]
+    alone = [client.post("/predict", json={"text": text}).json()["label"] for text in texts[:30]]
+    results = client.post("/predict/batch", json={"texts": texts}).json()["results"]
+    assert [result["label"] for result in results[:30]] == alone
+    assert len(results) == 256
+    assert client.post("/predict/batch", json={"texts": []}).json() == {"results": []}
+    assert set(client.post("/predict/batch?detail=true", json={"texts": ["good"]}).json()["results"][0]) >= {"class_name", "scores"}
+    assert_refused(client.post("/predict/batch", json={"texts": ["good"] * 257}), 422, "256")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (JSON, b'{"texts": "%s"}' % SECRET.encode(), 422),
+        (JSON, b'{"text": ["%s"]}' % SECRET.encode(), 422),
+        (JSON, b'["%s"]' % SECRET.encode(), 422),
+        (JSON, b'{"texts": ["%s"' % SECRET.encode(), 422),
+        (JSON, b'{"texts": ' + b"[" * 100_000, 422),
+        (JSON, b'{"texts": ["\xff%s"]}' % SECRET.encode(), 422),
+        (FORM, b"texts=%s" % SECRET.encode(), 415),
+        (JSON, b" " * (2 * 1024 * 1024 + 1), 413),
+    ],
+    ids=["no list", "other field", "list alone", "broken", "deep", "not UTF-8", "form", "too large"],
+)
+def test_bad_batch_gets_a_sentence_and_no_echo(client: httpx.Client, headers: dict[str, str], body: bytes, status: int) -> None:
+    assert_refused(client.post("/predict/batch", content=body, headers=headers), status)
+
+
+def test_surrogate_in_a_batch_is_reported_at_its_place(client: httpx.Client) -> None:
+    answer = client.post("/predict/batch", content=b'{"texts": ["%s \\ud800", "good"]}' % SECRET.encode(), headers=JSON)
+    assert answer.status_code == 200
+    assert "surrogate" in answer.json()["results"][0]["error"]
+    assert "label" in answer.json()["results"][1]
+    assert SECRET not in answer.text
+
+
+def test_model_names_the_bundle_its_engine_and_what_it_was_made_of(client: httpx.Client, tiny_bundle: Path) -> None:
+    bundle = read_bundle(tiny_bundle)
+    answer = client.get("/model").json()
+    assert answer["sha256"] == bundle.sha256
+    assert answer["engine"] == answer["evaluated_engine"] == bundle.engines[0].name
+    assert answer["lineage"] == bundle.lineage
+    assert answer["classes"] == ["negative", "positive"]
+    assert client.get("/ready").json() == {"status": "ready"}
+
+
+def series(client: httpx.Client) -> dict[str, float]:
+    lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_metrics_count_requests_labels_and_batches(tiny_bundle: Path) -> None:
+    with server(tiny_bundle) as (client, _):
+        label = client.post("/predict", json={"text": "the film was very good"}).json()["label"]
+        client.post("/predict", json={"text": ""})
+        client.get(f"/{SECRET}")
+        client.post("/predict/batch", json={"texts": ["good " * 500, "bad"]})
+        counted = series(client)
+        text = client.get("/metrics").text
+    assert counted['sentiment_requests_total{route="/predict",status="200"}'] == 1
+    assert counted['sentiment_requests_total{route="/predict",status="422"}'] == 1
+    assert counted['sentiment_requests_total{route="unmatched",status="404"}'] == 1
+    assert counted['sentiment_request_seconds_count{route="/predict"}'] == 2
+    assert counted[f'sentiment_labels_total{{label="{label}"}}'] >= 1
+    assert sum(value for name, value in counted.items() if name.startswith("sentiment_labels_total")) == 3
+    assert counted["sentiment_score_count"] == 3
+    assert counted["sentiment_truncated_texts_total"] == 1
+    assert counted["sentiment_batch_texts_sum"] == 3
+    assert counted["sentiment_batch_tokens_sum"] > 32
+    assert counted["sentiment_queue_texts"] == 0
+    assert [value for name, value in counted.items() if name.startswith("sentiment_model_info")] == [1]
+    assert SECRET not in text
+
+
+def test_every_answer_has_an_id_and_a_line_in_the_log_without_the_text(tiny_bundle: Path, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log, server(tiny_bundle, output=log) as (client, _):
+        answer = client.post("/predict", json={"text": SECRET}, headers={"x-request-id": "mine.1"})
+        assert answer.headers["x-request-id"] == "mine.1"
+        strange = client.get(f"/nowhere?text={SECRET}", headers={"x-request-id": 'x" y'})
+        assert re.fullmatch("[0-9a-f]{32}", strange.headers["x-request-id"])
+    content = (tmp_path / "log").read_text("utf-8")
+    lines = [json.loads(line) for line in content.splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines if line["request_id"] == "mine.1"]
+    assert (line["method"], line["route"], line["status"]) == ("POST", "/predict", 200)
+    assert line["milliseconds"] > 0
+    assert [line["route"] for line in lines if line["status"] == 404] == ["unmatched"]
+    assert SECRET not in content
+
+
+def test_page_has_security_headers_and_json_has_none(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["x-frame-options"] == "DENY"
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "content-security-policy" not in client.get("/health").headers
+
+
+def test_full_queue_is_503_at_once_and_no_accepted_request_is_lost(tiny_bundle: Path) -> None:
+    with server(tiny_bundle, SENTIMENT_MAX_WAITING="100") as (client, _):
+        address = str(client.base_url)
+
+        def ask(number: int) -> tuple[int, str | None, int]:
+            with httpx.Client(base_url=address, timeout=60, trust_env=False) as own:
+                answer = own.post("/predict/batch", json={"texts": [f"good film {number} {row}" for row in range(60)]})
+                return answer.status_code, answer.headers.get("retry-after"), len(answer.json().get("results", []))
+
+        with ThreadPoolExecutor(24) as pool:
+            answers = list(pool.map(ask, range(96)))
+        assert {status for status, _, _ in answers} == {200, 503}
+        assert all(count == 60 for status, _, count in answers if status == 200)
+        assert all(retry == "1" for status, retry, _ in answers if status == 503)
+        assert client.post("/predict", json={"text": "good"}).status_code == 200
+        assert series(client)["sentiment_queue_texts"] == 0
+
+
+def test_sigterm_under_load_answers_every_request_that_was_received(tiny_bundle: Path, tmp_path: Path) -> None:
+    answered: list[int] = []
+
+    def ask(address: str) -> None:
+        closed = contextlib.suppress(httpx.TransportError)  # the server ends the connection, and takes no new one
+        with httpx.Client(base_url=address, timeout=60, trust_env=False) as own, closed:
+            while True:
+                answered.append(own.post("/predict/batch", json={"texts": ["good film"] * 50}).status_code)
+
+    with (tmp_path / "log").open("wb") as log, server(tiny_bundle, output=log) as (client, process):
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(8):
+                pool.submit(ask, str(client.base_url))
+            time.sleep(1)
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, 143, -signal.SIGTERM)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text("utf-8").splitlines() if line.startswith("{")]
+    received = [line["status"] for line in lines if line["route"] == "/predict/batch"]
+    assert set(received) == {200}
+    assert received == answered
 
 
 def test_health_says_that_the_process_is_alive(client: httpx.Client) -> None:
@@ -197,6 +381,17 @@ def test_start_with_a_bundle_that_cannot_be_served_fails_with_the_sentence(copie
     done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", SENTIMENT_MODEL=str(copied_bundle.parent / model))
     assert done.returncode not in (0, None)
     assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SENTIMENT_THREADS", "abc"), ("SENTIMENT_THREADS", "-1"), ("SENTIMENT_CORS_ORIGINS", "http://x")]
+)
+def test_setting_without_a_usable_value_ends_the_start_with_a_sentence(name: str, value: str) -> None:
+    done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", **{name: value})
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ERROR: {name} is ")
+    assert "Traceback" not in done.stderr
 
 
 def test_server_needs_neither_torch_nor_the_training_side() -> None:

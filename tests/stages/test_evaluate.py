@@ -195,10 +195,17 @@ def test_curves_are_of_the_positive_class_or_of_each_class_and_stay_small() -> N
     ids=["equal", "better", "worse", "better by one text"],
 )  # fmt: skip
 def test_model_earns_its_cost_only_when_the_gain_is_beyond_chance(predicted: list, baseline: list, gain: float, earns: bool) -> None:
-    compared = evaluate.compare(np.array([0, 1] * 50), np.array(predicted), np.array(baseline), seed=1)
+    compared = evaluate.compare(np.array([0, 1] * 50), np.array(predicted), np.array(baseline), classes=2, seed=1)
     assert compared["gain"] == pytest.approx(gain)
     assert compared["earns_its_cost"] is earns
     assert compared["gain_low"] <= compared["gain"] <= compared["gain_high"]
+
+
+def test_model_and_baseline_have_the_same_macro_f1_where_a_class_has_no_test_text() -> None:
+    truth = np.zeros(10, dtype=int)
+    probabilities = np.array([[0.9, 0.1]] * 10)
+    scores = evaluate.score(truth, predictions(probabilities), ("negative", "positive"), seed=1)
+    assert evaluate.compare(truth, truth, truth, classes=2, seed=1)["f1"] == scores["f1"] == 0.5
 
 
 def test_baseline_learns_from_the_train_split_and_takes_one_letter_words() -> None:

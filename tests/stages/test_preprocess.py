@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -114,6 +115,17 @@ def test_a_sample_has_exactly_the_rows_asked_for_and_the_shares_of_the_classes(t
     assert {name: sum(counts.values()) for name, counts in metrics["classes"].items()} == {"a": 91, "b": 26, "c": 13}
 
 
+def test_one_long_text_costs_no_memory_for_every_other(tmp_path):
+    long = "long " * 20_000
+    rows = [(f"text {number}", "positive") for number in range(3_000)] + [(f"word {number}", "negative") for number in range(2_999)]
+    tracemalloc.start()
+    metrics, _ = process(tmp_path, [*rows, (long, "negative")])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(metrics["rows"].values()) == 6_000
+    assert peak < 100e6, "an array of the longest text's width for each row would take over 1 GB"
+
+
 def test_another_seed_chooses_and_splits_otherwise(tmp_path):
     rows = [(f"{label} {number}", label) for label in PARAMS["labels"] for number in range(50)]
     tests = [set(process(tmp_path / str(seed), rows, seed=seed, max_rows=60)[1]["test"]["text"]) for seed in (1, 2)]
@@ -192,7 +204,7 @@ def test_a_bad_param_is_refused_in_one_sentence_and_leaves_nothing(tmp_path, nam
 
 def test_a_missing_source_and_a_directory_are_refused(tmp_path):
     (tmp_path / "folder.csv").mkdir()
-    assert "gone.csv does not exist: check the path" in refusal(run(tmp_path, tmp_path / "gone.csv"), tmp_path)
+    assert "gone.csv does not exist: check its path" in refusal(run(tmp_path, tmp_path / "gone.csv"), tmp_path)
     assert "folder.csv is a directory" in refusal(run(tmp_path, tmp_path / "folder.csv"), tmp_path)
 
 

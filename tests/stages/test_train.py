@@ -193,6 +193,20 @@ def test_full_disk_is_a_sentence_and_leaves_nothing_half_written(large_model: Pa
     assert not list(tmp_path.glob(".*.partial"))
 
 
+def test_failure_behind_the_last_epoch_does_not_cost_the_training(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+    command = training(tiny_model, tiny_base, tmp_path, tiny_model / "params.yaml")
+    (tmp_path / ".train.json.partial").mkdir()  # in the way of the metrics
+    failed = run_command(*command, **environment(tmp_path))
+    assert failed.returncode != 0
+    assert not (tmp_path / "final").exists()
+    assert written_states(tmp_path)
+    (tmp_path / ".train.json.partial").rmdir()
+    done = run_command(*command, **environment(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "going on from" in done.stderr
+    assert "epoch 1 of" not in done.stderr
+
+
 def test_loss_that_is_no_number_ends_the_training_with_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -127,6 +127,13 @@ def test_a_broken_record_is_named_by_its_number(tmp_path, record):
         aihub.read_corpus(corpus(tmp_path, [dialogue(), record]))
 
 
+def test_half_a_character_is_named_by_its_record(tmp_path):
+    file = corpus(tmp_path, [dialogue(), dialogue()])
+    file.write_text(file.read_text("utf-8").replace(dialogue()["talk"]["content"]["HS01"], "\\ud83d"), "utf-8")
+    with pytest.raises(SourceUnreadable, match=r"lone surrogate.* in record 1"):
+        aihub.read_corpus(file)
+
+
 def test_an_unknown_situation_is_read_and_warned_of_once(tmp_path, caplog):
     read = aihub.read_corpus(corpus(tmp_path, [dialogue(), dialogue(situation="S14"), dialogue(situation="S14")]))
     assert [one.situation for one in read] == ["S01", "S14", "S14"]

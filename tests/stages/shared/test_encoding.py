@@ -47,13 +47,25 @@ def test_western_windows_text_is_read_as_cp1252(tmp_path, text):
     assert read_text(written(tmp_path, text.encode("cp1252"))) == (text, "cp1252")
 
 
+def test_a_source_that_may_not_be_read_is_not_called_unwritable(tmp_path, monkeypatch):
+    def forbidden(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(SourceUnreadable, match="may not be read"):
+        read_text(tmp_path / "texts.csv")
+
+
 def test_line_ends_stay_as_they_are(tmp_path):
     assert read_text(written(tmp_path, b"a\r\nb\rc\n")).text == "a\r\nb\rc\n"
 
 
-def test_a_broken_byte_is_named_with_its_line(tmp_path):
-    file = written(tmp_path, KOREAN.encode() + b"bad \xff byte\n")
-    with pytest.raises(SourceUnreadable, match=r"texts\.csv is neither UTF-8, .*byte 0xff in line 4"):
+@pytest.mark.parametrize("text", [KOREAN, "text,label\nthe café wasn’t good,0\n“très bien”,1\n"], ids=["korean", "western"])
+@pytest.mark.parametrize("byte", [0xFF, 0xE9], ids=hex)
+def test_a_broken_byte_is_named_with_its_line(tmp_path, text, byte):
+    file = written(tmp_path, text.encode() * 10 + b"bad %c byte\n" % byte)
+    line = 10 * text.count("\n") + 1
+    with pytest.raises(SourceUnreadable, match=rf"texts\.csv is neither UTF-8, .*byte 0x{byte:02x} in line {line}\b"):
         read_text(file)
 
 
@@ -86,7 +98,7 @@ def test_a_file_without_text_is_called_empty(tmp_path, data):
 
 
 def test_a_missing_file_and_a_directory_are_named(tmp_path):
-    with pytest.raises(SourceUnreadable, match=r"gone\.csv does not exist: check the path in params\.yaml"):
+    with pytest.raises(SourceUnreadable, match=r"gone\.csv does not exist: check its path"):
         read_text(tmp_path / "gone.csv")
     with pytest.raises(SourceUnreadable, match="is a directory: name one file in it"):
         read_text(tmp_path)
@@ -97,7 +109,15 @@ def test_a_path_below_a_file_does_not_exist(tmp_path):
         read_text(written(tmp_path, b"text\n") / "inner.csv")
 
 
-def test_japanese_bytes_are_refused_and_not_read_as_western_signs(tmp_path):
-    file = written(tmp_path, "text,label\n素晴らしい映画でした,1\n".encode("shift_jis"))
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("素晴らしい映画でした、また見たいと思います", "shift_jis"),
+        ("素晴らしい映画でした、また見たいと思います", "euc_jp"),
+        ("这部电影非常好看，我很喜欢，推荐大家去看", "gb2312"),
+    ],
+)
+def test_chinese_and_japanese_bytes_are_refused_and_not_read_as_something_else(tmp_path, text, encoding):
+    file = written(tmp_path, f"text,label\n{text},1\n".encode(encoding))
     with pytest.raises(SourceUnreadable, match="save it as UTF-8"):
         read_text(file)

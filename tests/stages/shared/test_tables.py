@@ -142,7 +142,7 @@ def test_a_flat_json_list_becomes_a_table():
         ("[" * 100_000, "is broken in line 2"),
         ("7", "no JSON object as record 2"),
         ('{"text": ["a"], "label": 1}', "nested value in 'text' of record 2"),
-        ('{"text": "a"}', "has no column 'label'"),
+        ('{"text": "a"}', "has no 'label' in record 2: add it, or remove the record"),
     ],
     ids=["cut off", "deep", "number", "nested", "missing"],
 )
@@ -195,6 +195,31 @@ def test_splits_come_back_as_they_were_written(tmp_path):
     for file in frames:
         assert read_split(file).to_dict("list") == {"text": texts, "label": list(range(11))}
     assert sorted(file.name for file in (tmp_path / "deep").iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_blank_lines_are_no_rows(tmp_path):
+    assert rows(source(tmp_path, "text,label\nfine,1\n   \nbad,0\n \t\n")) == [("fine", "1"), ("bad", "0")]
+
+
+@pytest.mark.parametrize("text", [{"a": "fine"}, ["fine"]], ids=["struct", "list"])
+def test_nested_parquet_is_refused(tmp_path, text):
+    pd.DataFrame({"text": [text], "label": [1]}).to_parquet(tmp_path / "nested.parquet")
+    with pytest.raises(SourceUnreadable, match="has a nested value in 'text' of row 1"):
+        rows(tmp_path / "nested.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("text,label\n", "is no split with the columns"),
+        ("text,stars\nfine,1\n", "is no split"),
+        ("text,label\nfine,good\n", "is no split"),
+        ("text,label\nfine,2\n", "has the class id 2 where there are 2 classes"),
+    ],
+)
+def test_a_file_that_is_no_split_is_refused(tmp_path, content, problem):
+    with pytest.raises(SourceUnreadable, match=problem):
+        read_split(source(tmp_path, content), ("negative", "positive"))
 
 
 def test_a_missing_split_names_the_stage_that_writes_it(tmp_path):

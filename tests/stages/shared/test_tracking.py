@@ -75,7 +75,18 @@ def test_hangul_and_bracketed_metric_names_stay_distinct(root: Path, tmp_path: P
     assert data.tags["evaluate.engine"] == "x"
 
 
-@pytest.mark.parametrize("uri", ["postgresql://u:secret@127.0.0.1:{port}/db", "http://127.0.0.1:{port}", "nonsense://x"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:secret@127.0.0.1:{port}/db",
+        "http://u:secret@127.0.0.1:{port}",
+        "nonsense://x",
+        "postgresql://localhost:abc/db",
+        "http://[bad",
+        "sqlite://",
+        "sqlite:///:memory:",
+    ],
+)
 def test_unreachable_store_is_a_sentence_without_the_password(root: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
