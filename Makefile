@@ -60,6 +60,7 @@ mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PO
 bench: install  ## measure what docs/ states
 	pip install --quiet -r tests/requirements.txt
 	python -m benchmarks.transfer
+	python -m benchmarks.inference
 
 lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to commit
 	dvc repro

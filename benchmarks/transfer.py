@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
+from benchmarks.tables import write_table
 from serving.inference.bundle import PORTABLE
 from serving.inference.classifier import Classifier
 from stages.evaluate import linear_baseline
@@ -25,7 +26,6 @@ from stages.shared.tables import read_split
 
 DATA = Path("../shared/data")
 DOCS = Path("docs/quality.md")
-BEGIN, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 TARGETS = {"UCI amazon (products)": 0.85, "UCI imdb (films)": 0.85, "UCI yelp (restaurants)": 0.85, "SST-2 dev (film critics)": 0.80}
 
 Labelled = list[tuple[str, int]]
@@ -93,9 +93,10 @@ def main() -> None:
     machine = "{device} with {threads} threads in {precision}".format(**train["machine"])
     note = f"\nTrained on {rows_trained:,} texts, epoch {train['best_epoch']}, {machine}."
     table = "\n".join([*head, *lines, note])
-    print(table)
-    if not options.errors:
-        write_table(table)
+    if options.errors:
+        print(table)
+    else:
+        write_table("transfer", table, DOCS)
 
 
 def refuse_another_model() -> None:
@@ -106,13 +107,6 @@ def refuse_another_model() -> None:
         raise SystemExit(
             "ERROR: models/serving is not of data/raw/reviews.csv with the committed params: git restore params.yaml && dvc repro"
         )
-
-
-def write_table(table: str) -> None:
-    """Put the table between its marks in docs/quality.md."""
-    before, _, rest = DOCS.read_text("utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCS.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.ready = True
         yield
         app.state.ready = False
-        app.state.batcher.stop()
+        await asyncio.to_thread(app.state.batcher.stop)
 
     app = FastAPIOffline(
         redoc_url=None,

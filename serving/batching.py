@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from serving.inference.classifier import Classifier, Predictions
 
-BATCH_TEXTS = 64  # taken at once: more made single requests wait longer and answered no more of them a second
+BATCH_TEXTS = 64  # taken at once: bounds how long a text that comes now waits for those before it
 
 
 class Overloaded(Exception):

@@ -1,0 +1,16 @@
+"""Put a measured table into the document that states it."""
+
+from pathlib import Path
+
+PERFORMANCE = Path("docs/performance.md")
+
+
+def write_table(name: str, table: str, document: Path = PERFORMANCE) -> None:
+    """Print the table and put it between `<!-- name: begin -->` and `<!-- name: end -->` of the document."""
+    print(table)
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = document.read_text("utf-8").partition(begin)
+    if not rest:
+        raise SystemExit(f"ERROR: {document} has no marks for the table {name}")
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{begin}\n{table}\n{end}{after}", "utf-8")
