@@ -4,11 +4,11 @@ Predictions run as batches in one thread of their own, so that the event loop st
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
 from serving.access import Access, set_up_log
-from serving.batching import BATCH_TEXTS, Answered, Batcher, Overloaded
+from serving.batching import Batcher, Overloaded
 from serving.bodies import read_text, read_texts, settings_of, why_not
-from serving.inference.classifier import Classifier
+from serving.inference.classifier import Classifier, Predictions
 from serving.inference.labels import label_name
 from serving.monitoring import Monitor
 from serving.schemas import (
@@ -42,36 +42,23 @@ BAD_BODY: dict[int | str, dict[str, Any]] = {
     422: {"model": Failure, "description": "no usable text"},
 }
 BUSY: dict[int | str, dict[str, Any]] = {503: {"model": Failure, "description": "too many texts wait, or not ready; see Retry-After"}}
-RETRY_AFTER = {"Retry-After": "1"}  # seconds; the queue is worked off in less
+RETRY_AFTER = {"Retry-After": "1"}  # seconds
+FORMS = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
 
 Detail = Annotated[bool, Query(description="add class name, all scores, uncertain, truncated, request id, model")]
+routes = APIRouter()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the server; the bundle is loaded when it starts, and a missing or damaged one stops the start with a sentence."""
     settings = settings or settings_of_environment()
-    monitor = Monitor()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if settings.access_log:
-            set_up_log()
-        app.state.classifier = Classifier.load(settings.model, threads=settings.threads)
-        monitor.model(app.state.classifier)
-        app.state.batcher = Batcher(lambda: app.state.classifier, settings.max_waiting, monitor.batch)
-        app.state.batcher.start()
-        app.state.ready = True
-        yield
-        app.state.ready = False
-        await asyncio.to_thread(app.state.batcher.stop)
-
     app = FastAPIOffline(
         redoc_url=None,
         title="Sentiment-Ops",
         description="Sentiment of texts, by the very model that was evaluated.",
         lifespan=lifespan,
     )
-    app.state.settings, app.state.monitor, app.state.ready = settings, monitor, False
+    app.state.settings, app.state.monitor, app.state.ready = settings, Monitor(), False
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -80,59 +67,67 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Access, monitor=monitor)
+    app.add_middleware(Access, monitor=app.state.monitor)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _failed)
-    forms = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-    app.add_api_route(
-        "/predict",
-        predict,
-        methods=["POST"],
-        response_model=DetailedPrediction | Prediction,
-        responses=BAD_BODY | BUSY,
-        openapi_extra=request_body(*forms, model=PredictRequest),
-        summary="Classify one text",
-    )
-    app.add_api_route(
-        "/predict/batch",
-        predict_batch,
-        methods=["POST"],
-        response_model=BatchPrediction,
-        responses=BAD_BODY | BUSY,
-        openapi_extra=request_body("application/json", model=BatchRequest),
-        summary="Classify several texts",
-    )
-    app.add_api_route("/health", health, methods=["GET"], response_model=Health, summary="Tell that the process is alive")
-    app.add_api_route("/ready", ready, methods=["GET"], response_model=Health, responses=BUSY, summary="Tell that texts are answered")
-    app.add_api_route("/model", model, methods=["GET"], response_model=Model, summary="Describe the bundle that answers")
-    app.add_api_route("/metrics", metrics, methods=["GET"], response_class=Response, summary="Show all counts to Prometheus")
+    app.include_router(routes)
     return app
 
 
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the bundle and start answering; at the end answer what was asked."""
+    state = app.state
+    if state.settings.access_log:
+        set_up_log()
+    state.classifier = Classifier.load(state.settings.model, threads=state.settings.threads)
+    state.bundle_sha256 = state.classifier.bundle.sha256  # as loaded, whatever comes into the folder later
+    state.monitor.model(state.bundle_sha256, state.classifier.spec.name)
+    state.batcher = Batcher(state.classifier, state.settings.max_waiting, state.monitor.batch)
+    state.batcher.start()
+    state.ready = True
+    yield
+    state.ready = False
+    await asyncio.to_thread(state.batcher.stop)
+
+
+@routes.post(
+    "/predict",
+    response_model=DetailedPrediction | Prediction,
+    responses=BAD_BODY | BUSY,
+    openapi_extra=request_body(*FORMS, model=PredictRequest),
+    summary="Classify one text",
+)
 async def predict(request: Request, *, detail: Detail = False) -> Response:
     """Answer with `LABEL_<class id>` and the probability of that class."""
-    answered = await _answer(request, [await read_text(request)])
-    return JSONResponse(_result(request, answered, 0, detail=detail))
+    predictions = await _answer(request, [await read_text(request)])
+    return JSONResponse(_result(request, predictions, 0, detail=detail))
 
 
+@routes.post(
+    "/predict/batch",
+    response_model=BatchPrediction,
+    responses=BAD_BODY | BUSY,
+    openapi_extra=request_body("application/json", model=BatchRequest),
+    summary="Classify several texts",
+)
 async def predict_batch(request: Request, *, detail: Detail = False) -> Response:
     """Answer each text of `texts` in order; one that cannot be classified is reported at its place, the others are answered."""
     texts = await read_texts(request)
     problems = [why_not(text, settings_of(request).max_characters) for text in texts]
-    usable = [text for text, problem in zip(texts, problems, strict=True) if problem is None]
-    parts = [usable[start : start + BATCH_TEXTS] for start in range(0, len(usable), BATCH_TEXTS)]
-    answers = await asyncio.gather(*(_answer(request, part) for part in parts))  # type: ignore[arg-type]
-    results = (
-        _result(request, answered, row, detail=detail) for part, answered in zip(parts, answers, strict=True) for row in range(len(part))
-    )
-    return JSONResponse({"results": [next(results) if problem is None else {"error": problem} for problem in problems]})
+    predictions = await _answer(request, [text for text, problem in zip(texts, problems, strict=True) if problem is None])
+    rows = iter(range(len(predictions.label_ids)))
+    results = [{"error": problem} if problem else _result(request, predictions, next(rows), detail=detail) for problem in problems]
+    return JSONResponse({"results": results})
 
 
+@routes.get("/health", summary="Tell that the process is alive")
 async def health() -> Health:
     """Answer as long as the process lives."""
     return Health(status="ok")
 
 
+@routes.get("/ready", responses=BUSY, summary="Tell that texts are answered")
 async def ready(request: Request) -> Health:
     """Answer 200 once the bundle is loaded and until the server stops, else 503."""
     if not request.app.state.ready:
@@ -140,12 +135,13 @@ async def ready(request: Request) -> Health:
     return Health(status="ready")
 
 
+@routes.get("/model", summary="Describe the bundle that answers")
 async def model(request: Request) -> Model:
     """Name the bundle, its engine in use and what it was made of."""
     classifier: Classifier = request.app.state.classifier
     bundle = classifier.bundle
     return Model(
-        sha256=bundle.sha256,
+        sha256=request.app.state.bundle_sha256,
         engine=classifier.spec.name,
         evaluated_engine=bundle.engines[0].name,
         classes=list(bundle.class_names),
@@ -155,13 +151,14 @@ async def model(request: Request) -> Model:
     )
 
 
+@routes.get("/metrics", response_class=Response, summary="Show all counts to Prometheus")
 async def metrics(request: Request) -> Response:
     """Show all series in Prometheus's text format."""
     state = request.app.state
     return Response(state.monitor.page(state.batcher.waiting), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _answer(request: Request, texts: Sequence[str]) -> Answered:
+async def _answer(request: Request, texts: list[Any]) -> Predictions:
     """Wait for the answers; raise 503 where the queue is full or the time is up."""
     batcher: Batcher = request.app.state.batcher
     try:
@@ -173,19 +170,19 @@ async def _answer(request: Request, texts: Sequence[str]) -> Answered:
         raise HTTPException(503, "no answer in time: try again", RETRY_AFTER) from None
 
 
-def _result(request: Request, answered: Answered, row: int, *, detail: bool) -> dict[str, Any]:
-    predictions, bundle = answered.predictions, answered.classifier.bundle
+def _result(request: Request, predictions: Predictions, row: int, *, detail: bool) -> dict[str, Any]:
+    names = request.app.state.classifier.bundle.class_names
     label_id = int(predictions.label_ids[row])
     scores = predictions.probabilities[row].tolist()
     result: dict[str, Any] = {"label": label_name(label_id), "score": scores[label_id]}
     if detail:
         result |= {
-            "class_name": bundle.class_names[label_id],
-            "scores": dict(zip(bundle.class_names, scores, strict=True)),
+            "class_name": names[label_id],
+            "scores": dict(zip(names, scores, strict=True)),
             "uncertain": bool(predictions.uncertain[row]),
             "truncated": bool(predictions.truncated[row]),
             "request_id": request.state.request_id,
-            "model": bundle.sha256,
+            "model": request.app.state.bundle_sha256,
         }
     return result
 

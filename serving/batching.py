@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from serving.inference.classifier import Classifier, Predictions
 
-BATCH_TEXTS = 64  # taken at once: bounds how long a text that comes now waits for those before it
+BATCH_TEXTS = 64  # no further request is added to a batch that has so many
 
 
 class Overloaded(Exception):
@@ -21,21 +21,16 @@ class Overloaded(Exception):
 @dataclass
 class _Asked:
     texts: Sequence[str]
-    answer: "asyncio.Future[Answered]"
-
-
-@dataclass(frozen=True)
-class Answered:
-    """Predictions of the asked texts, and the classifier that made them: a reload may have come between."""
-
-    predictions: Predictions
-    classifier: Classifier
+    answer: "asyncio.Future[Predictions]"
 
 
 class Batcher:
-    """Answers texts in one inference thread. max_waiting: texts that may wait or be worked on at a time."""
+    """Answers texts in one inference thread.
 
-    def __init__(self, classifier: Callable[[], Classifier], max_waiting: int, seen: Callable[[Predictions], None]) -> None:
+    max_waiting: texts that may wait or be worked on at a time. seen: is told of every batch that was answered.
+    """
+
+    def __init__(self, classifier: Classifier, max_waiting: int, seen: Callable[[Predictions], None]) -> None:
         self._classifier = classifier
         self._max_waiting = max_waiting
         self._seen = seen
@@ -44,6 +39,7 @@ class Batcher:
         self.waiting = 0
 
     def start(self) -> None:
+        """Start the thread; to be called in the event loop that will ask."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
@@ -52,7 +48,7 @@ class Batcher:
         self._asked.put(None)
         self._thread.join()
 
-    async def predict(self, texts: Sequence[str]) -> Answered:
+    async def predict(self, texts: Sequence[str]) -> Predictions:
         """Answer texts; raise Overloaded at once where too many wait already."""
         if self.waiting + len(texts) > self._max_waiting:
             raise Overloaded
@@ -62,35 +58,25 @@ class Batcher:
         return await asked.answer
 
     def _work(self) -> None:
-        following: _Asked | None = None
-        while first := following or self._asked.get():
-            batch, size, following, ended = [first], len(first.texts), None, False
-            while size < BATCH_TEXTS and not ended:
-                try:
-                    asked = self._asked.get_nowait()
-                except queue.Empty:
-                    break
+        while first := self._asked.get():
+            batch, size = [first], len(first.texts)
+            while size < BATCH_TEXTS and not self._asked.empty():
+                asked = self._asked.get()
                 if asked is None:
-                    ended = True
-                elif size + len(asked.texts) > BATCH_TEXTS:
-                    following = asked
+                    self._asked.put(None)  # the end, after this batch
                     break
-                else:
-                    batch.append(asked)
-                    size += len(asked.texts)
+                batch.append(asked)
+                size += len(asked.texts)
             self._answer(batch)
-            if ended:
-                return
 
     def _answer(self, batch: list[_Asked]) -> None:
-        classifier = self._classifier()
         try:
-            outcome: Predictions | Exception = classifier.predict([text for asked in batch for text in asked.texts])
+            outcome: Predictions | Exception = self._classifier.predict([text for asked in batch for text in asked.texts])
         except Exception as error:  # noqa: BLE001 -- each request has to hear of it, and the thread to live on
             outcome = error
-        self._loop.call_soon_threadsafe(self._deliver, batch, outcome, classifier)
+        self._loop.call_soon_threadsafe(self._deliver, batch, outcome)
 
-    def _deliver(self, batch: list[_Asked], outcome: Predictions | Exception, classifier: Classifier) -> None:
+    def _deliver(self, batch: list[_Asked], outcome: Predictions | Exception) -> None:
         if isinstance(outcome, Predictions):
             self._seen(outcome)
         start = 0
@@ -101,5 +87,5 @@ class Batcher:
                 if isinstance(outcome, Exception):
                     asked.answer.set_exception(outcome)
                 else:
-                    asked.answer.set_result(Answered(outcome.rows(start, end), classifier))
+                    asked.answer.set_result(outcome.rows(start, end))
             start = end

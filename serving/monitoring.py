@@ -1,11 +1,8 @@
 """What Prometheus scrapes: requests, the queue, batches, answers, and which bundle gives them. Never a text."""
 
-import os
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
-from serving.inference.classifier import Classifier, Predictions
+from serving.inference.classifier import Predictions
 from serving.inference.labels import label_name
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -15,7 +12,7 @@ SCORES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 
 
 class Monitor:
-    """The series of one server. With several workers (PROMETHEUS_MULTIPROC_DIR) a scrape sums them."""
+    """The series of one server process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -24,7 +21,7 @@ class Monitor:
         self._seconds = Histogram(
             "sentiment_request_seconds", "Time until the answer was sent", ["route"], buckets=SECONDS, registry=registry
         )
-        self._waiting = Gauge("sentiment_queue_texts", "Texts that wait or are worked on", multiprocess_mode="livesum", registry=registry)
+        self._waiting = Gauge("sentiment_queue_texts", "Texts that wait or are worked on", registry=registry)
         self._batch_texts = Histogram("sentiment_batch_texts", "Texts a batch", buckets=TEXTS, registry=registry)
         self._batch_tokens = Histogram("sentiment_batch_tokens", "Tokens a batch", buckets=TOKENS, registry=registry)
         self._truncated = Counter("sentiment_truncated_texts", "Texts longer than the model reads", registry=registry)
@@ -35,7 +32,6 @@ class Monitor:
             "sentiment_model_info",
             "1 for the bundle and engine in use",
             ["bundle", "engine"],
-            multiprocess_mode="livemax",
             registry=registry,
         )
 
@@ -54,16 +50,11 @@ class Monitor:
             self._labels.labels(label_name(label_id)).inc()
             self._scores.observe(score)
 
-    def model(self, classifier: Classifier) -> None:
-        """Name the bundle and engine that answer from now on."""
-        self._model.clear()
-        self._model.labels(classifier.bundle.sha256, classifier.spec.name).set(1)
+    def model(self, bundle_sha256: str, engine: str) -> None:
+        """Name the bundle and engine that answer."""
+        self._model.labels(bundle_sha256, engine).set(1)
 
     def page(self, waiting: int) -> bytes:
         """Return all series in Prometheus's text format."""
         self._waiting.set(waiting)
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-            return generate_latest(registry)
         return generate_latest(self._registry)

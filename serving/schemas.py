@@ -1,12 +1,8 @@
 """What goes in and out of the routes, as the OpenAPI document shows it."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-
-from serving.inference.text import require_characters
-
-Text = Annotated[str, StringConstraints(strict=True), AfterValidator(require_characters)]
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class PredictRequest(BaseModel):
@@ -14,7 +10,7 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {"text": "The battery lasts two days and the screen is lovely."}})
 
-    text: Text = Field(description="the text")
+    text: str = Field(strict=True, description="the text")
 
 
 class BatchRequest(BaseModel):

@@ -11,6 +11,13 @@ import pytest
 from serving.batching import BATCH_TEXTS, Batcher, Overloaded
 from serving.inference.classifier import Predictions
 
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
 
 class Counting:
     """Stands for a classifier: answers each text with its length, when it is let go, and keeps the batches."""
@@ -31,115 +38,80 @@ class Counting:
 
 
 @asynccontextmanager
-async def running(classifier: Counting, max_waiting: int = 1000) -> AsyncIterator[Batcher]:
-    batcher = Batcher(lambda: classifier, max_waiting, lambda _: None)  # type: ignore[arg-type, return-value]
+async def running(max_waiting: int = 10_000) -> AsyncIterator[tuple[Batcher, Counting]]:
+    """A batcher whose thread is kept busy by a first text until the classifier is let go."""
+    classifier = Counting()
+    batcher = Batcher(classifier, max_waiting, lambda _: None)  # type: ignore[arg-type]
     batcher.start()
     try:
-        yield batcher
+        held = asyncio.create_task(ask(batcher, "held"))
+        await asyncio.to_thread(classifier.started.wait, 30)
+        yield batcher, classifier
+        classifier.go.set()
+        assert await held == [4]
     finally:
         classifier.go.set()
         await asyncio.to_thread(batcher.stop)
 
 
 async def ask(batcher: Batcher, *texts: str) -> list[int]:
-    return (await batcher.predict(texts)).predictions.label_ids.tolist()
+    return (await batcher.predict(texts)).label_ids.tolist()
 
 
-async def hold(batcher: Batcher, classifier: Counting) -> "asyncio.Task[list[int]]":
-    """Ask for one text that keeps the thread busy."""
-    task = asyncio.create_task(ask(batcher, "held"))
-    await asyncio.to_thread(classifier.started.wait, 30)
-    return task
+async def waiting(batcher: Batcher, *calls: tuple[str, ...]) -> "list[asyncio.Task[list[int]]]":
+    """Ask for each call's texts; return when all of them wait."""
+    tasks = [asyncio.create_task(ask(batcher, *texts)) for texts in calls]
+    await asyncio.sleep(0)
+    return tasks
 
 
-def test_what_waits_is_answered_as_one_batch_and_everyone_gets_their_own() -> None:
-    async def scene() -> None:
-        classifier = Counting()
-        async with running(classifier) as batcher:
-            held = await hold(batcher, classifier)
-            asking = [asyncio.create_task(ask(batcher, "a" * number, "b" * (number + 50))) for number in range(1, 11)]
-            await asyncio.sleep(0)
-            classifier.go.set()
-            assert await held == [4]
-            assert await asyncio.gather(*asking) == [[number, number + 50] for number in range(1, 11)]
-            assert [len(batch) for batch in classifier.batches] == [1, 20]
-            assert batcher.waiting == 0
-
-    asyncio.run(scene())
+async def test_what_waits_is_answered_as_one_batch_and_everyone_gets_their_own() -> None:
+    async with running() as (batcher, classifier):
+        asked = await waiting(batcher, *(("a" * number, "b" * (number + 50)) for number in range(1, 11)))
+        classifier.go.set()
+        assert await asyncio.gather(*asked) == [[number, number + 50] for number in range(1, 11)]
+        assert [len(batch) for batch in classifier.batches] == [1, 20]
+        assert batcher.waiting == 0
 
 
-def test_batches_are_bounded_and_nothing_is_lost_between_them() -> None:
-    async def scene() -> None:
-        classifier = Counting()
-        async with running(classifier, max_waiting=10_000) as batcher:
-            held = await hold(batcher, classifier)
-            asking = [asyncio.create_task(ask(batcher, *["a" * number] * (1 + number % 40))) for number in range(60)]
-            await asyncio.sleep(0)
-            classifier.go.set()
-            await held
-            assert await asyncio.gather(*asking) == [[number] * (1 + number % 40) for number in range(60)]
-            assert max(map(len, classifier.batches)) <= BATCH_TEXTS
-
-    asyncio.run(scene())
+async def test_batches_are_bounded_and_nothing_is_lost_between_them() -> None:
+    async with running() as (batcher, classifier):
+        asked = await waiting(batcher, *(("a" * number,) * (1 + number % 40) for number in range(60)))
+        classifier.go.set()
+        assert await asyncio.gather(*asked) == [[number] * (1 + number % 40) for number in range(60)]
+        assert max(map(len, classifier.batches)) < BATCH_TEXTS + 40
 
 
-def test_full_queue_refuses_at_once_and_takes_again_when_it_is_empty() -> None:
-    async def scene() -> None:
-        classifier = Counting()
-        async with running(classifier, max_waiting=3) as batcher:
-            held = await hold(batcher, classifier)
-            waiting = asyncio.create_task(ask(batcher, "a", "b"))
-            await asyncio.sleep(0)
-            with pytest.raises(Overloaded):
-                await batcher.predict(["c"])
-            classifier.go.set()
-            assert await held == [4]
-            assert await waiting == [1, 1]
-            assert await ask(batcher, "again") == [5]
-
-    asyncio.run(scene())
+async def test_full_queue_refuses_at_once_and_takes_again_when_it_is_empty() -> None:
+    async with running(max_waiting=3) as (batcher, classifier):
+        (asked,) = await waiting(batcher, ("a", "b"))
+        with pytest.raises(Overloaded):
+            await batcher.predict(["c"])
+        classifier.go.set()
+        assert await asked == [1, 1]
+        assert await ask(batcher, "again") == [5]
 
 
-def test_failure_reaches_everyone_in_the_batch_and_the_thread_lives_on() -> None:
-    async def scene() -> None:
-        classifier = Counting()
-        async with running(classifier) as batcher:
-            held = await hold(batcher, classifier)
-            asking = [asyncio.create_task(ask(batcher, text)) for text in ("fine", "fail")]
-            await asyncio.sleep(0)
-            classifier.go.set()
-            await held
-            outcomes = await asyncio.gather(*asking, return_exceptions=True)
-            assert [str(outcome) for outcome in outcomes] == ["no engine any more"] * 2
-            assert await ask(batcher, "later") == [5]
-            assert batcher.waiting == 0
-
-    asyncio.run(scene())
+async def test_failure_reaches_everyone_in_the_batch_and_the_thread_lives_on() -> None:
+    async with running() as (batcher, classifier):
+        asked = await waiting(batcher, ("fine",), ("fail",))
+        classifier.go.set()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [str(outcome) for outcome in outcomes] == ["no engine any more"] * 2
+        assert await ask(batcher, "later") == [5]
+        assert batcher.waiting == 0
 
 
-def test_client_that_has_gone_takes_no_place_and_no_answer_of_others() -> None:
-    async def scene() -> None:
-        classifier = Counting()
-        async with running(classifier) as batcher:
-            held = await hold(batcher, classifier)
-            gone, stays = asyncio.create_task(ask(batcher, "gone")), asyncio.create_task(ask(batcher, "stays here"))
-            await asyncio.sleep(0)
-            gone.cancel()
-            classifier.go.set()
-            await held
-            assert await stays == [10]
-            assert batcher.waiting == 0
-
-    asyncio.run(scene())
+async def test_client_that_has_gone_takes_no_place_and_no_answer_of_others() -> None:
+    async with running() as (batcher, classifier):
+        gone, stays = await waiting(batcher, ("gone",), ("stays here",))
+        gone.cancel()
+        classifier.go.set()
+        assert await stays == [10]
+        assert batcher.waiting == 0
 
 
-def test_stop_answers_what_was_asked_before() -> None:
-    async def scene() -> list[list[int]]:
-        classifier = Counting()
-        async with running(classifier) as batcher:
-            await hold(batcher, classifier)
-            asking = [asyncio.create_task(ask(batcher, "a" * number)) for number in range(200)]
-            await asyncio.sleep(0)
-        return await asyncio.gather(*asking)
-
-    assert asyncio.run(scene()) == [[number] for number in range(200)]
+async def test_stop_answers_what_was_asked_before() -> None:
+    async with running() as (batcher, _):
+        asked = await waiting(batcher, *(("a" * number,) for number in range(200)))
+    assert await asyncio.gather(*asked) == [[number] for number in range(200)]
