@@ -10,7 +10,6 @@ import json
 import logging
 import platform
 import shutil
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +19,7 @@ from pydantic import AfterValidator, Field
 from serving.inference.bundle import PORTABLE, TOKENIZER, Bundle, EngineSpec, write_manifest
 from serving.inference.hashing import file_sha256
 from stages.shared import command, params, tables, tracking
+from stages.shared.comparison import LOAD_TOLERANCE, SAME, Candidate, Checked, compare
 from stages.shared.errors import StageError
 from stages.shared.onnx_file import write_onnx
 from stages.shared.outputs import whole_folder, write_metrics
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from serving.inference.classifier import Classifier
-
 log = logging.getLogger("export")
 
 MODEL, INT8 = "model.onnx", "model_int8.xml"
@@ -37,9 +35,6 @@ PARITY = 1e-4  # largest difference of a probability at which an fp32 engine equ
 CHECKED_TEXTS = 2_000
 CALIBRATION_TEXTS = 300
 REFERENCE_TEXTS = 64
-ALONE_TEXTS = 200  # also answered one by one, to find how far an answer depends on its batch
-SAME = 1e-5  # of a probability: the promise for fp32, whatever the batch
-LOAD_TOLERANCE = 1e-3  # of a probability, between two machines of the same engine and precision
 
 Name = Literal["openvino-int8", "openvino-bf16", "openvino-fp32", "onnxruntime-fp32"]
 
@@ -65,36 +60,6 @@ class Paths(command.Paths):
     validation: Annotated[Path, "split, for texts to compare on and to fit the temperature"]
     bundle: Annotated[Path, "folder to write"]
     metrics: Annotated[Path, "JSON to write"]
-
-
-@dataclass(frozen=True)
-class Checked:
-    """The texts on which engines are compared with torch: validation first, then train. labels: (texts,), expected: (texts, classes)."""
-
-    texts: list[str]
-    labels: "np.ndarray"
-    expected: "np.ndarray"
-    validation: int
-
-    def accuracy_and_f1(self, probabilities: "np.ndarray") -> dict[str, float]:
-        """Score answers (texts, classes) on the validation texts."""
-        from sklearn.metrics import accuracy_score, f1_score
-
-        truth, answers = self.labels[: self.validation], probabilities[: self.validation].argmax(axis=1)
-        return {
-            "accuracy": float(accuracy_score(truth, answers)),
-            "f1": float(f1_score(truth, answers, labels=range(probabilities.shape[1]), average="macro", zero_division=0)),
-        }
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An engine and how it compares with torch. probabilities: (texts, classes), at temperature 1."""
-
-    spec: EngineSpec
-    probabilities: "np.ndarray"
-    figures: dict[str, float]
-    texts_per_second: float
 
 
 def run(settings: ExportParams, paths: Paths, store: tracking.Store) -> None:
@@ -194,10 +159,11 @@ def make_candidate(name: str, bundle: Bundle, checked: Checked, settings: Export
 
 def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:
     """Quantize with each smooth-quant alpha; keep the one that changes the fewest answers, and of equals the smallest mean shift."""
+    from serving.inference.tokens import TextEncoder
     from stages.shared.quantization import quantize
 
     texts = tables.read_split(train_file)["text"][-CALIBRATION_TEXTS:].tolist()  # the last: the check takes the first
-    token_ids = bundle_tokens(bundle, texts)
+    token_ids = TextEncoder(bundle).encode(texts).token_ids
     weights = Path(INT8).with_suffix(".bin").name
     best: Candidate | None = None
     for alpha in settings.smooth_quant_alphas:
@@ -207,7 +173,7 @@ def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: E
         quantize(bundle.folder / MODEL, token_ids, alpha, trial.folder / INT8)
         candidate = compare(EngineSpec(name, "openvino", (INT8, weights), "f32", 1.0, LOAD_TOLERANCE, SAME), trial, checked)
         candidate.figures["smooth_quant_alpha"] = alpha
-        log.info("smooth-quant alpha %g: %s", alpha, _sentence(candidate, checked))
+        log.info("smooth-quant alpha %g: %s", alpha, candidate)
         if best is None or _faithfulness(candidate) < _faithfulness(best):
             best = candidate
             for file in candidate.spec.files:
@@ -217,49 +183,8 @@ def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: E
     return best
 
 
-def bundle_tokens(bundle: Bundle, texts: list[str]) -> list[list[int]]:
-    """Return the token ids of texts as the classifier will see them."""
-    from serving.inference.tokens import TextEncoder
-
-    return [ids.tolist() for ids in TextEncoder(bundle).encode(texts).token_ids]
-
-
 def _faithfulness(candidate: Candidate) -> tuple[float, float]:
     return candidate.figures["flip_share"], candidate.figures["mean_shift"]
-
-
-def compare(spec: EngineSpec, bundle: Bundle, checked: Checked) -> Candidate:
-    """Let an engine answer the checked texts, together and some of them alone, and measure how far it is from torch."""
-    import numpy as np
-
-    from serving.inference.classifier import Classifier
-    from serving.inference.engines import start_engine
-
-    classifier = Classifier(bundle, spec, start_engine(spec, bundle.folder))
-    classifier.predict(checked.texts[:ALONE_TEXTS])
-    start = time.perf_counter()
-    actual = classifier.predict(checked.texts).probabilities
-    speed = len(checked.texts) / (time.perf_counter() - start)
-    shift = np.abs(actual - checked.expected).max(axis=1)
-    figures = {
-        **checked.accuracy_and_f1(actual),
-        "flip_share": float((actual.argmax(axis=1) != checked.expected.argmax(axis=1)).mean()),
-        "largest_shift": float(shift.max()),
-        "mean_shift": float(shift.mean()),
-        "bytes": sum((bundle.folder / file).stat().st_size for file in spec.files),
-    }
-    bound = max(SAME, 2 * _batch_difference(classifier, checked.texts, actual))
-    spec = replace(spec, batch_bound=float(f"{bound:.1e}"), tolerance=max(LOAD_TOLERANCE, bound))
-    return Candidate(spec, actual, figures, speed)
-
-
-def _batch_difference(classifier: "Classifier", texts: list[str], together: "np.ndarray") -> float:
-    """Return the largest difference between a text's answer alone and among others."""
-    import numpy as np
-
-    rows = np.linspace(0, len(texts) - 1, min(ALONE_TEXTS, len(texts))).astype(int)
-    alone = np.concatenate([classifier.predict([texts[row]]).probabilities for row in rows])
-    return float(np.abs(alone - together[rows]).max())
 
 
 def resolves(checked: Checked, settings: ExportParams) -> bool:
@@ -302,7 +227,7 @@ def keep_faithful(
     for candidate in candidates:
         name, why = candidate.spec.name, refusal(candidate, checked, settings)
         report[name] = {**candidate.figures, "kept": why is None}
-        log.info("%s: %s, %s", name, _sentence(candidate, checked), "kept" if why is None else f"left out, for it {why}")
+        log.info("%s: %s, %s", name, candidate, "kept" if why is None else f"left out, for it {why}")
         if why is not None:
             report[name]["left_out"] = why
             continue
@@ -321,16 +246,6 @@ def keep_faithful(
         (bundle.folder / file).unlink()
     texts = tuple(checked.texts[row] for row in chosen)
     return replace(bundle, engines=tuple(kept), reference_texts=texts, reference_probabilities=reference), report
-
-
-def _sentence(candidate: Candidate, checked: Checked) -> str:
-    figures = candidate.figures
-    flips = round(figures["flip_share"] * len(checked.texts))
-    return (
-        f"accuracy {figures['accuracy']:.2%}, {flips} of {len(checked.texts):,} answers changed, shift largest "
-        f"{figures['largest_shift']:.1e} mean {figures['mean_shift']:.1e}, {figures['bytes'] / 1e6:.1f} MB, "
-        f"{candidate.texts_per_second:,.0f} texts/s"
-    )
 
 
 def main() -> None:

@@ -8,19 +8,20 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def quantize(onnx_file: Path, texts: Sequence[Sequence[int]], alpha: float, file: Path) -> None:
+def quantize(onnx_file: Path, texts: Sequence[NDArray[np.int64]], alpha: float, file: Path) -> None:
     """Write the model in INT8 as `file` (.xml) and its weights beside it (.bin).
 
-    texts: token ids of each calibration text. alpha: how far smooth-quant moves outliers from activations into weights, 0 to 1.
+    texts: token ids (tokens,) of each calibration text. alpha: how far smooth-quant moves outliers from activations into weights, 0 to 1.
     """
     os.environ["NNCF_CI"] = "1"  # else NNCF reports its use over the network
     import nncf
     import openvino
 
     nncf.set_log_level(logging.ERROR)
-    samples = [{"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), dtype=np.int64)} for ids in texts]
+    samples = [{"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]} for ids in texts]
     with redirect_stdout(StringIO()):  # its progress bars, a line each where there is no terminal
         quantized = nncf.quantize(
             openvino.Core().read_model(onnx_file),
