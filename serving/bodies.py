@@ -8,8 +8,7 @@ from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from serving.inference.errors import TextRefused
-from serving.inference.text import clean_text, require_characters
+from serving.inference.text import why_unreadable
 from serving.schemas import PredictRequest
 from serving.settings import Settings
 
@@ -67,16 +66,10 @@ async def read_texts(request: Request) -> list[object]:
 
 
 def why_not(text: object, max_characters: int) -> str | None:
-    """Say why something cannot be classified, or None where it can."""
-    if not isinstance(text, str):
-        return "text is no string"
-    if len(text) > max_characters:
+    """Say why something is not classified, or None where it is."""
+    if isinstance(text, str) and len(text) > max_characters:
         return f"text has more than {max_characters:,} characters"
-    try:
-        require_characters(text)
-    except TextRefused as error:
-        return str(error)
-    return None if clean_text(text) else "text is empty"
+    return why_unreadable(text)
 
 
 async def read_body(request: Request) -> bytes:

@@ -31,6 +31,17 @@ def require_characters(text: str) -> str:
     return text
 
 
+def why_unreadable(text: object) -> str | None:
+    """Say why something cannot be classified, in a sentence that does not hold it, or return None where it can."""
+    if not isinstance(text, str):
+        return "text is no string"
+    try:
+        require_characters(text)
+    except TextRefused as error:
+        return str(error)
+    return None if clean_text(text) else "text is empty"
+
+
 def clean_text(text: str) -> str:
     """Return the text as models see it; cleaning a clean text changes nothing.
 

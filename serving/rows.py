@@ -1,0 +1,250 @@
+"""Files of texts, row by row: CSV, TSV or NDJSON comes in as chunks of bytes, and goes out again with an answer at each row.
+
+Nothing is held but the row that is not complete yet. Used by `POST /predict/file` and by `python -m serving.score`.
+"""
+
+import codecs
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+MAX_ROW = 1_000_000  # characters
+ANSWER = ("label", "score", "error")
+SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}  # the first under which the header has the text's column is taken
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r(?!\Z))")  # a return at the very end may be half of a line end
+CLOSING = re.compile(r'(?:[^"]+|"")*+"')
+
+
+class RowsBroken(Exception):
+    """A file that cannot be read any further; the text is a sentence for the user and holds nothing of the file."""
+
+
+class ColumnMissing(RowsBroken):
+    """A header without the text's column. found: the names in it."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__("the header does not name the column with the texts")
+        self.found = found
+
+
+class Row(NamedTuple):
+    """text: what is to be classified, whatever it is. source: the row as it came, for `line`. problem: why it cannot be read."""
+
+    text: object
+    source: Any
+    problem: str | None = None
+
+
+class Rows(Protocol):
+    """A file that is read and written row by row."""
+
+    def feed(self, data: bytes) -> Iterator[Row]:
+        """Yield the rows that are complete with this chunk; raise RowsBroken behind the last good one."""
+
+    def end(self) -> Iterator[Row]:
+        """Yield what is left, now that no chunk follows; raise RowsBroken where it is no row."""
+
+    def head(self) -> bytes:
+        """Return what stands before the first row; to be asked after a row was read, or the end."""
+
+    def answered(self, row: Row, label: str, score: float) -> bytes:
+        """Return a row with its answer."""
+
+    def refused(self, row: Row, error: str) -> bytes:
+        """Return a row that has no answer."""
+
+    def failure(self, sentence: str) -> bytes:
+        """Return a last row that tells why none follows."""
+
+
+def rows_of(kind: str, column: str, encoding: str = "utf-8-sig") -> Rows:
+    """Return the reader of a kind of file: csv, tsv or ndjson. column: name of the texts' column or key."""
+    if kind == "ndjson":
+        return NdjsonRows(column, encoding)
+    return CsvRows(column, SEPARATORS[kind], encoding)
+
+
+class _Lines:
+    """Cuts chunks of bytes into lines with their ends."""
+
+    def __init__(self, encoding: str) -> None:
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._rest = ""
+
+    def feed(self, data: bytes, *, final: bool = False) -> Iterator[str]:
+        try:
+            self._rest += self._decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise RowsBroken(f"the file is not {error.encoding.upper()}") from None
+        end = 0
+        for found in LINE.finditer(self._rest):
+            yield found.group()
+            end = found.end()
+        self._rest = self._rest[end:]
+        if final and self._rest:
+            yield self._rest
+        if len(self._rest) > MAX_ROW:
+            raise RowsBroken(f"a line has more than {MAX_ROW:,} characters")
+
+
+class CsvRows:
+    """Rows of CSV with a header; cells may be quoted and hold line ends, as RFC 4180 has it."""
+
+    def __init__(self, column: str, separators: str, encoding: str) -> None:
+        self._column, self._separators = column, separators
+        self._lines = _Lines(encoding)
+        self._open: list[str] = []  # lines of a row with an open quote
+        self._size = 0
+        self._header: list[str] | None = None
+        csv.field_size_limit(MAX_ROW)
+
+    def feed(self, data: bytes) -> Iterator[Row]:
+        yield from self._rows(self._lines.feed(data))
+
+    def end(self) -> Iterator[Row]:
+        yield from self._rows(self._lines.feed(b"", final=True))
+        if self._open:
+            raise RowsBroken("a quoted cell is never closed")
+        if self._header is None:
+            raise RowsBroken("the file is empty")
+
+    def head(self) -> bytes:
+        assert self._header is not None
+        return self._written([*self._header, *answer_names(self._header)])
+
+    def answered(self, row: Row, label: str, score: float) -> bytes:
+        return self._written([*row.source, label, score, ""])
+
+    def refused(self, row: Row, error: str) -> bytes:
+        return self._written([*row.source, "", "", error])
+
+    def failure(self, sentence: str) -> bytes:
+        return self._written([*[""] * len(self._header or ()), "", "", sentence])
+
+    def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
+        for line in lines:
+            if self._ends_quoted(line) if '"' in line else self._open:
+                self._open.append(line)
+                self._size += len(line)
+                if self._size > MAX_ROW:
+                    raise RowsBroken(f"a row has more than {MAX_ROW:,} characters: is a quote never closed?")
+                continue
+            record = "".join([*self._open, line])
+            self._open, self._size = [], 0
+            if self._header is None:
+                self._read_header(record)
+            elif cells := self._cells(record):
+                yield self._row(cells)
+
+    def _ends_quoted(self, line: str) -> bool:
+        """Tell whether a row is inside of a quoted cell at the end of its next line."""
+        inside, position = bool(self._open), 0
+        if not inside and line.startswith('"'):
+            inside, position = True, 1
+        while True:
+            if inside:
+                closing = CLOSING.match(line, position)
+                if not closing:
+                    return True
+                position = closing.end()
+            opening = min((at for separator in self._separators if (at := line.find(f'{separator}"', position)) >= 0), default=-1)
+            if opening < 0:
+                return False
+            inside, position = True, opening + 2
+
+    def _read_header(self, record: str) -> None:
+        for separator in self._separators:
+            names = next(csv.reader([record], delimiter=separator))
+            if self._column in names:
+                answer_names(names)
+                self._header, self._separators = names, separator
+                self._place = names.index(self._column)
+                return
+        if record.strip():
+            raise ColumnMissing(next(csv.reader([record], delimiter=self._separators[0])))
+
+    def _cells(self, record: str) -> list[str]:
+        try:
+            return next(csv.reader([record], delimiter=self._separators), [])
+        except csv.Error:
+            raise RowsBroken("a row cannot be read as CSV") from None
+
+    def _row(self, cells: list[str]) -> Row:
+        assert self._header is not None
+        width = len(self._header)
+        problem = f"the row has {len(cells)} cells, the header {width}" if len(cells) > width else None
+        cells = (cells + [""] * width)[:width]
+        return Row(cells[self._place], cells, problem)
+
+    def _written(self, cells: list[Any]) -> bytes:
+        line = io.StringIO()
+        csv.writer(line, delimiter=self._separators[0], lineterminator="\n").writerow(cells)
+        return line.getvalue().encode()
+
+
+class NdjsonRows:
+    """Rows of NDJSON: an object a line."""
+
+    def __init__(self, column: str, encoding: str) -> None:
+        self._column = column
+        self._lines = _Lines(encoding)
+        self._names: tuple[str, ...] | None = None
+
+    def feed(self, data: bytes) -> Iterator[Row]:
+        yield from self._rows(self._lines.feed(data))
+
+    def end(self) -> Iterator[Row]:
+        yield from self._rows(self._lines.feed(b"", final=True))
+
+    def head(self) -> bytes:
+        return b""
+
+    def answered(self, row: Row, label: str, score: float) -> bytes:
+        line, (label_name, score_name, _) = row.source
+        return _added(line, {label_name: label, score_name: score})
+
+    def refused(self, row: Row, error: str) -> bytes:
+        line, (_, _, error_name) = row.source
+        return _added(line, {error_name: error})
+
+    def failure(self, sentence: str) -> bytes:
+        return _added("{}", {"error": sentence})
+
+    def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
+        for line in lines:
+            if line.strip():
+                yield self._row(line)
+
+    def _row(self, line: str) -> Row:
+        try:
+            row = json.loads(line, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            return Row(None, ("{}", ANSWER), "the line is not JSON")
+        if not isinstance(row, dict):
+            return Row(None, ("{}", ANSWER), "the line is no JSON object")
+        source = line.strip(), answer_names(row)
+        if self._column not in row:
+            return Row(None, source, "the line does not name the text")
+        return Row(row[self._column], source)
+
+
+def answer_names(taken: list[str] | dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the answer's columns: label, score, error, or predicted_... where the file has one of these."""
+    for names in (ANSWER, tuple(f"predicted_{name}" for name in ANSWER)):
+        if not any(name in taken for name in names):
+            return names
+    raise RowsBroken("the file has a column predicted_... already: it was scored before")
+
+
+def _added(line: str, answer: dict[str, Any]) -> bytes:
+    """Add the answer to an object, whose own text stays as it came; a lone surrogate in it stays an escape."""
+    start = line[:-1].rstrip()
+    comma = "" if start == "{" else ", "
+    return f"{start}{comma}{json.dumps(answer, ensure_ascii=False)[1:]}\n".encode("utf-8", "backslashreplace")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
