@@ -91,7 +91,8 @@ def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBa
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = AutoModelForSequenceClassification.from_pretrained(model_dir, dtype=torch.float32)
+    # Of the ways to attend, OpenVINO makes one operation of the plain one only.
+    model = AutoModelForSequenceClassification.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="eager")
     return model.eval(), AutoTokenizer.from_pretrained(model_dir)
 
 

@@ -17,7 +17,11 @@ from serving.inference.tokens import TextEncoder
 
 log = logging.getLogger("classifier")
 
-BATCH_TOKENS = 4096  # padded tokens a batch: larger ones were not faster, and memory stays small
+# Every shape of a batch costs an engine memory for good and time at first, so shapes are few: lengths in four steps an octave, numbers
+# of texts in powers of two.
+BATCH_TOKENS = 512  # padded tokens a batch: larger ones were not faster
+BATCH_SIZES = tuple(2**power for power in range(10))
+CALL_TOKENS = 48  # what a call of an engine costs beside its tokens, measured in tokens
 Probabilities = NDArray[np.float64]  # (texts, classes), rows sum to 1
 
 
@@ -105,28 +109,39 @@ class Classifier:
         uncertain = probabilities.max(axis=1, initial=0) < self.bundle.uncertain_below
         return Predictions(probabilities.argmax(axis=1), probabilities, truncated, uncertain, np.array(tokens, dtype=np.int64))
 
-    @staticmethod
-    def _batches(lengths: list[int]) -> Iterator[list[int]]:
-        """Yield row numbers, short texts first, so that a batch is little padded and holds at most BATCH_TOKENS."""
-        batch: list[int] = []
-        for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-            if batch and (len(batch) + 1) * lengths[row] > BATCH_TOKENS:
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Yield row numbers, long texts first, split so that padding and calls together cost the least."""
+        order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+        rest_cost, sizes = [0] * (len(order) + 1), [1] * len(order)
+        for start in reversed(range(len(order))):
+            length = self._padded(lengths[order[start]])
+            rest_cost[start], sizes[start] = min(
+                (CALL_TOKENS + size * length + rest_cost[min(start + size, len(order))], size)
+                for size in BATCH_SIZES
+                if size == 1 or size * length <= BATCH_TOKENS
+            )
+        start = 0
+        while start < len(order):
+            yield order[start : start + sizes[start]]
+            start += sizes[start]
+
+    def _padded(self, length: int) -> int:
+        """Return the length that a text is padded to."""
+        step = 1 << max(0, (max(1, length) - 1).bit_length() - 3)
+        return min(-(-max(1, length) // step) * step, self.bundle.max_length)
 
     def _probabilities(self, token_ids: list[NDArray[np.int64]]) -> Probabilities:
-        texts, longest = len(token_ids), max(map(len, token_ids))
-        ids = self._token_ids[: texts * longest].reshape(texts, longest)
-        mask = self._attention_mask[: texts * longest].reshape(texts, longest)
+        texts = next(size for size in BATCH_SIZES if size >= len(token_ids))
+        length = self._padded(max(map(len, token_ids)))
+        ids = self._token_ids[: texts * length].reshape(texts, length)
+        mask = self._attention_mask[: texts * length].reshape(texts, length)
         ids.fill(self.bundle.pad_token_id)
         mask.fill(0)
+        mask[len(token_ids) :, 0] = 1  # rows that fill up: an engine may make no number of a row without a token
         for row, text in enumerate(token_ids):
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
-        return softmax(self._engine.logits(ids, mask) / self.spec.temperature)
+        return softmax(self._engine.logits(ids, mask)[: len(token_ids)] / self.spec.temperature)
 
 
 def softmax(logits: NDArray[np.floating]) -> Probabilities:

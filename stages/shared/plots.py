@@ -70,7 +70,8 @@ def learning_curve(curve: Sequence[Mapping[str, float]], file: Path) -> None:
         _dress(axes, title)
         axes.legend(frameon=False)
         axes.margins(0.08)
-    score_axes.set_ylim(top=1.01)
+    score_axes.set_ylim(top=min(1.01, score_axes.get_ylim()[1]))
+    score_axes.set_yticks([tick for tick in score_axes.get_yticks() if score_axes.get_ylim()[0] <= tick <= 1])
     _save(figure, file)
 
 

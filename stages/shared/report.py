@@ -26,6 +26,8 @@ WORDS = {
         "recall": "Recall",
         "roc_auc": "ROC-AUC",
         "fp32": "fp32 engine",
+        "calibration": "Calibration error",
+        "uncertain": "Uncertain",
         "baseline": "Linear baseline",
         "class": "Class",
         "texts": "texts",
@@ -53,6 +55,8 @@ WORDS = {
         "recall": "재현율",
         "roc_auc": "ROC-AUC",
         "fp32": "fp32 엔진",
+        "calibration": "보정 오차 (ECE)",
+        "uncertain": "불확실한 답",
         "baseline": "선형 기준 모델",
         "class": "클래스",
         "texts": "문장 수",
@@ -137,7 +141,10 @@ def _scores(words: Mapping[str, str], metrics: Mapping[str, Any]) -> str:
         rows.append((words[key], f"{100 * metrics[key]:5.1f} %{interval}"))
     if metrics["roc_auc"] is not None:
         rows.append((words["roc_auc"], f"{metrics['roc_auc']:7.3f}"))
-    rows.append((words["fp32"], f"{100 * metrics['fp32_accuracy']:5.1f} %"))
+    rows += [
+        (words[name], f"{100 * metrics[key]:5.1f} %")
+        for name, key in (("calibration", "calibration_error"), ("uncertain", "uncertain_share"), ("fp32", "fp32_accuracy"))
+    ]
     rows.append((words["baseline"], f"{100 * metrics['baseline']['accuracy']:5.1f} %"))
     return "\n".join(f"{_pad(name, 17)} {value}" for name, value in rows)
 

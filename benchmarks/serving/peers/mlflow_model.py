@@ -1,0 +1,33 @@
+"""The model that `mlflow models serve` serves; run with a folder, this saves it there: the pipeline as MLflow's transformers flavor
+does, or our classifier as a pyfunc whose code this file is."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from benchmarks.serving.peers.engine import start, torch_pipeline
+
+
+class Sentiment(mlflow.pyfunc.PythonModel):
+    def load_context(self, context: Any) -> None:
+        self.classify = start()
+
+    def predict(self, model_input: list[str]) -> list[dict[str, Any]]:
+        return self.classify(model_input)
+
+
+def save(folder: Path) -> None:
+    """Save the model of ENGINE into a folder."""
+    if os.environ["ENGINE"] == "torch":
+        mlflow.transformers.save_model(torch_pipeline(), folder, pip_requirements=["torch", "transformers"])
+    else:
+        mlflow.pyfunc.save_model(folder, python_model=__file__, pip_requirements=["mlflow"])
+
+
+if __name__ == "__main__":
+    save(Path(sys.argv[1]))
+else:
+    mlflow.models.set_model(Sentiment())
