@@ -58,9 +58,12 @@ mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PO
 	  *) MLFLOW_BACKEND_STORE_URI="$$uri" mlflow server --host $(HOST) --port $(MLFLOW_PORT) --workers 1 --default-artifact-root mlartifacts;; esac
 
 bench: install  ## measure what docs/ states
+	@command -v wrk >/dev/null || { echo "The benchmarks need wrk. Type: sudo apt-get install wrk"; exit 1; }
 	pip install --quiet -r tests/requirements.txt
 	python -m benchmarks.transfer
 	python -m benchmarks.inference
+	python -m benchmarks.serving
+	python -m benchmarks.score
 
 lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to commit
 	dvc repro

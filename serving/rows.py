@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol
 MAX_ROW = 1_000_000  # characters
 ANSWER = ("label", "score", "error")
 SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}  # the first under which the header has the text's column is taken
-LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r(?!\Z))")  # a return at the very end may be half of a line end
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')
 
 
@@ -28,6 +27,13 @@ class ColumnMissing(RowsBroken):
     def __init__(self, found: list[str]) -> None:
         super().__init__("the header does not name the column with the texts")
         self.found = found
+
+
+class NotDecoded(RowsBroken):
+    """Bytes that are not of the encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"the file is not {encoding.upper().removesuffix('-SIG')}")
 
 
 class Row(NamedTuple):
@@ -68,26 +74,38 @@ def rows_of(kind: str, column: str, encoding: str = "utf-8-sig") -> Rows:
 
 
 class _Lines:
-    """Cuts chunks of bytes into lines with their ends."""
+    """Cuts chunks of bytes into lines with their ends (LF, CR LF or CR)."""
 
     def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)()
-        self._rest = ""
+        self._ends = io.IncrementalNewlineDecoder(None, translate=False)  # keeps a CR back that may be half of a line end
+        self._parts: list[str] = []  # of the line that is not complete yet
+        self._size = 0
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[str]:
+        broken = None
         try:
-            self._rest += self._decoder.decode(data, final)
-        except UnicodeDecodeError as error:
-            raise RowsBroken(f"the file is not {error.encoding.upper()}") from None
-        end = 0
-        for found in LINE.finditer(self._rest):
-            yield found.group()
-            end = found.end()
-        self._rest = self._rest[end:]
-        if final and self._rest:
-            yield self._rest
-        if len(self._rest) > MAX_ROW:
-            raise RowsBroken(f"a line has more than {MAX_ROW:,} characters")
+            text = self._decoder.decode(data, final)
+        except UnicodeError as error:
+            text = error.object[: error.start].decode(error.encoding) if isinstance(error, UnicodeDecodeError) else ""
+            broken = NotDecoded(self._encoding)
+        for part in io.StringIO(self._ends.decode(text, final or broken is not None), newline=""):
+            self._parts.append(part)
+            self._size += len(part)
+            if self._size > MAX_ROW:
+                raise RowsBroken(f"a line has more than {MAX_ROW:,} characters")
+            if part.endswith(("\n", "\r")):
+                yield self._taken()
+        if broken:
+            raise broken
+        if final and self._parts:
+            yield self._taken()
+
+    def _taken(self) -> str:
+        line = "".join(self._parts)
+        self._parts, self._size = [], 0
+        return line
 
 
 class CsvRows:
@@ -95,6 +113,7 @@ class CsvRows:
 
     def __init__(self, column: str, separators: str, encoding: str) -> None:
         self._column, self._separators = column, separators
+        self._opening = re.compile(f'[{separators}]"')
         self._lines = _Lines(encoding)
         self._open: list[str] = []  # lines of a row with an open quote
         self._size = 0
@@ -150,17 +169,17 @@ class CsvRows:
                 if not closing:
                     return True
                 position = closing.end()
-            opening = min((at for separator in self._separators if (at := line.find(f'{separator}"', position)) >= 0), default=-1)
-            if opening < 0:
+            opening = self._opening.search(line, position)
+            if not opening:
                 return False
-            inside, position = True, opening + 2
+            inside, position = True, opening.end()
 
     def _read_header(self, record: str) -> None:
         for separator in self._separators:
             names = next(csv.reader([record], delimiter=separator))
             if self._column in names:
                 answer_names(names)
-                self._header, self._separators = names, separator
+                self._header, self._separators, self._opening = names, separator, re.compile(re.escape(f'{separator}"'))
                 self._place = names.index(self._column)
                 return
         if record.strip():
@@ -181,8 +200,8 @@ class CsvRows:
 
     def _written(self, cells: list[Any]) -> bytes:
         line = io.StringIO()
-        csv.writer(line, delimiter=self._separators[0], lineterminator="\n").writerow(cells)
-        return line.getvalue().encode()
+        csv.writer(line, delimiter=self._separators[0]).writerow(cells)  # its own line end, so that it quotes cells with a return
+        return f"{line.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
 
 
 class NdjsonRows:
