@@ -4,24 +4,28 @@ Predictions run as batches in one thread of their own, so that the event loop st
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from serving.access import Access, set_up_log
-from serving.batching import Batcher, Overloaded
+from serving.admin import routes as admin_routes
+from serving.batching import Answered, Batcher, Overloaded
 from serving.bodies import read_text, read_texts, settings_of, why_not
-from serving.inference.classifier import Classifier, Predictions
+from serving.files import MEDIA_TYPES, answered_file
+from serving.inference.classifier import Predictions
 from serving.inference.labels import label_name
+from serving.keys import Keys
 from serving.monitoring import Monitor
 from serving.schemas import (
     BatchPrediction,
@@ -32,16 +36,28 @@ from serving.schemas import (
     Model,
     Prediction,
     PredictRequest,
+    describe,
+    file_body,
     request_body,
 )
+from serving.served import Slot, load
 from serving.settings import Settings, settings_of_environment
+from serving.tracing import telemetry
+from serving.workers import Workers
+
+log = logging.getLogger("uvicorn.error")
 
 BAD_BODY: dict[int | str, dict[str, Any]] = {
     413: {"model": Failure, "description": "body too large"},
     415: {"model": Failure, "description": "a content type that is not taken"},
+    408: {"model": Failure, "description": "a body that comes too slowly"},
     422: {"model": Failure, "description": "no usable text"},
 }
 BUSY: dict[int | str, dict[str, Any]] = {503: {"model": Failure, "description": "too many texts wait, or not ready; see Retry-After"}}
+NO_KEY: dict[int | str, dict[str, Any]] = {
+    401: {"model": Failure, "description": "no valid API key, where one is needed"},
+    429: {"model": Failure, "description": "the key has asked too often; see Retry-After"},
+}
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 FORMS = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -57,8 +73,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Sentiment-Ops",
         description="Sentiment of texts, by the very model that was evaluated.",
         lifespan=lifespan,
+        telemetry=telemetry(),
     )
     app.state.settings, app.state.monitor, app.state.ready = settings, Monitor(), False
+    app.state.keys = Keys(settings.api_keys, settings.rate_limit, settings.rate_burst)
+    app.state.files = asyncio.Semaphore(settings.max_files)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -71,43 +90,61 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.include_router(routes)
+    app.include_router(admin_routes)
     return app
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the bundle and start answering; at the end answer what was asked."""
-    state = app.state
-    if state.settings.access_log:
+    state, settings = app.state, app.state.settings
+    if settings.access_log:
         set_up_log()
-    state.classifier = Classifier.load(state.settings.model, threads=state.settings.threads)
-    state.bundle_sha256 = state.classifier.bundle.sha256  # as loaded, whatever comes into the folder later
-    state.monitor.model(state.bundle_sha256, state.classifier.spec.name)
-    state.batcher = Batcher(state.classifier, state.settings.max_waiting, state.monitor.batch)
+    state.workers = Workers(settings.state) if settings.state else None
+    served = load(state.workers.folder_to_start(settings.model) if state.workers else settings.model, settings)
+    state.slot = Slot(served, settings, state.monitor.model)
+    following = None
+    if state.workers:
+        state.workers.join(served)
+        following = asyncio.create_task(state.workers.follow(state.slot))
+    if not settings.api_keys:
+        log.warning("NO API KEY IS SET UP: anyone who reaches this server may have texts classified (SENTIMENT_API_KEYS)")
+    state.batcher = Batcher(lambda: state.slot.current, settings.max_waiting, state.monitor.batch, state.monitor.wait)
     state.batcher.start()
     state.ready = True
     yield
     state.ready = False
+    if following:
+        following.cancel()
+        state.workers.leave()
     await asyncio.to_thread(state.batcher.stop)
+    state.monitor.close()
+
+
+async def predict_key(request: Request) -> None:
+    """Let through who may have texts classified."""
+    request.app.state.keys.admit(request, "predict")
 
 
 @routes.post(
     "/predict",
     response_model=DetailedPrediction | Prediction,
-    responses=BAD_BODY | BUSY,
+    responses=BAD_BODY | BUSY | NO_KEY,
+    dependencies=[Depends(predict_key)],
     openapi_extra=request_body(*FORMS, model=PredictRequest),
     summary="Classify one text",
 )
 async def predict(request: Request, *, detail: Detail = False) -> Response:
     """Answer with `LABEL_<class id>` and the probability of that class."""
-    predictions = await _answer(request, [await read_text(request)])
-    return JSONResponse(_result(request, predictions, 0, detail=detail))
+    answered = await _answer(request, [await read_text(request)])
+    return JSONResponse(_result(request, answered, 0, detail=detail))
 
 
 @routes.post(
     "/predict/batch",
     response_model=BatchPrediction,
-    responses=BAD_BODY | BUSY,
+    responses=BAD_BODY | BUSY | NO_KEY,
+    dependencies=[Depends(predict_key)],
     openapi_extra=request_body("application/json", model=BatchRequest),
     summary="Classify several texts",
 )
@@ -115,10 +152,42 @@ async def predict_batch(request: Request, *, detail: Detail = False) -> Response
     """Answer each text of `texts` in order; one that cannot be classified is reported at its place, the others are answered."""
     texts = await read_texts(request)
     problems = [why_not(text, settings_of(request).max_characters) for text in texts]
-    predictions = await _answer(request, [text for text, problem in zip(texts, problems, strict=True) if problem is None])
-    rows = iter(range(len(predictions.label_ids)))
-    results = [{"error": problem} if problem else _result(request, predictions, next(rows), detail=detail) for problem in problems]
+    answered = await _answer(request, [text for text, problem in zip(texts, problems, strict=True) if problem is None])
+    rows = iter(range(len(answered.predictions.label_ids)))
+    results = [{"error": problem} if problem else _result(request, answered, next(rows), detail=detail) for problem in problems]
     return JSONResponse({"results": results})
+
+
+@routes.post(
+    "/predict/file",
+    response_class=StreamingResponse,
+    responses=BAD_BODY | BUSY | NO_KEY | {200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}}},
+    dependencies=[Depends(predict_key)],
+    openapi_extra=file_body(),
+    summary="Classify a file of texts",
+)
+async def predict_file(
+    request: Request, column: Annotated[str, Query(description="name of the texts' column or key")] = "text"
+) -> Response:
+    """Send the rows of a CSV, TSV or NDJSON file back as they come in, each with `label` and `score`, or with `error`.
+
+    Read the answer while you send, as curl does: nothing is kept, so the server reads on only as fast as the answers are taken. A failure
+    behind the first row comes as the last row, in `error`.
+    """
+    files: asyncio.Semaphore = request.app.state.files
+    if files.locked():
+        raise HTTPException(503, "too many files are in work: try again", RETRY_AFTER)
+    await files.acquire()
+    batcher: Batcher = request.app.state.batcher
+
+    async def answer(texts: list[str]) -> Predictions:
+        return (await batcher.predict(texts, patient=True)).predictions
+
+    try:
+        return await answered_file(request, column, answer, files.release)
+    except BaseException:
+        files.release()
+        raise
 
 
 @routes.get("/health", summary="Tell that the process is alive")
@@ -138,27 +207,16 @@ async def ready(request: Request) -> Health:
 @routes.get("/model", summary="Describe the bundle that answers")
 async def model(request: Request) -> Model:
     """Name the bundle, its engine in use and what it was made of."""
-    classifier: Classifier = request.app.state.classifier
-    bundle = classifier.bundle
-    return Model(
-        sha256=request.app.state.bundle_sha256,
-        engine=classifier.spec.name,
-        evaluated_engine=bundle.engines[0].name,
-        classes=list(bundle.class_names),
-        max_length=bundle.max_length,
-        uncertain_below=bundle.uncertain_below,
-        lineage=bundle.lineage,
-    )
+    return describe(request.app.state.slot.current)
 
 
 @routes.get("/metrics", response_class=Response, summary="Show all counts to Prometheus")
 async def metrics(request: Request) -> Response:
     """Show all series in Prometheus's text format."""
-    state = request.app.state
-    return Response(state.monitor.page(state.batcher.waiting), media_type=CONTENT_TYPE_LATEST)
+    return Response(request.app.state.monitor.page(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _answer(request: Request, texts: list[Any]) -> Predictions:
+async def _answer(request: Request, texts: list[Any]) -> Answered:
     """Wait for the answers; raise 503 where the queue is full or the time is up."""
     batcher: Batcher = request.app.state.batcher
     try:
@@ -170,8 +228,9 @@ async def _answer(request: Request, texts: list[Any]) -> Predictions:
         raise HTTPException(503, "no answer in time: try again", RETRY_AFTER) from None
 
 
-def _result(request: Request, predictions: Predictions, row: int, *, detail: bool) -> dict[str, Any]:
-    names = request.app.state.classifier.bundle.class_names
+def _result(request: Request, answered: Answered, row: int, *, detail: bool) -> dict[str, Any]:
+    predictions, served = answered
+    names = served.classifier.bundle.class_names
     label_id = int(predictions.label_ids[row])
     scores = predictions.probabilities[row].tolist()
     result: dict[str, Any] = {"label": label_name(label_id), "score": scores[label_id]}
@@ -182,7 +241,7 @@ def _result(request: Request, predictions: Predictions, row: int, *, detail: boo
             "uncertain": bool(predictions.uncertain[row]),
             "truncated": bool(predictions.truncated[row]),
             "request_id": request.state.request_id,
-            "model": request.app.state.bundle_sha256,
+            "model": served.sha256,
         }
     return result
 

@@ -1,5 +1,6 @@
 """Read what a client sent: a text from JSON or a form, texts from JSON. Whatever is wrong with it gets a sentence that never echoes it."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from urllib.parse import parse_qsl
@@ -22,7 +23,7 @@ def settings_of(request: Request) -> Settings:
 
 async def read_text(request: Request) -> str:
     """Return the text of a JSON or form body; raise 413, 415 or 422."""
-    content_type = _content_type(request)
+    content_type = content_type_of(request)
     try:
         if content_type == "application/json":
             text = PredictRequest.model_validate_json(await read_body(request)).text
@@ -34,7 +35,7 @@ async def read_text(request: Request) -> str:
         else:
             raise HTTPException(415, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
     except ValidationError as error:
-        raise HTTPException(422, _sentence(error)) from None
+        raise HTTPException(422, sentence_of(error)) from None
     except UnicodeDecodeError:
         raise HTTPException(422, "the body is not UTF-8") from None
     except MultiPartException as error:
@@ -48,7 +49,7 @@ async def read_text(request: Request) -> str:
 
 async def read_texts(request: Request) -> list[object]:
     """Return the items of `texts` of a JSON body, whatever they are; raise 413, 415 or 422."""
-    if _content_type(request) != "application/json":
+    if content_type_of(request) != "application/json":
         raise HTTPException(415, "send application/json")
     try:
         body = json.loads(await read_body(request))
@@ -73,16 +74,21 @@ def why_not(text: object, max_characters: int) -> str | None:
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the body, or raise 413 as soon as it is too large."""
-    limit, body = settings_of(request).max_body_bytes, bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HTTPException(413, f"the body has more than {limit:,} bytes")
+    """Read the body; raise 413 as soon as it is too large, 408 where it comes too slowly."""
+    settings, body = settings_of(request), bytearray()
+    try:
+        async with asyncio.timeout(settings.request_timeout):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > settings.max_body_bytes:
+                    raise HTTPException(413, f"the body has more than {settings.max_body_bytes:,} bytes")
+    except TimeoutError:
+        raise HTTPException(408, "the body did not come in time") from None
     return bytes(body)
 
 
-def _content_type(request: Request) -> str:
+def content_type_of(request: Request) -> str:
+    """Return the bare content type, in small letters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -98,7 +104,8 @@ async def _read_multipart(request: Request) -> dict[str, object]:
     return dict(form)
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence_of(error: ValidationError) -> str:
+    """Return the first problem of a body, without anything of the body."""
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     message = str(first["msg"]).removeprefix("Value error, ")

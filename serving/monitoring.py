@@ -1,9 +1,16 @@
-"""What Prometheus scrapes: requests, the queue, batches, answers, and which bundle gives them. Never a text."""
+"""What Prometheus scrapes: requests, the queue, batches, answers, and which bundle gives them. Never a text.
+
+Where PROMETHEUS_MULTIPROC_DIR is set, any worker shows the sums of all.
+"""
+
+import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from serving.inference.classifier import Predictions
 from serving.inference.labels import label_name
+from serving.served import Served
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -21,18 +28,20 @@ class Monitor:
         self._seconds = Histogram(
             "sentiment_request_seconds", "Time until the answer was sent", ["route"], buckets=SECONDS, registry=registry
         )
-        self._waiting = Gauge("sentiment_queue_texts", "Texts that wait or are worked on", registry=registry)
+        self._waiting = Gauge("sentiment_queue_texts", "Texts that wait or are worked on", registry=registry, multiprocess_mode="livesum")
         self._batch_texts = Histogram("sentiment_batch_texts", "Texts a batch", buckets=TEXTS, registry=registry)
         self._batch_tokens = Histogram("sentiment_batch_tokens", "Tokens a batch", buckets=TOKENS, registry=registry)
         self._truncated = Counter("sentiment_truncated_texts", "Texts longer than the model reads", registry=registry)
         self._uncertain = Counter("sentiment_uncertain_texts", "Answers with a score below the bundle's threshold", registry=registry)
         self._labels = Counter("sentiment_labels", "Answers by label", ["label"], registry=registry)
         self._scores = Histogram("sentiment_score", "Scores of the answers", buckets=SCORES, registry=registry)
+        self._named: tuple[str, str] | None = None
         self._model = Gauge(
             "sentiment_model_info",
-            "1 for the bundle and engine in use",
+            "Workers that answer with this bundle and engine",
             ["bundle", "engine"],
             registry=registry,
+            multiprocess_mode="livesum",
         )
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -50,11 +59,26 @@ class Monitor:
             self._labels.labels(label_name(label_id)).inc()
             self._scores.observe(score)
 
-    def model(self, bundle_sha256: str, engine: str) -> None:
-        """Name the bundle and engine that answer."""
-        self._model.labels(bundle_sha256, engine).set(1)
+    def model(self, served: Served) -> None:
+        """Name the bundle and engine that answer from now on."""
+        if self._named:
+            self._model.labels(*self._named).set(0)
+        self._named = served.sha256, served.classifier.spec.name
+        self._model.labels(*self._named).set(1)
 
-    def page(self, waiting: int) -> bytes:
+    def wait(self, texts: int) -> None:
+        """Tell how many texts wait or are worked on."""
+        self._waiting.set(texts)
+
+    def page(self) -> bytes:
         """Return all series in Prometheus's text format."""
-        self._waiting.set(waiting)
-        return generate_latest(self._registry)
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        everybodys = CollectorRegistry()
+        MultiProcessCollector(everybodys)  # type: ignore[no-untyped-call]
+        return generate_latest(everybodys)
+
+    def close(self) -> None:
+        """Take this process out of what is shown of the living ones."""
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]

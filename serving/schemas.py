@@ -1,8 +1,11 @@
 """What goes in and out of the routes, as the OpenAPI document shows it."""
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from serving.served import Served
 
 
 class PredictRequest(BaseModel):
@@ -90,12 +93,42 @@ class Model(BaseModel):
     lineage: dict[str, str] = Field(description="sha256 of what the model was made of")
 
 
+class Reload(BaseModel):
+    """Which bundle to serve from now on."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"folder": "models/serving"}})
+
+    folder: Path | None = Field(None, description="on the server; the one in use, read again, where it is not given")
+
+
 class Failure(BaseModel):
     """Why there is no answer, in a sentence; never with the text in it."""
 
     detail: str
 
 
-def request_body(*kinds: str, model: type[BaseModel]) -> dict[str, Any]:
+def request_body(*kinds: str, model: type[BaseModel], required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI requestBody of a model that may come in several content types."""
-    return {"requestBody": {"required": True, "content": {kind: {"schema": model.model_json_schema()} for kind in kinds}}}
+    return {"requestBody": {"required": required, "content": {kind: {"schema": model.model_json_schema()} for kind in kinds}}}
+
+
+def file_body() -> dict[str, Any]:
+    """Return the OpenAPI requestBody of a file that comes as itself or in a form."""
+    form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
+    kinds = ("text/csv", "text/tab-separated-values", "application/x-ndjson")
+    content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in kinds}
+    return {"requestBody": {"required": True, "content": content | {"multipart/form-data": {"schema": form}}}}
+
+
+def describe(served: Served) -> Model:
+    """Say what is served."""
+    bundle = served.classifier.bundle
+    return Model(
+        sha256=served.sha256,
+        engine=served.classifier.spec.name,
+        evaluated_engine=bundle.engines[0].name,
+        classes=list(bundle.class_names),
+        max_length=bundle.max_length,
+        uncertain_below=bundle.uncertain_below,
+        lineage=bundle.lineage,
+    )

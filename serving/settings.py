@@ -1,17 +1,22 @@
 """Settings of the server, from environment variables that begin with SENTIMENT_."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+Role = Literal["predict", "admin"]
 
 
 class Settings(BaseSettings):
     """model: bundle folder. threads: cores for inference, all that the process is given by default.
 
     cors_origins: origins whose pages may call the server, as a JSON list; none by default. max_waiting: texts in the queue or
-    worked on, per worker. request_timeout: seconds. access_log: a JSON line per request, never with a text.
+    worked on, per worker. max_files: files in work at a time, per worker. request_timeout: seconds for a body to come, or its next
+    part, and for an answer. api_keys: role by the sha256 of each key, as `python -m serving.keys` prints it. rate_limit: requests a
+    second of each key in the long run, per worker; rate_burst: at once. state: folder in which several workers agree on the bundle.
+    cache: folder where engines keep what they have compiled, for a sooner start. access_log: a JSON line per request, never with a text.
     """
 
     model_config = SettingsConfigDict(env_prefix="SENTIMENT_", frozen=True)
@@ -23,7 +28,14 @@ class Settings(BaseSettings):
     max_characters: Annotated[int, Field(ge=1)] = 20_000
     max_texts: Annotated[int, Field(ge=1)] = 256
     max_waiting: Annotated[int, Field(ge=1)] = 1024
+    max_file_bytes: Annotated[int, Field(ge=1)] = 10 * 1024**3
+    max_files: Annotated[int, Field(ge=1)] = 8
     request_timeout: Annotated[float, Field(gt=0)] = 30.0
+    api_keys: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], Role] = {}
+    rate_limit: Annotated[float, Field(gt=0)] | None = None
+    rate_burst: Annotated[int, Field(ge=1)] = 20
+    state: Path | None = None
+    cache: Path | None = None
     access_log: bool = True
 
 

@@ -62,10 +62,11 @@ class Classifier:
         self._turn = threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path | str, engine: str | None = None, threads: int | None = None) -> Self:
+    def load(cls, folder: Path | str, engine: str | None = None, threads: int | None = None, cache: Path | None = None) -> Self:
         """Load a bundle with the first of its engines that runs here and gives the answers it was evaluated with.
 
-        engine: name of the one engine to use instead. threads: None takes all cores given.
+        engine: name of the one engine to use instead. threads: None takes all cores given. cache: folder where engines keep what
+        they have compiled.
         Raises BundleBroken where the bundle is missing or damaged, or no engine answers as it should.
         """
         bundle = read_bundle(Path(folder))
@@ -75,7 +76,7 @@ class Classifier:
         refusals = []
         for spec in specs:
             try:
-                classifier = cls(bundle, spec, start_engine(spec, bundle.folder, threads))
+                classifier = cls(bundle, spec, start_engine(spec, bundle.folder, threads, cache))
                 classifier.check_reference()
             except (ModuleNotFoundError, BundleBroken) as error:
                 log.warning("engine %s is not used: %s", spec.name, error)

@@ -22,18 +22,21 @@ class Engine(Protocol):
         """Return logits (texts, classes) of padded token ids and their mask, both (texts, tokens)."""
 
 
-def start_engine(spec: EngineSpec, folder: Path, threads: int | None = None) -> Engine:
-    """Start the runtime of `spec`; raise ModuleNotFoundError where it is not installed. threads: None takes all cores given."""
+def start_engine(spec: EngineSpec, folder: Path, threads: int | None = None, cache: Path | None = None) -> Engine:
+    """Start the runtime of `spec`; raise ModuleNotFoundError where it is not installed.
+
+    threads: None takes all cores given. cache: folder where the runtime keeps what it has compiled.
+    """
     runtimes: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}
     if spec.runtime not in runtimes:
         raise BundleBroken(f"{folder} asks for the unknown runtime {spec.runtime!r}: update the server")
-    return runtimes[spec.runtime](folder / spec.files[0], spec.precision, threads or usable_cores())
+    return runtimes[spec.runtime](folder / spec.files[0], spec.precision, threads or usable_cores(), cache)
 
 
 class OpenVinoEngine:
     """OpenVINO on an x86 CPU, with an explicit precision hint."""
 
-    def __init__(self, file: Path, precision: str, threads: int) -> None:
+    def __init__(self, file: Path, precision: str, threads: int, cache: Path | None) -> None:
         import openvino
 
         config = {
@@ -41,6 +44,7 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             "CPU_RUNTIME_CACHE_CAPACITY": KEPT_KERNELS,
+            **({"CACHE_DIR": str(cache)} if cache else {}),
         }
         try:
             self._request = openvino.Core().compile_model(file, "CPU", config).create_infer_request()
@@ -53,18 +57,20 @@ class OpenVinoEngine:
 
 
 class OnnxRuntimeEngine:
-    """ONNX Runtime on CUDA where it is there, else on the CPU."""
+    """ONNX Runtime with TensorRT, with CUDA or on the CPU: the first that its build has and this machine can start."""
 
-    def __init__(self, file: Path, precision: str, threads: int) -> None:
+    def __init__(self, file: Path, precision: str, threads: int, cache: Path | None) -> None:
         import onnxruntime
 
         if precision != "f32":
             raise BundleBroken(f"ONNX Runtime has no precision hint {precision!r}: build the bundle again")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in onnxruntime.get_available_providers()]
+        session = onnxruntime.SessionOptions()
+        session.intra_op_num_threads = threads
+        kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)} if cache else {}
+        wanted: dict[str, dict[str, object]] = {"TensorrtExecutionProvider": kept, "CUDAExecutionProvider": {}, "CPUExecutionProvider": {}}
+        providers = [(name, options) for name, options in wanted.items() if name in onnxruntime.get_available_providers()]
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(str(file), session, providers=providers)
         except (RuntimeError, ValueError) as error:
             raise BundleBroken(f"ONNX Runtime cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
 

@@ -4,12 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serving.batching import BATCH_TEXTS, Batcher, Overloaded
 from serving.inference.classifier import Predictions
+from serving.served import Served
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +43,8 @@ class Counting:
 async def running(max_waiting: int = 10_000) -> AsyncIterator[tuple[Batcher, Counting]]:
     """A batcher whose thread is kept busy by a first text until the classifier is let go."""
     classifier = Counting()
-    batcher = Batcher(classifier, max_waiting, lambda _: None)  # type: ignore[arg-type]
+    served = Served(Path(), classifier, "")  # type: ignore[arg-type]
+    batcher = Batcher(lambda: served, max_waiting, lambda _: None, lambda _: None)
     batcher.start()
     try:
         held = asyncio.create_task(ask(batcher, "held"))
@@ -55,7 +58,7 @@ async def running(max_waiting: int = 10_000) -> AsyncIterator[tuple[Batcher, Cou
 
 
 async def ask(batcher: Batcher, *texts: str) -> list[int]:
-    return (await batcher.predict(texts)).label_ids.tolist()
+    return (await batcher.predict(texts)).predictions.label_ids.tolist()
 
 
 async def waiting(batcher: Batcher, *calls: tuple[str, ...]) -> "list[asyncio.Task[list[int]]]":

@@ -1,0 +1,79 @@
+"""Exchange the bundle while requests go on: `POST /admin/reload`, `POST /admin/rollback`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from pydantic import ValidationError
+
+from serving.bodies import read_body, sentence_of
+from serving.inference.errors import BundleBroken
+from serving.schemas import Failure, Model, Reload, describe, request_body
+from serving.served import NothingBefore, Slot
+from serving.workers import Busy, NotFollowed, Workers
+
+REFUSED: dict[int | str, dict[str, Any]] = {
+    401: {"model": Failure, "description": "no valid API key"},
+    403: {"model": Failure, "description": "no admin key, or none is set up"},
+    409: {"model": Failure, "description": "the bundle cannot be served; the one in use stays"},
+    429: {"model": Failure, "description": "the key has asked too often; see Retry-After"},
+    503: {"model": Failure, "description": "a worker could not follow"},
+}
+
+
+async def admin_key(request: Request) -> None:
+    """Let through who may change the model."""
+    request.app.state.keys.admit(request, "admin")
+
+
+routes = APIRouter(prefix="/admin", dependencies=[Depends(admin_key)], responses=REFUSED)
+
+
+@routes.post(
+    "/reload",
+    summary="Serve another bundle, or the same folder read again",
+    openapi_extra=request_body("application/json", model=Reload, required=False),
+)
+async def reload(request: Request) -> Model:
+    """Load a bundle beside the one in use, check its files and its reference answers, then exchange them; no request is lost.
+
+    With several workers the answer comes when all of them serve it.
+    """
+    try:
+        wanted = Reload.model_validate_json(await read_body(request) or "{}")
+    except ValidationError as error:
+        raise HTTPException(422, sentence_of(error)) from None
+    async with _change(request) as slot:
+        await slot.reload(wanted.folder)
+    return describe(slot.current)
+
+
+@routes.post("/rollback", summary="Go back to the bundle before")
+async def rollback(request: Request) -> Model:
+    """Exchange the bundle in use for the one before it, which is still loaded; a second rollback undoes the first."""
+    async with _change(request) as slot:
+        await slot.rollback()
+    return describe(slot.current)
+
+
+@asynccontextmanager
+async def _change(request: Request) -> AsyncIterator[Slot]:
+    """Give the slot to change, then have all workers follow; turn what goes wrong into a status."""
+    slot: Slot = request.app.state.slot
+    workers: Workers | None = request.app.state.workers
+    try:
+        if workers is None:
+            yield slot
+        else:
+            with workers.change():
+                yield slot
+                await workers.lead(slot.current)
+    except BundleBroken as error:
+        raise HTTPException(409, f"the bundle in use stays: {error}") from None
+    except NothingBefore:
+        raise HTTPException(409, "there is no bundle before this one") from None
+    except Busy:
+        raise HTTPException(409, "another change of the bundle is under way: try again") from None
+    except NotFollowed as error:
+        raise HTTPException(503, str(error)) from None
