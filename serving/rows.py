@@ -70,7 +70,7 @@ def rows_of(kind: str, column: str, encoding: str = "utf-8-sig") -> Rows:
     """Return the reader of a kind of file: csv, tsv or ndjson. column: name of the texts' column or key."""
     if kind == "ndjson":
         return NdjsonRows(column, encoding)
-    return CsvRows(column, SEPARATORS[kind], encoding)
+    return CsvRows(column, SEPARATORS[kind], encoding, row_is_line=kind == "tsv")
 
 
 class _Lines:
@@ -109,10 +109,13 @@ class _Lines:
 
 
 class CsvRows:
-    """Rows of CSV with a header; cells may be quoted and hold line ends, as RFC 4180 has it."""
+    """Rows with a header; cells may be quoted and hold line ends, as RFC 4180 has it.
 
-    def __init__(self, column: str, separators: str, encoding: str) -> None:
-        self._column, self._separators = column, separators
+    row_is_line: a quote that is not closed in its line is a character like others, as TSV is written mostly.
+    """
+
+    def __init__(self, column: str, separators: str, encoding: str, *, row_is_line: bool = False) -> None:
+        self._column, self._separators, self._row_is_line = column, separators, row_is_line
         self._opening = re.compile(f'[{separators}]"')
         self._lines = _Lines(encoding)
         self._open: list[str] = []  # lines of a row with an open quote
@@ -145,7 +148,7 @@ class CsvRows:
 
     def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
         for line in lines:
-            if self._ends_quoted(line) if '"' in line else self._open:
+            if not self._row_is_line and (self._ends_quoted(line) if '"' in line else self._open):
                 self._open.append(line)
                 self._size += len(line)
                 if self._size > MAX_ROW:
@@ -186,8 +189,9 @@ class CsvRows:
             raise ColumnMissing(next(csv.reader([record], delimiter=self._separators[0])))
 
     def _cells(self, record: str) -> list[str]:
+        literal = self._row_is_line and '"' in record and self._ends_quoted(record)
         try:
-            return next(csv.reader([record], delimiter=self._separators), [])
+            return next(csv.reader([record], delimiter=self._separators, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL), [])
         except csv.Error:
             raise RowsBroken("a row cannot be read as CSV") from None
 
@@ -210,7 +214,6 @@ class NdjsonRows:
     def __init__(self, column: str, encoding: str) -> None:
         self._column = column
         self._lines = _Lines(encoding)
-        self._names: tuple[str, ...] | None = None
 
     def feed(self, data: bytes) -> Iterator[Row]:
         yield from self._rows(self._lines.feed(data))

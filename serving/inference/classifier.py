@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.inference.bundle import Bundle, EngineSpec, read_bundle
-from serving.inference.engines import Engine, start_engine
+from serving.inference.engines import Engine, import_runtime, start_engine
 from serving.inference.errors import BundleBroken
 from serving.inference.text import clean_text, require_characters
 from serving.inference.tokens import TextEncoder
@@ -69,7 +70,10 @@ class Classifier:
         they have compiled.
         Raises BundleBroken where the bundle is missing or damaged, or no engine answers as it should.
         """
-        bundle = read_bundle(Path(folder))
+        with ThreadPoolExecutor(1) as reader:  # hashing and importing take a tenth of a second each
+            reading = reader.submit(read_bundle, Path(folder))
+            import_runtime()
+            bundle = reading.result()
         specs = [spec for spec in bundle.engines if engine in (None, spec.name)]
         if not specs:
             raise BundleBroken(f"{folder} has no engine {engine!r} (it has {', '.join(spec.name for spec in bundle.engines)})")

@@ -1,5 +1,6 @@
 """The runtimes that turn token ids into logits. Each is imported only where it is started."""
 
+import contextlib
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,12 @@ def start_engine(spec: EngineSpec, folder: Path, threads: int | None = None, cac
     if spec.runtime not in runtimes:
         raise BundleBroken(f"{folder} asks for the unknown runtime {spec.runtime!r}: update the server")
     return runtimes[spec.runtime](folder / spec.files[0], spec.precision, threads or usable_cores(), cache)
+
+
+def import_runtime() -> None:
+    """Import the runtime that is used where it is installed."""
+    with contextlib.suppress(ModuleNotFoundError):
+        import openvino  # noqa: F401
 
 
 class OpenVinoEngine:

@@ -85,6 +85,14 @@ def test_quotes_in_any_place_are_read_as_the_csv_module_reads_them(text: str, cu
     assert [bool(row.problem) for row in found] == [len(row) > 2 for row in expected]
 
 
+def test_stray_quote_of_a_tsv_swallows_no_row() -> None:
+    lines = ["text\tn", '"good film\t1', 'a 5" screen\t2', '"quoted ""x"""\t3', 'bad" film\t4', '"']
+    found, error = read(rows_of("tsv", "text"), ["\n".join(lines).encode()])
+    assert error is None
+    assert [row.text for row in found] == ['"good film', 'a 5" screen', 'quoted "x"', 'bad" film', '"']
+    assert [row.source[1] for row in found] == ["1", "2", "3", "4", ""]
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

@@ -69,6 +69,29 @@ def test_torch_answers_a_batch_as_it_does_each_text(tiny_model: Path, expected: 
     np.testing.assert_allclose(actual, expected[order], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["distilbert", "bert", "roberta"])
+def test_exported_file_answers_as_torch_whatever_the_architecture(kind: str, tmp_path: Path) -> None:
+    import onnxruntime
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, set_seed
+
+    set_seed(0)
+    sizes = (
+        {"dim": 32, "hidden_dim": 64, "n_layers": 3, "n_heads": 2} if kind == "distilbert" else {"hidden_size": 32, "intermediate_size": 64}
+    )
+    layers = {} if kind == "distilbert" else {"num_hidden_layers": 3, "num_attention_heads": 2}
+    config = AutoConfig.for_model(kind, vocab_size=100, max_position_embeddings=64, num_labels=3, **sizes, **layers)
+    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
+    write_onnx(model, 32, tmp_path / "model.onnx")
+    ids, mask = torch.randint(5, 100, (4, 9)), torch.ones((4, 9), dtype=torch.int64)
+    ids[1, 4:], mask[1, 4:] = config.pad_token_id, 0
+    with torch.inference_mode():
+        expected = model(input_ids=ids, attention_mask=mask).logits.numpy()
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (actual,) = session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
 def test_export_again_gives_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
     code, said = run_export(tiny_model, tmp_path / "again")
     assert code == 0, said

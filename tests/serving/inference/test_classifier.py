@@ -99,11 +99,30 @@ def test_texts_of_several_batches_are_all_answered(classifier: Classifier) -> No
     )
 
 
-@given(lengths=st.lists(st.integers(1, 3 * BATCH_TOKENS), max_size=40))
-def test_batches_hold_every_row_once_and_few_tokens(lengths: list[int]) -> None:
-    batches = list(Classifier._batches(lengths))
+@given(lengths=st.lists(st.integers(1, 32), max_size=80))
+def test_batches_hold_every_row_once_and_few_tokens(classifier: Classifier, lengths: list[int]) -> None:
+    batches = list(classifier._batches(lengths))
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= BATCH_TOKENS for batch in batches)
+
+
+def test_whatever_is_asked_an_engine_sees_few_shapes(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = Classifier.load(tiny_bundle, engine=PORTABLE, threads=1)
+    shapes: set[tuple[int, ...]] = set()
+    logits = classifier._engine.logits
+
+    def recorded(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        shapes.add(input_ids.shape)
+        assert attention_mask.any(axis=1).all(), "a row without a token"
+        return logits(input_ids, attention_mask)
+
+    monkeypatch.setattr(classifier._engine, "logits", recorded)
+    chance = np.random.default_rng(0)
+    for texts in chance.integers(1, 40, 200):
+        classifier.predict([" ".join(chance.choice(WORDS, words)) for words in chance.integers(0, 60, texts)])
+    tokens = {texts * length for texts, length in shapes}
+    assert max(tokens) <= BATCH_TOKENS
+    assert len(tokens) <= 40
 
 
 def test_truncated_is_told_from_the_first_token_too_many(classifier: Classifier) -> None:
