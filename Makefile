@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 HOST ?= 127.0.0.1
 PORT ?= 8000
+WORKERS ?= 1
 MLFLOW_PORT ?= 5000
 # pip options for torch alone; README names the index of its CPU build, which on Linux saves several GB.
 TORCH_INDEX ?=
@@ -49,8 +50,17 @@ check: install  ## lint and type check
 	ruff format --check .
 	mypy
 
-serve: install  ## serve models/serving on HOST:PORT
+# Several workers share a folder for their metrics and for the bundle that they serve, and the cores. $$server is told of a stop, and waited for.
+serve: install  ## serve models/serving on HOST:PORT, with WORKERS processes
+ifeq ($(WORKERS),1)
 	uvicorn serving.app:app --host $(HOST) --port $(PORT)
+else
+	@folder="$$(mktemp -d)" && mkdir "$$folder/metrics" || exit 1; trap 'rm -rf "$$folder"' EXIT; \
+	threads="$$(python -c 'from serving.inference.machine import usable_cores; print(max(1, usable_cores() // $(WORKERS)))')" || exit 1; \
+	PROMETHEUS_MULTIPROC_DIR="$$folder/metrics" SENTIMENT_STATE="$$folder/state" SENTIMENT_THREADS="$${SENTIMENT_THREADS:-$$threads}" \
+	  uvicorn serving.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS) & server=$$!; \
+	trap 'kill -TERM $$server' HUP INT TERM; wait $$server; code=$$?; while kill -0 $$server 2>/dev/null; do wait $$server; code=$$?; done; exit $$code
+endif
 
 mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PORT
 	@uri="$$(python -m stages.shared.tracking)" || exit 1; case "$$uri" in \
@@ -64,6 +74,8 @@ bench: install  ## measure what docs/ states
 	python -m benchmarks.inference
 	python -m benchmarks.serving
 	python -m benchmarks.score
+	python -m benchmarks.overload
+	RELIABILITY_TIMES=10 python -m pytest tests/serving/test_reliability.py
 
 lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to commit
 	dvc repro

@@ -92,6 +92,7 @@ def _without_traceback(send: Send) -> Send:
 def set_up_log() -> None:
     """Write a JSON line per request to standard output, in the place of uvicorn's lines, which hold query strings."""
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings hold characters of what was sent
     if not log.handlers:
         handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))

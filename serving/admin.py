@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import ValidationError
 
-from serving.bodies import read_body, sentence_of
+from serving.bodies import read_body
 from serving.inference.errors import BundleBroken
 from serving.schemas import Failure, Model, Reload, describe, request_body
 from serving.served import NothingBefore, Slot
@@ -18,7 +18,12 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     403: {"model": Failure, "description": "no admin key, or none is set up"},
     409: {"model": Failure, "description": "the bundle cannot be served; the one in use stays"},
     429: {"model": Failure, "description": "the key has asked too often; see Retry-After"},
-    503: {"model": Failure, "description": "a worker could not follow"},
+    503: {"model": Failure, "description": "a worker could not follow; see Retry-After"},
+}
+BAD_FOLDER: dict[int | str, dict[str, Any]] = {
+    408: {"model": Failure, "description": "a body that comes too slowly"},
+    413: {"model": Failure, "description": "body too large"},
+    422: {"model": Failure, "description": "no usable folder"},
 }
 
 
@@ -32,6 +37,7 @@ routes = APIRouter(prefix="/admin", dependencies=[Depends(admin_key)], responses
 
 @routes.post(
     "/reload",
+    responses=BAD_FOLDER,
     summary="Serve another bundle, or the same folder read again",
     openapi_extra=request_body("application/json", model=Reload, required=False),
 )
@@ -41,20 +47,20 @@ async def reload(request: Request) -> Model:
     With several workers the answer comes when all of them serve it.
     """
     try:
-        wanted = Reload.model_validate_json(await read_body(request) or "{}")
-    except ValidationError as error:
-        raise HTTPException(422, sentence_of(error)) from None
+        folder = Reload.model_validate_json(await read_body(request) or "{}").folder
+    except ValidationError:
+        raise HTTPException(422, 'send {"folder": "<bundle folder>"}, or nothing for the folder in use') from None
     async with _change(request) as slot:
-        await slot.reload(wanted.folder)
-    return describe(slot.current)
+        served = await slot.reload(folder)
+    return describe(served)
 
 
 @routes.post("/rollback", summary="Go back to the bundle before")
 async def rollback(request: Request) -> Model:
     """Exchange the bundle in use for the one before it, which is still loaded; a second rollback undoes the first."""
     async with _change(request) as slot:
-        await slot.rollback()
-    return describe(slot.current)
+        served = await slot.rollback()
+    return describe(served)
 
 
 @asynccontextmanager
@@ -68,7 +74,7 @@ async def _change(request: Request) -> AsyncIterator[Slot]:
         else:
             with workers.change():
                 yield slot
-                await workers.lead(slot.current)
+                await workers.lead(slot)
     except BundleBroken as error:
         raise HTTPException(409, f"the bundle in use stays: {error}") from None
     except NothingBefore:
@@ -76,4 +82,4 @@ async def _change(request: Request) -> AsyncIterator[Slot]:
     except Busy:
         raise HTTPException(409, "another change of the bundle is under way: try again") from None
     except NotFollowed as error:
-        raise HTTPException(503, str(error)) from None
+        raise HTTPException(503, str(error), {"Retry-After": "1"}) from None

@@ -5,8 +5,10 @@ Predictions run as batches in one thread of their own, so that the event loop st
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
@@ -40,9 +42,9 @@ from serving.schemas import (
     file_body,
     request_body,
 )
-from serving.served import Slot, load
+from serving.served import Served, Slot, load
 from serving.settings import Settings, settings_of_environment
-from serving.tracing import telemetry
+from serving.tracing import Traced, telemetry
 from serving.workers import Workers
 
 log = logging.getLogger("uvicorn.error")
@@ -86,6 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+    app.add_middleware(Traced)
     app.add_middleware(Access, monitor=app.state.monitor)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _failed)
@@ -100,13 +103,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state, settings = app.state, app.state.settings
     if settings.access_log:
         set_up_log()
-    state.workers = Workers(settings.state) if settings.state else None
-    served = load(state.workers.folder_to_start(settings.model) if state.workers else settings.model, settings)
-    state.slot = Slot(served, settings, state.monitor.model)
-    following = None
-    if state.workers:
-        state.workers.join(served)
-        following = asyncio.create_task(state.workers.follow(state.slot))
+    read: Callable[[Path], Served] = partial(load, settings=settings)
+    state.workers = workers = Workers(settings.state, read) if settings.state else None
+    if workers:
+        state.slot = Slot(workers.start(settings.model), workers.load, state.monitor.model)
+        following = asyncio.create_task(workers.follow(state.slot))
+    else:
+        state.slot, following = Slot([read(settings.model)], read, state.monitor.model), None
     if not settings.api_keys:
         log.warning("NO API KEY IS SET UP: anyone who reaches this server may have texts classified (SENTIMENT_API_KEYS)")
     state.batcher = Batcher(lambda: state.slot.current, settings.max_waiting, state.monitor.batch, state.monitor.wait)
@@ -114,9 +117,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.ready = True
     yield
     state.ready = False
-    if following:
+    if workers and following:
         following.cancel()
-        state.workers.leave()
+        workers.leave()
     await asyncio.to_thread(state.batcher.stop)
     state.monitor.close()
 
@@ -253,7 +256,10 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
-    return JSONResponse({"detail": str(error.detail)}, status_code=error.status_code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 408:
+        headers["Connection"] = "close"  # else what comes of the body later keeps the connection open for good
+    return JSONResponse({"detail": str(error.detail)}, status_code=error.status_code, headers=headers)
 
 
 app = create_app()

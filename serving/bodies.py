@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from serving.inference.text import why_unreadable
 from serving.schemas import PredictRequest
@@ -84,11 +85,15 @@ async def read_body(request: Request) -> bytes:
                     raise HTTPException(413, f"the body has more than {settings.max_body_bytes:,} bytes")
     except TimeoutError:
         raise HTTPException(408, "the body did not come in time") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body ended before its length") from None  # for the log: nobody hears it
     return bytes(body)
 
 
 def content_type_of(request: Request) -> str:
-    """Return the bare content type, in small letters."""
+    """Return the bare content type, in small letters; raise 415 for a compressed body, of which a small one may hold gigabytes."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "send the body uncompressed, without Content-Encoding", {"Accept-Encoding": "identity"})
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

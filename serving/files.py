@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from fastapi import HTTPException, Request
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -55,8 +55,20 @@ class Duplex(StreamingResponse):
             await self.stream_response(send_in_time)
         except TimeoutError:
             log.warning("a file was given up: its client did not read the answer while it sent")
+            await _cut(receive)
         finally:
             self._done()
+
+
+async def _cut(receive: Receive) -> None:
+    """End the connection at once: closed as usual, it would wait for its reader, and the server's own end for the connection.
+
+    ASGI has no word for it; under a server or middleware that hides the transport, the connection is closed as usual.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
+        await asyncio.sleep(0)  # until the server knows
 
 
 async def answered_file(request: Request, column: str, answer: Answer, done: Callable[[], None]) -> Duplex:
@@ -64,13 +76,15 @@ async def answered_file(request: Request, column: str, answer: Answer, done: Cal
 
     answer: classifies some texts when nobody else waits. done: called when the response is over.
     """
-    kind, chunks = await _opened(request)
-    rows = rows_of(kind, column)
-    lines = _lines(request, rows, chunks, answer)
     try:
+        kind, chunks = await _opened(request)
+        rows = rows_of(kind, column)
+        lines = _lines(request, rows, chunks, answer)
         first = await anext(lines)
     except RowsBroken as error:
         raise HTTPException(422, str(error)) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the file ended before its first row") from None  # for the log: nobody hears it
     return Duplex(_told_to_the_end(first, lines, rows), MEDIA_TYPES[kind], settings_of(request).request_timeout, done)
 
 
@@ -160,6 +174,7 @@ async def _within_limits(request: Request) -> AsyncGenerator[bytes, None]:
             raise HTTPException(408, "the file did not come in time") from None
         size += len(chunk)
         if size > settings.max_file_bytes:
+            yield chunk[: settings.max_file_bytes - size]
             raise too_large
         yield chunk
 
@@ -175,21 +190,22 @@ class _Upload:
         self._kind: str | None = None
         self._found: list[bytes] = []
         self._over = False
-        try:
-            self._parser = MultipartParser(
-                options.get(b"boundary", b""),
-                {
-                    "on_part_begin": self._headers.clear,
-                    "on_header_field": self._on_name,
-                    "on_header_value": self._on_value,
-                    "on_header_end": self._on_header,
-                    "on_headers_finished": self._on_headers,
-                    "on_part_data": self._on_data,
-                    "on_part_end": self._on_end,
-                },
-            )
-        except FormParserError:
-            raise HTTPException(422, "the form has no boundary") from None
+        self._broken = False
+        boundary = options.get(b"boundary", b"")
+        if not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
+            raise HTTPException(422, "the form has no usable boundary")
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._headers.clear,
+                "on_header_field": self._on_name,
+                "on_header_value": self._on_value,
+                "on_header_end": self._on_header,
+                "on_headers_finished": self._on_headers,
+                "on_part_data": self._on_data,
+                "on_part_end": self._on_end,
+            },
+        )
 
     async def kind(self) -> str:
         """Read until the file begins; return what it is."""
@@ -197,6 +213,7 @@ class _Upload:
             self._parse(chunk)
             if self._kind is not None:
                 return self._kind
+            self._refuse_broken()
         raise HTTPException(422, "the form holds no file")
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -205,6 +222,7 @@ class _Upload:
             found, self._found = b"".join(self._found), []
             if found:
                 yield found
+            self._refuse_broken()
             try:
                 self._parse(await anext(self._chunks))
             except StopAsyncIteration:
@@ -216,7 +234,11 @@ class _Upload:
         try:
             self._parser.write(chunk)
         except FormParserError:
-            raise HTTPException(422, "the form cannot be read") from None
+            self._broken = True  # what came before it is good
+
+    def _refuse_broken(self) -> None:
+        if self._broken:
+            raise HTTPException(422, "the form cannot be read")
 
     def _on_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -225,15 +247,15 @@ class _Upload:
         self._value += data[start:end]
 
     def _on_header(self) -> None:
-        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
+        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
         self._name, self._value = b"", b""
 
     def _on_headers(self) -> None:
-        _, options = parse_options_header(self._headers.get("content-disposition"))
+        _, options = parse_options_header(self._headers.get("content-disposition", "").replace("filename*=", "filename="))
         name = options.get(b"filename")
         if name is None or self._kind is not None:
             return
-        ending = "." + name.decode("utf-8", "replace").rpartition(".")[2].lower()
+        ending = "." + name.decode("latin-1").rpartition(".")[2].lower()
         kind = ENDINGS.get(ending) or KINDS.get(self._headers.get("content-type", "").partition(";")[0].strip().lower())
         if kind is None:
             raise HTTPException(415, WANTED)

@@ -53,12 +53,12 @@ class Keys:
         self._take(known)
 
     def _known(self, key: str) -> str | None:
-        """Return the digest of a valid key, after the same comparisons for any key."""
+        """Return the digest of a valid key, after the same comparisons for any key. No key is none, whatever digest is set up."""
         asked, found = digest(key), None
         for each in self._roles:
             if hmac.compare_digest(each, asked):
                 found = each
-        return found
+        return found if key else None
 
     def _take(self, known: str) -> None:
         if self._per_second is None:
@@ -68,7 +68,7 @@ class Keys:
         self._seen[known] = now
         if left < 1:
             self._left[known] = left
-            wait = max(1, round((1 - left) / self._per_second + 0.5))
+            wait = int((1 - left) / self._per_second) + 1  # whole seconds, and no less than it takes
             raise HTTPException(429, "this key has asked too often: try again later", {"Retry-After": str(wait)})
         self._left[known] = left - 1
 

@@ -4,6 +4,7 @@ Where PROMETHEUS_MULTIPROC_DIR is set, any worker shows the sums of all.
 """
 
 import os
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -11,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from serving.inference.classifier import Predictions
 from serving.inference.labels import label_name
 from serving.served import Served
+from serving.workers import is_alive
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -74,6 +76,9 @@ class Monitor:
         """Return all series in Prometheus's text format."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
+        for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+            if not is_alive(int(file.stem.rpartition("_")[2])):
+                file.unlink(missing_ok=True)  # of a worker that was killed
         everybodys = CollectorRegistry()
         MultiProcessCollector(everybodys)  # type: ignore[no-untyped-call]
         return generate_latest(everybodys)

@@ -115,8 +115,12 @@ def request_body(*kinds: str, model: type[BaseModel], required: bool = True) -> 
 def file_body() -> dict[str, Any]:
     """Return the OpenAPI requestBody of a file that comes as itself or in a form."""
     form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
-    kinds = ("text/csv", "text/tab-separated-values", "application/x-ndjson")
-    content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in kinds}
+    examples = {
+        "text/csv": "text\nGreat value.\n",
+        "text/tab-separated-values": "text\nGreat value.\n",
+        "application/x-ndjson": '{"text": "Great value."}\n',
+    }
+    content: dict[str, Any] = {kind: {"schema": {"type": "string", "example": example}} for kind, example in examples.items()}
     return {"requestBody": {"required": True, "content": content | {"multipart/form-data": {"schema": form}}}}
 
 

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     max_files: Annotated[int, Field(ge=1)] = 8
     request_timeout: Annotated[float, Field(gt=0)] = 30.0
     api_keys: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], Role] = {}
-    rate_limit: Annotated[float, Field(gt=0)] | None = None
+    rate_limit: Annotated[float, Field(ge=1e-6, allow_inf_nan=False)] | None = None
     rate_burst: Annotated[int, Field(ge=1)] = 20
     state: Path | None = None
     cache: Path | None = None
@@ -44,8 +44,14 @@ def settings_of_environment() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [f"SENTIMENT_{str(part['loc'][0]).upper()} is {part['input']!r}: {part['msg'].lower()}" for part in error.errors()]
-        raise SystemExit("ERROR: " + "; ".join(problems)) from None
+        problems = [_problem(str(part["loc"][0]), f"is {part['input']!r}: {part['msg'].lower()}") for part in error.errors()]
     except SettingsError as error:
-        name = str(error).partition('"')[2].partition('"')[0].upper()
-        raise SystemExit(f'ERROR: SENTIMENT_{name} is no JSON: write a list as ["one", "two"]') from None
+        problems = [_problem(str(error).partition('"')[2].partition('"')[0], 'is no JSON: write a list as ["one", "two"]')]
+    raise SystemExit("ERROR: " + "; ".join(dict.fromkeys(problems)))
+
+
+def _problem(name: str, problem: str) -> str:
+    """Name a setting and what is wrong with it, but show nothing of what may be a key."""
+    if name == "api_keys":
+        problem = 'has to hold {"<sha256 of a key>": "predict" or "admin"}, as `python -m serving.keys` prints it'
+    return f"SENTIMENT_{name.upper()} {problem}"

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ VOCABULARY = "the a it was is not very good great fine lovely bad awful poor bro
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what an outer DVC, MLflow or Hugging Face setting would change."""
+    """Take away what an outer setting would change: of DVC, MLflow, Hugging Face, telemetry or the server."""
     for name in list(os.environ):
-        if name.startswith(("DVC_", "MLFLOW_", "SENTIMENT_", "HF_")) or name in ("REPORT", "LOG_LEVEL"):
+        if name.startswith(("DVC_", "MLFLOW_", "SENTIMENT_", "HF_", "OTEL_", "PROMETHEUS_")) or name in ("REPORT", "LOG_LEVEL"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -191,6 +192,25 @@ def small_disk(tmp_path: Path) -> dict[str, str]:
 def tiny_bundle(tiny_model: Path) -> Path:
     """The bundle of the tiny model."""
     return tiny_model / "serving"
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle with other class names, and half as sure of its answers."""
+    import numpy as np
+
+    from serving.inference.bundle import read_bundle, write_manifest
+
+    bundle = read_bundle(Path(shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("other") / "serving")))
+    roots = {name: np.sqrt(answers) for name, answers in bundle.reference_probabilities.items()}
+    changed = replace(
+        bundle,
+        class_names=("no", "yes"),
+        engines=tuple(replace(engine, temperature=2 * engine.temperature) for engine in bundle.engines),
+        reference_probabilities={name: (root / root.sum(axis=1, keepdims=True)).tolist() for name, root in roots.items()},
+    )
+    write_manifest(changed)
+    return bundle.folder
 
 
 @pytest.fixture

@@ -53,8 +53,10 @@ class OpenVinoEngine:
             "CPU_RUNTIME_CACHE_CAPACITY": KEPT_KERNELS,
             **({"CACHE_DIR": str(cache)} if cache else {}),
         }
+        core = openvino.Core()
+        core.set_property({"ENABLE_MMAP": False})  # else a file that is overwritten in its place ends the process
         try:
-            self._request = openvino.Core().compile_model(file, "CPU", config).create_infer_request()
+            self._request = core.compile_model(file, "CPU", config).create_infer_request()
         except RuntimeError as error:
             raise BundleBroken(f"OpenVINO cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
 

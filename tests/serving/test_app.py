@@ -28,18 +28,24 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 MULTIPART = {"content-type": "multipart/form-data; boundary=B"}
 
 
+def uvicorn(port: int) -> list[str]:
+    return [sys.executable, "-m", "uvicorn", "serving.app:app", "--port", str(port), "--log-level", "warning"]
+
+
 @contextmanager
-def server(bundle: Path, output: BinaryIO | None = None, **environment: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """Start uvicorn on a free port, wait until it answers, give a client; end it with SIGTERM."""
+def server(
+    bundle: Path, output: BinaryIO | None = None, command: Callable[[int], list[str]] = uvicorn, **environment: str
+) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+    """Start a server on a free port, wait until it answers, give a client; end it with SIGTERM. output: for all that it prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "serving.app:app", "--port", str(port), "--log-level", "warning"]
     process = subprocess.Popen(
-        command,
+        command(port),
         cwd=ROOT,
         env={**os.environ, "SENTIMENT_MODEL": str(bundle), "SENTIMENT_THREADS": "1", **environment},
         stdout=output,
+        stderr=output,
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:

@@ -95,6 +95,16 @@ async def test_full_queue_refuses_at_once_and_takes_again_when_it_is_empty() -> 
         assert await ask(batcher, "again") == [5]
 
 
+async def test_patient_requests_wait_until_nobody_else_does_and_take_no_place() -> None:
+    async with running(max_waiting=3) as (batcher, classifier):
+        patient = [asyncio.create_task(batcher.predict(["patient"] * 9, patient=True)) for _ in range(2)]
+        await asyncio.sleep(0)
+        asked = await waiting(batcher, ("one",), ("two",))
+        classifier.go.set()
+        await asyncio.gather(*asked, *patient)
+        assert classifier.batches == [["held"], ["one", "two"], ["patient"] * 9, ["patient"] * 9]
+
+
 async def test_failure_reaches_everyone_in_the_batch_and_the_thread_lives_on() -> None:
     async with running() as (batcher, classifier):
         asked = await waiting(batcher, ("fine",), ("fail",))

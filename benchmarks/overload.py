@@ -1,0 +1,107 @@
+"""What clients see when more is asked than the server can answer.
+
+The sentences of SST-2 dev (read from ../shared/data) as form posts, the server pinned to one core, the load on another one. Capacity is
+what wrk gets answered with 32 connections. Then requests come at 1 and 3 times this rate, at random times, whether earlier ones are
+answered or not: share that is refused with 503, milliseconds from the time a request was due to its answer, memory afterwards. Any other
+status ends the benchmark. Writes a table into docs/performance.md.
+
+    dvc repro && python -m benchmarks.overload
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+
+from benchmarks.serving.__main__ import MANY, two_cores
+from benchmarks.serving.process import Running
+from benchmarks.serving.servers import OURS
+from benchmarks.tables import write_table
+from benchmarks.transfer import DATA, read_table
+
+WAITING = 64  # texts that may wait, in the place of 1,024: an answer comes within a fraction of a second or not at all
+LOADS = (1, 3)  # times the capacity
+
+
+async def offer(url: str, bodies: list[str], rate: float, seconds: int) -> dict[int, list[float]]:
+    """Post the bodies in turn at random times, `rate` a second on average; return milliseconds by status."""
+    times, found = random.Random(0), defaultdict(list)
+    headers = {"Content-Type": OURS.content_type}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session, asyncio.TaskGroup() as asked:
+
+        async def ask(body: str, due: float) -> None:
+            async with session.post(url, data=body) as answer:
+                await answer.read()
+                if answer.status == 503 and "Retry-After" not in answer.headers:
+                    raise SystemExit("ERROR: a 503 came without Retry-After")
+                found[answer.status].append(1000 * (time.perf_counter() - due))
+
+        due = start = time.perf_counter()
+        number = 0
+        while due < start + seconds:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            asked.create_task(ask(bodies[number % len(bodies)], due))
+            number, due = number + 1, due + times.expovariate(rate)
+    return found
+
+
+def row(load: int, found: dict[int, list[float]], seconds: int, memory_mb: float) -> str:
+    """Lay one load out; end the program where a request got neither an answer nor 503."""
+    if not set(found) <= {200, 503}:
+        raise SystemExit(f"ERROR: statuses under overload: {sorted(found)}")
+    answered, asked = found[200], sum(map(len, found.values()))
+    p50, p99 = np.percentile(answered, [50, 99])
+    refused = f"{np.percentile(found[503], 99):.0f} ms" if found[503] else "-"
+    share, rates = len(found[503]) / asked, [f"{number / seconds:,.0f}" for number in (asked, len(answered))]
+    return f"| {load} x | {' | '.join(rates)} | {share:.1%} | {p50:.0f} ms | {p99:.0f} ms | {refused} | {memory_mb:,.0f} MB |"
+
+
+def table(texts: list[str], seconds: int) -> str:
+    """Measure everything, and lay it out."""
+    server_core, load_core = two_cores()
+    os.environ["SENTIMENT_MAX_WAITING"] = str(WAITING)
+    bodies = [OURS.body(text) for text in texts]
+    with tempfile.TemporaryDirectory() as folder:
+        lines_file = Path(folder) / "bodies"
+        lines_file.write_text("\n".join(bodies), "utf-8")
+        with Running(OURS, server_core, Path(folder), texts[0]) as server:
+            server.load(load_core, lines_file, MANY, max(1, seconds // 2))
+            capacity = server.load(load_core, lines_file, MANY, seconds).rate
+            os.sched_setaffinity(0, {load_core})
+            url = f"http://127.0.0.1:{server.port}{OURS.path}"
+            rows = [row(load, asyncio.run(offer(url, bodies, load * capacity, seconds)), seconds, server.memory_mb()) for load in LOADS]
+    return "\n".join(
+        [
+            f"Capacity: {capacity:,.0f} texts/s with {MANY} connections. At most {WAITING} texts wait (`SENTIMENT_MAX_WAITING`).",
+            "",
+            "| load | asked/s | answered/s | 503 | p50 of answers | p99 of answers | p99 of 503 | memory after |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
+    parser.add_argument("--seconds", type=int, default=20, help="length of a measurement")
+    options = parser.parse_args()
+    if not shutil.which("wrk"):
+        raise SystemExit("ERROR: wrk makes the load and is not installed: type sudo apt-get install wrk")
+    if not options.data.is_dir():
+        raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
+    texts = [text for text, _ in read_table(options.data / "sst2" / "dev.tsv", header=True)]
+    write_table("overload", table(texts, options.seconds))
+
+
+if __name__ == "__main__":
+    main()
