@@ -35,7 +35,16 @@ def columns(text: str) -> int:
 def evaluated(language: report.Language, **changes: Any) -> str:
     names = NAMES[language]
     classes = {name: {"precision": 0.9, "recall": 0.8, "f1": 0.85, "texts": 1250} for name in names}
-    metrics = {"texts": 2500, "engine": "openvino-fp32", "classes": classes, "fp32_accuracy": 0.9, "roc_auc": 0.95, "precision": 0.9}
+    metrics = {
+        "texts": 2500,
+        "engine": "openvino-fp32",
+        "classes": classes,
+        "fp32_accuracy": 0.9,
+        "calibration_error": 0.05,
+        "uncertain_share": 0.1,
+        "roc_auc": 0.95,
+        "precision": 0.9,
+    }
     metrics |= {"accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "f1": 0.89, "f1_low": 0.87, "f1_high": 0.91, "recall": 0.8}
     metrics |= {"baseline": {"accuracy": 0.82, **BASELINES["earns"]}} | changes
     samples = [(f"문장 number {number} " * 20, number % 2, number % 3 % 2, 0.5 + number / 100) for number in range(20)]
@@ -115,6 +124,8 @@ def test_parts_without_content_say_so_or_stay_away() -> None:
         "recall": 1.0,
         "roc_auc": None,
         "fp32_accuracy": 1.0,
+        "calibration_error": 0.0,
+        "uncertain_share": 0.0,
     }
     samples = [("good", 1, 1, 1.0), ("bad", 0, 0, 1.0)]
     text = report.evaluation("en", {**metrics, "baseline": baseline, "classes": classes}, [[1, 0], [0, 1]], NAMES["en"], samples, [])
