@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from serving.bodies import content_type_of, settings_of, why_not
 from serving.inference.classifier import Predictions
 from serving.inference.labels import label_name
-from serving.rows import Row, Rows, RowsBroken, rows_of
+from serving.rows import ENDINGS, Row, Rows, RowsBroken, rows_of
 
 log = logging.getLogger("uvicorn.error")
 
@@ -29,7 +29,6 @@ KINDS = {
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
 }
-ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "tsv": "text/tab-separated-values; charset=utf-8", "ndjson": "application/x-ndjson"}
 WANTED = "send text/csv, text/tab-separated-values, application/x-ndjson, or a form with a file that ends in .csv, .tsv, .ndjson or .jsonl"
 
@@ -111,6 +110,7 @@ async def _lines(request: Request, rows: Rows, chunks: AsyncIterator[bytes], ans
     waiting: list[Row] = []
 
     async def answered() -> bytes:
+        """Answer the waiting rows; behind it none waits."""
         nonlocal started
         lines = [] if started else [rows.head()]
         problems = [row.problem or why_not(row.text, limit) for row in waiting]

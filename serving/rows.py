@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 MAX_ROW = 1_000_000  # characters
 ANSWER = ("label", "score", "error")
+ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}  # kind by the end of a file's name
 SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}  # the first under which the header has the text's column is taken
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')
 
@@ -37,7 +38,7 @@ class NotDecoded(RowsBroken):
 
 
 class Row(NamedTuple):
-    """text: what is to be classified, whatever it is. source: the row as it came, for `line`. problem: why it cannot be read."""
+    """text: what is to be classified, whatever it is. source: the row as it came, for its reader. problem: why it cannot be read."""
 
     text: object
     source: Any

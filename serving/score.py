@@ -23,13 +23,13 @@ from serving.inference.errors import InferenceError
 from serving.inference.labels import label_name
 from serving.inference.text import why_unreadable
 from serving.output import Counts, Output, Part, StandardOutput
-from serving.rows import ColumnMissing, NotDecoded, Row, RowsBroken, rows_of
+from serving.rows import ENDINGS, ColumnMissing, NotDecoded, Row, RowsBroken, rows_of
 
 if TYPE_CHECKING:
     from serving.inference.classifier import Classifier
 
 PIPE = Path("-")
-FORMATS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
+FORMATS = ENDINGS | {".parquet": "parquet"}
 log = logging.getLogger("score")
 
 

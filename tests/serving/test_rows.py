@@ -200,8 +200,9 @@ def test_odd_json_is_an_error_of_its_line_alone() -> None:
 def test_each_character_is_looked_at_a_bounded_number_of_times(start: str, piece: str) -> None:
     """A row of a million characters, in small chunks: what is quadratic does not end within the test's life."""
     data = (start + piece * (900_000 // len(piece))).encode()
-    for size in (1_000, len(data)):
-        read(rows_of("csv", "text"), (data[at : at + size] for at in range(0, len(data), size)))
+    small, whole = (read(rows_of("csv", "text"), (data[at : at + size] for at in range(0, len(data), size))) for size in (1_000, len(data)))
+    assert small[0] == whole[0]
+    assert str(small[1]) == str(whole[1])
 
 
 def test_names_of_the_answer_give_way_to_those_of_the_file() -> None:
