@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field
 
 from serving.inference.bundle import PORTABLE, TOKENIZER, Bundle, EngineSpec, write_manifest
 from serving.inference.hashing import file_sha256
+from serving.inference.machine import multiplies_int8
 from stages.shared import command, params, tables, tracking
 from stages.shared.comparison import LOAD_TOLERANCE, SAME, Candidate, Checked, compare
 from stages.shared.errors import StageError
@@ -70,7 +71,7 @@ def run(settings: ExportParams, paths: Paths, store: tracking.Store) -> None:
         write_onnx(model, tokenizer.model_max_length, draft_dir / MODEL)
         shutil.copyfile(paths.model / TOKENIZER, draft_dir / TOKENIZER)
         bundle = describe(draft_dir, model, tokenizer, settings, paths)
-        candidates = [make_candidate(name, bundle, checked, settings, paths.train) for name in settings.engines if runs_here(name)]
+        candidates = [make_candidate(name, bundle, checked, settings, paths.train) for name in engines_here(settings.engines)]
         bundle, report = keep_faithful(bundle, candidates, checked, settings)
         write_manifest(bundle)
     metrics = {
@@ -144,9 +145,14 @@ def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedToken
     )
 
 
-def runs_here(name: str) -> bool:
-    """Tell whether this kind of CPU can have the engine."""
-    return not name.startswith("openvino") or platform.machine() in ("x86_64", "AMD64")
+def engines_here(wanted: tuple[str, ...]) -> list[str]:
+    """Return the wanted engines that this kind of CPU can have; without INT8 instructions fp32 is faster, and INT8 goes last."""
+    names = [name for name in wanted if not name.startswith("openvino") or platform.machine() in ("x86_64", "AMD64")]
+    if not multiplies_int8():
+        names.sort(key=lambda name: name.endswith("int8"))
+        if names != [name for name in wanted if name in names]:
+            log.info("this CPU has no INT8 instructions (VNNI, AMX), with which INT8 would be faster than fp32: INT8 is the last choice")
+    return names
 
 
 def make_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 from serving.inference.bundle import Bundle, EngineSpec, read_bundle
 from serving.inference.engines import Engine, import_runtime, start_engine
 from serving.inference.errors import BundleBroken
+from serving.inference.packing import Packer
 from serving.inference.text import clean_text, require_characters
 from serving.inference.tokens import TextEncoder
 
 log = logging.getLogger("classifier")
 
-# Every shape of a batch costs an engine memory for good and time at first, so shapes are few: lengths in four steps an octave, numbers
-# of texts in powers of two.
-BATCH_TOKENS = 512  # padded tokens a batch: larger ones were not faster
-BATCH_SIZES = tuple(2**power for power in range(10))
-CALL_TOKENS = 48  # what a call of an engine costs beside its tokens, measured in tokens
 Probabilities = NDArray[np.float64]  # (texts, classes), rows sum to 1
 
 
@@ -58,8 +54,7 @@ class Classifier:
         self.spec = spec
         self._engine = engine
         self._encoder = TextEncoder(bundle)
-        self._token_ids = np.empty(max(BATCH_TOKENS, bundle.max_length), dtype=np.int64)
-        self._attention_mask = np.empty_like(self._token_ids)
+        self._packer = Packer(bundle.max_length, bundle.pad_token_id, shared_rows=engine.shares_rows)
         self._turn = threading.Lock()
 
     @classmethod
@@ -108,45 +103,11 @@ class Classifier:
         probabilities = np.zeros((len(texts), len(self.bundle.class_names)))
         with self._turn:
             token_ids, truncated = self._encoder.encode(cleaned)
-            tokens = [len(ids) for ids in token_ids]
-            for rows in self._batches(tokens):
-                probabilities[rows] = self._probabilities([token_ids[row] for row in rows])
+            for rows, answers, batch in self._packer.pack(token_ids):
+                probabilities[rows] = softmax(self._engine.logits(batch)[answers] / self.spec.temperature)
+        tokens = np.array([len(ids) for ids in token_ids], dtype=np.int64)
         uncertain = probabilities.max(axis=1, initial=0) < self.bundle.uncertain_below
-        return Predictions(probabilities.argmax(axis=1), probabilities, truncated, uncertain, np.array(tokens, dtype=np.int64))
-
-    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Yield row numbers, long texts first, split so that padding and calls together cost the least."""
-        order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-        rest_cost, sizes = [0] * (len(order) + 1), [1] * len(order)
-        for start in reversed(range(len(order))):
-            length = self._padded(lengths[order[start]])
-            rest_cost[start], sizes[start] = min(
-                (CALL_TOKENS + size * length + rest_cost[min(start + size, len(order))], size)
-                for size in BATCH_SIZES
-                if size == 1 or size * length <= BATCH_TOKENS
-            )
-        start = 0
-        while start < len(order):
-            yield order[start : start + sizes[start]]
-            start += sizes[start]
-
-    def _padded(self, length: int) -> int:
-        """Return the length that a text is padded to."""
-        step = 1 << max(0, (max(1, length) - 1).bit_length() - 3)
-        return min(-(-max(1, length) // step) * step, self.bundle.max_length)
-
-    def _probabilities(self, token_ids: list[NDArray[np.int64]]) -> Probabilities:
-        texts = next(size for size in BATCH_SIZES if size >= len(token_ids))
-        length = self._padded(max(map(len, token_ids)))
-        ids = self._token_ids[: texts * length].reshape(texts, length)
-        mask = self._attention_mask[: texts * length].reshape(texts, length)
-        ids.fill(self.bundle.pad_token_id)
-        mask.fill(0)
-        mask[len(token_ids) :, 0] = 1  # rows that fill up: an engine may make no number of a row without a token
-        for row, text in enumerate(token_ids):
-            ids[row, : len(text)] = text
-            mask[row, : len(text)] = 1
-        return softmax(self._engine.logits(ids, mask)[: len(token_ids)] / self.spec.temperature)
+        return Predictions(probabilities.argmax(axis=1), probabilities, truncated, uncertain, tokens)
 
 
 def softmax(logits: NDArray[np.floating]) -> Probabilities:

@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 from serving.inference.bundle import EngineSpec
 from serving.inference.errors import BundleBroken
 from serving.inference.machine import usable_cores
+from serving.inference.packing import Batch
+
+if TYPE_CHECKING:
+    import openvino
 
 KEPT_KERNELS = 500  # compiled for the shapes that came last: more are not faster, and each takes memory
-TokenIds = NDArray[np.int64]  # (texts, tokens)
-Logits = NDArray[np.float32]  # (texts, classes)
+Logits = NDArray[np.float32]  # (rows of the batch * its places, classes)
 
 
 class Engine(Protocol):
-    """One started model. Not safe for two threads at once."""
+    """One started model. Not safe for two threads at once. shares_rows: whether it keeps several texts of one row apart."""
 
-    def logits(self, input_ids: TokenIds, attention_mask: TokenIds) -> Logits:
-        """Return logits (texts, classes) of padded token ids and their mask, both (texts, tokens)."""
+    shares_rows: bool
+
+    def logits(self, batch: Batch) -> Logits:
+        """Return logits (rows * places, classes), those of one row after the other."""
 
 
 def start_engine(spec: EngineSpec, folder: Path, threads: int | None = None, cache: Path | None = None) -> Engine:
@@ -40,6 +45,22 @@ def import_runtime() -> None:
         import openvino  # noqa: F401
 
 
+def open_rows(model: "openvino.Model") -> bool:
+    """Turn what the file computes for rows of one text each into inputs, so that texts can share rows; tell whether it has them."""
+    import openvino
+    from openvino.op import Parameter
+
+    inputs = {tensor.any_name for tensor in model.inputs}
+    tensors = {name: tensor for operation in model.get_ordered_ops() for tensor in operation.outputs() for name in tensor.names}
+    for name in {"positions", "first"} & tensors.keys() - inputs:
+        parameter = Parameter(openvino.Type.i64, openvino.PartialShape([-1, -1]))
+        tensors[name].replace(parameter.output(0))
+        parameter.output(0).set_names({name})
+        model.add_parameters([parameter])
+        inputs.add(name)
+    return inputs == set(Batch._fields)
+
+
 class OpenVinoEngine:
     """OpenVINO on an x86 CPU, with an explicit precision hint."""
 
@@ -56,12 +77,16 @@ class OpenVinoEngine:
         core = openvino.Core()
         core.set_property({"ENABLE_MMAP": False})  # else a file that is overwritten in its place ends the process
         try:
-            self._request = core.compile_model(file, "CPU", config).create_infer_request()
+            model = core.read_model(file)
+            self.shares_rows = open_rows(model)
+            self._inputs = [tensor.any_name for tensor in model.inputs]
+            self._request = core.compile_model(model, "CPU", config).create_infer_request()
         except RuntimeError as error:
             raise BundleBroken(f"OpenVINO cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
 
-    def logits(self, input_ids: TokenIds, attention_mask: TokenIds) -> Logits:
-        self._request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
+    def logits(self, batch: Batch) -> Logits:
+        fields = batch._asdict()
+        self._request.infer({name: fields[name] for name in self._inputs}, share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
 
 
@@ -83,6 +108,8 @@ class OnnxRuntimeEngine:
         except (RuntimeError, ValueError) as error:
             raise BundleBroken(f"ONNX Runtime cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
 
-    def logits(self, input_ids: TokenIds, attention_mask: TokenIds) -> Logits:
-        (logits,) = self._session.run(["logits"], {"input_ids": input_ids, "attention_mask": attention_mask})
+    shares_rows = False
+
+    def logits(self, batch: Batch) -> Logits:
+        (logits,) = self._session.run(["logits"], {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask})
         return np.asarray(logits, dtype=np.float32)

@@ -1,15 +1,23 @@
-"""The trained model as one ONNX file, the portable format that every engine starts from."""
+"""The trained model as one ONNX file, the portable format that every engine starts from.
+
+Inputs: input_ids and attention_mask, int64, (batch, tokens). Output: logits, fp32, (batch, classes). A DistilBERT can also keep several
+texts of one row apart: an engine that makes inputs of the file's tensors "positions" and "first" may number the texts of a row in
+attention_mask (see Batch in serving/inference/packing.py) and gets logits for each of them.
+"""
 
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.inference.packing import Batch
+
 if TYPE_CHECKING:
+    import onnx
     import torch
     from transformers import PreTrainedModel
 
 OPSET = 20
-HIDDEN = -3e4  # added to the attention score of padding: nothing is left of it behind softmax, and half precision holds it
+HIDDEN = -3e4  # added to the attention score of what is not to be seen: nothing is left of it behind softmax, and half precision holds it
 
 
 def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
@@ -18,53 +26,91 @@ def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
     import torch
 
     logging.getLogger("torch.onnx._internal.exporter").setLevel(logging.ERROR)  # speaks of torchvision, which we have not
+    logits_of = distilbert_logits if model.config.model_type == "distilbert" else plain_logits
+    inputs = Batch._fields if model.config.model_type == "distilbert" else Batch._fields[:2]
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            if model.config.model_type == "distilbert":
-                return distilbert_logits(self.model, input_ids, attention_mask)
-            logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-            return logits
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            return logits_of(self.model, *tensors)
 
-    # Two tensors: one for both inputs would be traced as one input.
-    example = (torch.ones((2, 8), dtype=torch.int64), torch.ones((2, 8), dtype=torch.int64))
-    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=max_length)}
-    traced = torch.export.export(Logits().eval(), example, dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic}, strict=False)
+    example = tuple(torch.ones((2, 8), dtype=torch.int64) for _ in inputs)  # a tensor each: one for all would be traced as one input
+    rows, tokens, places = torch.export.Dim("batch"), torch.export.Dim("tokens", max=max_length), torch.export.Dim("places")
+    shapes = tuple({0: rows, 1: places if name == "first" else tokens} for name in inputs)
+    traced = torch.export.export(Logits().eval(), example, dynamic_shapes=(shapes,), strict=False)
     torch.onnx.export(
         traced,
         (),
         file,
-        input_names=["input_ids", "attention_mask"],
+        input_names=inputs,
         output_names=["logits"],
         opset_version=OPSET,
         external_data=False,
         dynamo=True,
         verbose=False,
     )
-    graph = onnx.load(file)
-    for part in (
-        graph,
-        graph.graph,
-        *graph.graph.node,
-        *graph.functions,
-        *(node for function in graph.functions for node in function.node),
-    ):
-        del part.metadata_props[:]  # stack traces
-    for node in graph.graph.node:
+    exported = onnx.load(file)
+    remove_traces(exported)
+    if len(inputs) > 2:
+        default_to_one_text_a_row(exported.graph)
+    for tensor in (*exported.graph.input, *exported.graph.output):
+        for dimension, name in zip(tensor.type.tensor_type.shape.dim, ("batch", "tokens"), strict=True):
+            if not dimension.dim_value:
+                dimension.dim_param = name
+    onnx.save(exported, file)
+
+
+def remove_traces(exported: "onnx.ModelProto") -> None:
+    """Remove stack traces and shapes of the example."""
+    graph, functions = exported.graph, exported.functions
+    for part in (exported, graph, *graph.node, *functions, *(node for function in functions for node in function.node)):
+        del part.metadata_props[:]
+    for node in graph.node:
         node.doc_string = ""
-    del graph.graph.value_info[:]
-    onnx.save(graph, file)
+    del graph.value_info[:]
 
 
-def distilbert_logits(model: "PreTrainedModel", input_ids: "torch.Tensor", attention_mask: "torch.Tensor") -> "torch.Tensor":
-    """Return the logits (texts, classes) of a DistilBERT classifier, without what it computes in vain.
+def default_to_one_text_a_row(graph: "onnx.GraphProto") -> None:
+    """Compute the inputs "positions" and "first" from the shape of input_ids, as they are where each row is one text."""
+    import numpy as np
+    from onnx import helper, numpy_helper
 
-    The classifier reads the first token alone, so the last layer needs its keys and values of all tokens, but its query, output and
-    feed-forward network of the first token only: a seventh of the work of six layers less.
+    whole = [tensor for tensor in graph.input if tensor.name in ("input_ids", "attention_mask")]
+    del graph.input[:]
+    graph.input.extend(whole)
+    for name, numbers in (("zero", 0), ("one", 1), ("row", [0]), ("column", [1])):
+        graph.initializer.append(numpy_helper.from_array(np.array(numbers, dtype=np.int64), name))
+    nodes = [
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["tokens"]),
+        helper.make_node("Range", ["zero", "tokens", "one"], ["places_in_row"]),
+        helper.make_node("Expand", ["places_in_row", "shape"], ["positions"]),
+        helper.make_node("Gather", ["shape", "row"], ["rows"]),
+        helper.make_node("Concat", ["rows", "column"], ["rows_by_one"], axis=0),
+        helper.make_node("ConstantOfShape", ["rows_by_one"], ["first"], value=numpy_helper.from_array(np.zeros(1, np.int64))),
+    ]
+    computed = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *computed])
+
+
+def plain_logits(model: "PreTrainedModel", input_ids: "torch.Tensor", attention_mask: "torch.Tensor") -> "torch.Tensor":
+    """Return the logits (texts, classes) of any classifier."""
+    logits: torch.Tensor = model(input_ids=input_ids, attention_mask=attention_mask).logits
+    return logits
+
+
+def distilbert_logits(
+    model: "PreTrainedModel", input_ids: "torch.Tensor", attention_mask: "torch.Tensor", positions: "torch.Tensor", first: "torch.Tensor"
+) -> "torch.Tensor":
+    """Return the logits (rows * places, classes) of a DistilBERT classifier, without what it computes in vain.
+
+    A token sees those of its own text, which have its number in attention_mask. The classifier reads the first token of a text alone,
+    so the last layer needs its keys and values of all tokens, but its query, output and feed-forward network of first tokens only: a
+    seventh of the work of six layers less. Shapes are those of Batch.
     """
     import torch
 
@@ -75,15 +121,18 @@ def distilbert_logits(model: "PreTrainedModel", input_ids: "torch.Tensor", atten
     def heads(projected: torch.Tensor) -> torch.Tensor:
         return projected.unflatten(-1, (attention.n_heads, attention.attention_head_size)).transpose(1, 2)
 
-    hidden = body.embeddings(input_ids)
-    mask = (1 - attention_mask[:, None, None, :]).to(hidden.dtype) * HIDDEN
+    def mask(texts: torch.Tensor) -> torch.Tensor:
+        return (texts[:, None, :, None] != attention_mask[:, None, None, :]).to(hidden.dtype) * HIDDEN
+
+    hidden = body.embeddings.LayerNorm(body.embeddings.word_embeddings(input_ids) + body.embeddings.position_embeddings(positions))
+    own_text = mask(attention_mask)
     for layer in layers:
-        hidden = layer(hidden, mask)
-    first = hidden[:, :1]
-    query, keys, values = heads(attention.q_lin(first)), heads(attention.k_lin(hidden)), heads(attention.v_lin(hidden))
-    weights = torch.softmax(query @ keys.transpose(-1, -2) * attention.scaling + mask, dim=-1)
+        hidden = layer(hidden, own_text)
+    query_of = torch.gather(hidden, 1, first[:, :, None].expand(-1, -1, hidden.shape[-1]))
+    query, keys, values = heads(attention.q_lin(query_of)), heads(attention.k_lin(hidden)), heads(attention.v_lin(hidden))
+    weights = torch.softmax(query @ keys.transpose(-1, -2) * attention.scaling + mask(torch.gather(attention_mask, 1, first)), dim=-1)
     attended = attention.out_lin((weights @ values).transpose(1, 2).flatten(2))
-    first = last.sa_layer_norm(attended + first)
-    first = last.output_layer_norm(last.ffn(first) + first)
-    logits: torch.Tensor = model.classifier(torch.relu(model.pre_classifier(first[:, 0])))
+    pooled = last.sa_layer_norm(attended + query_of)
+    pooled = last.output_layer_norm(last.ffn(pooled) + pooled)
+    logits: torch.Tensor = model.classifier(torch.relu(model.pre_classifier(pooled))).flatten(0, 1)
     return logits

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.inference.engines import open_rows
+from serving.inference.packing import Batch
+
 if TYPE_CHECKING:
     import openvino
 
@@ -25,10 +28,13 @@ def quantize(onnx_file: Path, texts: Sequence[NDArray[np.int64]], alpha: float, 
     import openvino
 
     nncf.set_log_level(logging.ERROR)
-    samples = [{"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]} for ids in texts]
+    model = openvino.Core().read_model(onnx_file)
+    open_rows(model)
+    inputs = [tensor.any_name for tensor in model.inputs]
+    samples = [{name: field for name, field in Batch.of(ids)._asdict().items() if name in inputs} for ids in texts]
     with redirect_stdout(StringIO()):  # its progress bars, a line each where there is no terminal
         quantized = nncf.quantize(
-            openvino.Core().read_model(onnx_file),
+            model,
             nncf.Dataset(samples),
             preset=nncf.QuantizationPreset.MIXED,
             model_type=nncf.ModelType.TRANSFORMER,

@@ -146,7 +146,7 @@ def test_metrics_say_what_is_served_and_how_far_it_is_from_torch(tiny_model: Pat
 
 
 def bundle_order() -> list[str]:
-    return list(params.load(ROOT / "params.yaml", "export", export.ExportParams).engines)
+    return export.engines_here(params.load(ROOT / "params.yaml", "export", export.ExportParams).engines)
 
 
 def settings(**changes: object) -> export.ExportParams:
@@ -228,6 +228,30 @@ def test_changed_weights_give_another_model_and_other_answers(tiny_model: Path, 
     moved = replace(read_bundle(tiny_model / "serving"), folder=tmp_path)
     with pytest.raises(StageError, match="differs from torch"):
         export.keep_faithful(moved, [export.compare(moved.portable, moved, checked)], checked, settings())
+
+
+@pytest.mark.parametrize("has_int8", [True, False])
+def test_int8_is_preferred_only_where_the_cpu_multiplies_it(monkeypatch: pytest.MonkeyPatch, has_int8: bool) -> None:
+    monkeypatch.setattr(export, "multiplies_int8", lambda: has_int8)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    wanted = ("openvino-int8", "openvino-bf16", PORTABLE)
+    assert export.engines_here(wanted) == list(wanted if has_int8 else (*wanted[1:], wanted[0]))
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert export.engines_here(wanted) == [PORTABLE]
+
+
+def test_shared_rows_are_answered_as_rows_of_one_text(tiny_bundle: Path) -> None:
+    texts = [" ".join(["good", "film", "bad", "food"] * (row % 4))[: 7 * row] for row in range(30)]
+    portable = Classifier.load(tiny_bundle, engine=PORTABLE)
+    alone = np.concatenate([at_temperature(portable.predict([text]).probabilities, 1 / portable.spec.temperature) for text in texts])
+    shared = [Classifier.load(tiny_bundle, engine=spec.name) for spec in read_bundle(tiny_bundle).engines if spec.runtime == "openvino"]
+    assert len(shared) == (3 if platform.machine() == "x86_64" else 0)
+    for classifier in shared:
+        assert classifier._engine.shares_rows
+        actual = at_temperature(classifier.predict(texts).probabilities, 1 / classifier.spec.temperature)
+        np.testing.assert_allclose(
+            actual, alone, atol=1e-5 if classifier.spec.name.endswith("fp32") else 0.05, err_msg=classifier.spec.name
+        )
 
 
 @pytest.mark.parametrize("engines", [["openvino-int8"], [], [PORTABLE, PORTABLE], [PORTABLE, "tensorrt"]])

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from serving.inference.bundle import MANIFEST, PORTABLE, read_bundle
-from serving.inference.classifier import BATCH_TOKENS, Classifier, softmax
+from serving.inference.classifier import Classifier, softmax
 from serving.inference.engines import start_engine
 from serving.inference.errors import BundleBroken, TextRefused
+from serving.inference.packing import BATCH_TOKENS
 from tests.conftest import VOCABULARY, run_command
 
 WORDS = VOCABULARY.split()
@@ -42,9 +43,9 @@ def every_engine(tiny_bundle: Path) -> list[Classifier]:
 def two_engines(copied_bundle: Path) -> Path:
     """A bundle that prefers an engine named first, a twin of its portable one: so on any CPU there is a next one."""
     with changed_manifest(copied_bundle) as manifest:
-        last = manifest["engines"][-1]
-        manifest["engines"] = [{**last, "name": "first"}, last]
-        manifest["reference_probabilities"]["first"] = copy.deepcopy(manifest["reference_probabilities"][last["name"]])
+        portable = next(engine for engine in manifest["engines"] if engine["name"] == PORTABLE)
+        manifest["engines"] = [{**portable, "name": "first"}, portable]
+        manifest["reference_probabilities"]["first"] = copy.deepcopy(manifest["reference_probabilities"][PORTABLE])
     return copied_bundle
 
 
@@ -97,32 +98,6 @@ def test_texts_of_several_batches_are_all_answered(classifier: Classifier) -> No
     np.testing.assert_allclose(
         classifier.predict(texts).probabilities, [expected[row % len(MIXED)] for row in range(len(texts))], atol=SAME
     )
-
-
-@given(lengths=st.lists(st.integers(1, 32), max_size=80))
-def test_batches_hold_every_row_once_and_few_tokens(classifier: Classifier, lengths: list[int]) -> None:
-    batches = list(classifier._batches(lengths))
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= BATCH_TOKENS for batch in batches)
-
-
-def test_whatever_is_asked_an_engine_sees_few_shapes(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    classifier = Classifier.load(tiny_bundle, engine=PORTABLE, threads=1)
-    shapes: set[tuple[int, ...]] = set()
-    logits = classifier._engine.logits
-
-    def recorded(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        shapes.add(input_ids.shape)
-        assert attention_mask.any(axis=1).all(), "a row without a token"
-        return logits(input_ids, attention_mask)
-
-    monkeypatch.setattr(classifier._engine, "logits", recorded)
-    chance = np.random.default_rng(0)
-    for texts in chance.integers(1, 40, 200):
-        classifier.predict([" ".join(chance.choice(WORDS, words)) for words in chance.integers(0, 60, texts)])
-    tokens = {texts * length for texts, length in shapes}
-    assert max(tokens) <= BATCH_TOKENS
-    assert len(tokens) <= 40
 
 
 def test_truncated_is_told_from_the_first_token_too_many(classifier: Classifier) -> None:

@@ -1,0 +1,127 @@
+"""Packing: token ids in batches that cost an engine little, for short texts share a row and little of it is padding.
+
+Every shape of a batch costs an engine memory for good, and time when it first comes, so shapes are few: four numbers of rows and
+four lengths an octave.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+BATCH_TOKENS = 512  # padded tokens a batch: larger ones were not faster
+ROW_TOKENS = 64  # of a row that texts share: longer ones cost more attention than they save padding
+CALL_TOKENS = 48  # what a call of an engine costs beside its tokens, measured in tokens
+TokenIds = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """What an engine is given. Where an engine has rows of one text only, the first two fields say all.
+
+    input_ids: (rows, tokens). attention_mask: (rows, tokens), the number of the text in its row from 1 on, 0 for padding.
+    positions: (rows, tokens), of a token in its text. first: (rows, places), where in its row each text begins.
+    """
+
+    input_ids: TokenIds
+    attention_mask: TokenIds
+    positions: TokenIds
+    first: TokenIds
+
+    @classmethod
+    def of(cls, token_ids: TokenIds) -> Self:
+        """Return one text (tokens,) alone, without padding."""
+        return cls(token_ids[None], np.ones((1, len(token_ids)), np.int64), np.arange(len(token_ids))[None], np.zeros((1, 1), np.int64))
+
+
+class Packer:
+    """Divides texts into batches and fills them. Each batch uses the memory of the one before.
+
+    max_length: of a text, in tokens. shared_rows: whether the engine can keep texts of one row apart.
+    """
+
+    def __init__(self, max_length: int, pad_token_id: int, *, shared_rows: bool) -> None:
+        self._max_length = max_length
+        self._pad_token_id = pad_token_id
+        self._shared_rows = shared_rows
+        self._memory = np.empty((4, max(BATCH_TOKENS, round_up(max_length))), dtype=np.int64)
+
+    def pack(self, token_ids: Sequence[TokenIds]) -> Iterator[tuple[list[int], list[int], Batch]]:
+        """Yield the numbers of some texts, for each of them the row of the logits that will be its own, and the batch."""
+        nothing = np.array([self._pad_token_id])
+        token_ids = [ids if len(ids) else nothing for ids in token_ids]
+        for rows in self.plan([len(ids) for ids in token_ids]):
+            batch = self._fill([[token_ids[text] for text in row] for row in rows])
+            places = batch.first.shape[1]
+            texts = [text for row in rows for text in row]
+            yield texts, [number * places + place for number, row in enumerate(rows) for place in range(len(row))], batch
+
+    def plan(self, lengths: Sequence[int]) -> list[list[list[int]]]:
+        """Return batches of rows of numbers of texts, such that padding and calls together cost the least. lengths: at least 1."""
+        rows = share_rows(lengths) if self._shared_rows else [[text] for text in range(len(lengths))]
+        filled = [sum(lengths[text] for text in row) for row in rows]
+        order = sorted(range(len(rows)), key=filled.__getitem__, reverse=True)
+        cost, sizes = [0] * (len(order) + 1), [1] * len(order)
+        for start in reversed(range(len(order))):
+            length = self._row_length(filled[order[start]])
+            cost[start], sizes[start] = min(
+                (CALL_TOKENS + size * length + cost[min(start + size, len(order))], size)
+                for size in ROW_COUNTS
+                if size == 1 or size * length <= BATCH_TOKENS
+            )
+        batches, start = [], 0
+        while start < len(order):
+            batches.append([rows[number] for number in order[start : start + sizes[start]]])
+            start += sizes[start]
+        return batches
+
+    def _row_length(self, tokens: int) -> int:
+        return round_up(tokens) if self._shared_rows else min(round_up(tokens), self._max_length)
+
+    def _fill(self, rows: list[list[TokenIds]]) -> Batch:
+        shape = round_up(len(rows)), self._row_length(max(sum(map(len, row)) for row in rows))
+        places = round_up(max(map(len, rows)))
+        memory = self._memory[:3, : shape[0] * shape[1]].reshape(3, *shape)
+        first = self._memory[3, : shape[0] * places].reshape(shape[0], places)
+        input_ids, attention_mask, positions = memory
+        input_ids.fill(self._pad_token_id)
+        memory[1:] = 0
+        first.fill(0)
+        attention_mask[len(rows) :, 0] = 1  # rows that fill up: an engine may make no number of a row without a token
+        for number, row in enumerate(rows):
+            start = 0
+            for place, ids in enumerate(row):
+                end = start + len(ids)
+                input_ids[number, start:end] = ids
+                attention_mask[number, start:end] = place + 1
+                positions[number, start:end] = np.arange(len(ids))
+                first[number, place] = start
+                start = end
+        return Batch(input_ids, attention_mask, positions, first)
+
+
+def share_rows(lengths: Sequence[int]) -> list[list[int]]:
+    """Return rows of numbers of texts, long texts first, each into the fullest row that has room for it."""
+    rows_with_room: list[list[list[int]]] = [[] for _ in range(ROW_TOKENS + 1)]
+    rows = []
+    for text in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        length = lengths[text]
+        room = next((room for room in range(length, ROW_TOKENS + 1) if rows_with_room[room]), None)
+        if room is None:
+            row: list[int] = []
+            rows.append(row)
+            room = max(ROW_TOKENS, round_up(length))
+        else:
+            row = rows_with_room[room].pop()
+        row.append(text)
+        rows_with_room[room - length].append(row)
+    return rows
+
+
+def round_up(number: int) -> int:
+    """Return the next of four steps an octave: 1 to 8, 10, 12, 14, 16, 20 ..."""
+    step = 1 << max(0, (number - 1).bit_length() - 3)
+    return -(-number // step) * step
+
+
+ROW_COUNTS = sorted({round_up(count) for count in range(1, BATCH_TOKENS + 1)})
