@@ -24,11 +24,12 @@ from serving.access import Access, set_up_log
 from serving.admin import routes as admin_routes
 from serving.batching import Answered, Batcher, Overloaded
 from serving.bodies import read_text, read_texts, settings_of, why_not
-from serving.files import MEDIA_TYPES, answered_file
+from serving.files import answered_file
 from serving.inference.classifier import Predictions
 from serving.inference.labels import label_name
-from serving.keys import Keys
+from serving.keys import KEY_SCHEMES, Keys
 from serving.monitoring import Monitor
+from serving.rows import MEDIA_TYPES
 from serving.schemas import (
     BatchPrediction,
     BatchRequest,
@@ -67,6 +68,14 @@ Detail = Annotated[bool, Query(description="add class name, all scores, uncertai
 routes = APIRouter()
 
 
+async def predict_key(request: Request) -> None:
+    """Let through who may have texts classified."""
+    request.app.state.keys.admit(request, "predict")
+
+
+predictions = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], responses=BAD_BODY | BUSY | NO_KEY)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the server; the bundle is loaded when it starts, and a missing or damaged one stops the start with a sentence."""
     settings = settings or settings_of_environment()
@@ -93,7 +102,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.include_router(routes)
-    app.include_router(admin_routes)
+    app.include_router(predictions, dependencies=KEY_SCHEMES if settings.api_keys else None)
+    app.include_router(admin_routes, dependencies=KEY_SCHEMES)
     return app
 
 
@@ -124,16 +134,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.monitor.close()
 
 
-async def predict_key(request: Request) -> None:
-    """Let through who may have texts classified."""
-    request.app.state.keys.admit(request, "predict")
-
-
-@routes.post(
-    "/predict",
+@predictions.post(
+    "",
     response_model=DetailedPrediction | Prediction,
-    responses=BAD_BODY | BUSY | NO_KEY,
-    dependencies=[Depends(predict_key)],
     openapi_extra=request_body(*FORMS, model=PredictRequest),
     summary="Classify one text",
 )
@@ -143,11 +146,9 @@ async def predict(request: Request, *, detail: Detail = False) -> Response:
     return JSONResponse(_result(request, answered, 0, detail=detail))
 
 
-@routes.post(
-    "/predict/batch",
+@predictions.post(
+    "/batch",
     response_model=BatchPrediction,
-    responses=BAD_BODY | BUSY | NO_KEY,
-    dependencies=[Depends(predict_key)],
     openapi_extra=request_body("application/json", model=BatchRequest),
     summary="Classify several texts",
 )
@@ -161,11 +162,10 @@ async def predict_batch(request: Request, *, detail: Detail = False) -> Response
     return JSONResponse({"results": results})
 
 
-@routes.post(
-    "/predict/file",
+@predictions.post(
+    "/file",
     response_class=StreamingResponse,
-    responses=BAD_BODY | BUSY | NO_KEY | {200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}}},
-    dependencies=[Depends(predict_key)],
+    responses={200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
     openapi_extra=file_body(),
     summary="Classify a file of texts",
 )
@@ -183,11 +183,11 @@ async def predict_file(
     await files.acquire()
     batcher: Batcher = request.app.state.batcher
 
-    async def answer(texts: list[str]) -> Predictions:
+    async def classify(texts: list[str]) -> Predictions:
         return (await batcher.predict(texts, patient=True)).predictions
 
     try:
-        return await answered_file(request, column, answer, files.release)
+        return await answered_file(request, column, classify, files.release)
     except BaseException:
         files.release()
         raise

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from serving.rows import ColumnMissing, Row, Rows, RowsBroken, answer_names
+from serving.rows import Answer, ColumnMissing, Row, Rows, RowsBroken, answer_names
 
 BLOCK_ROWS = 4096  # sorted by length as one: more are not faster, and a kill costs seconds
 BLOCK_CHARACTERS = 1_000_000  # of the texts of a block: so it takes seconds with long texts too
@@ -24,14 +24,6 @@ PYARROW = "pyarrow==25.0.1"  # for the sentence; it is no requirement of the ser
 
 class CannotScore(Exception):
     """What is asked for cannot be done; the text is a sentence for the user."""
-
-
-class Answer(NamedTuple):
-    """Label and score of a row, or the error that it has in their place."""
-
-    label: str | None
-    score: float | None
-    error: str | None
 
 
 class Block(NamedTuple):
@@ -111,11 +103,7 @@ class TextTable:
 
     def written(self, block: Block, answers: Sequence[Answer]) -> bytes:
         lines = [self._rows.head()] if block.number == 0 else []
-        for row, (label, score, error) in zip(block.rows, answers, strict=True):
-            if label is None or score is None:
-                lines.append(self._rows.refused(row, str(error)))
-            else:
-                lines.append(self._rows.answered(row, label, score))
+        lines += map(self._rows.line, block.rows, answers)
         data = b"".join(lines)
         return gzip.compress(data, mtime=0) if self._packed else data  # members of gzip one behind the other are gzip
 

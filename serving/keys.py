@@ -11,10 +11,13 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from serving.settings import Role
 
+KEY_HEADER = "X-API-Key"
+KEY_SCHEMES = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name=KEY_HEADER, auto_error=False))]  # for OpenAPI
 ASK_FOR_A_KEY = {"WWW-Authenticate": "Bearer"}
 
 
@@ -75,7 +78,7 @@ class Keys:
 
 def _key_of(request: Request) -> str:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+    return key.strip() if scheme.lower() == "bearer" else request.headers.get(KEY_HEADER, "")
 
 
 def main() -> None:

@@ -8,12 +8,18 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from serving.inference.labels import label_name
+
+if TYPE_CHECKING:
+    from serving.inference.classifier import Predictions
 
 MAX_ROW = 1_000_000  # characters
 ANSWER = ("label", "score", "error")
 ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}  # kind by the end of a file's name
+MEDIA_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values", "ndjson": "application/x-ndjson"}
 SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}  # the first under which the header has the text's column is taken
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')
 
@@ -45,6 +51,14 @@ class Row(NamedTuple):
     problem: str | None = None
 
 
+class Answer(NamedTuple):
+    """Label and score of a row, or the error that it has in their place."""
+
+    label: str | None
+    score: float | None
+    error: str | None
+
+
 class Rows(Protocol):
     """A file that is read and written row by row."""
 
@@ -57,11 +71,8 @@ class Rows(Protocol):
     def head(self) -> bytes:
         """Return what stands before the first row; to be asked after a row was read, or the end."""
 
-    def answered(self, row: Row, label: str, score: float) -> bytes:
+    def line(self, row: Row, answer: Answer) -> bytes:
         """Return a row with its answer."""
-
-    def refused(self, row: Row, error: str) -> bytes:
-        """Return a row that has no answer."""
 
     def failure(self, sentence: str) -> bytes:
         """Return a last row that tells why none follows."""
@@ -138,11 +149,8 @@ class CsvRows:
         assert self._header is not None
         return self._written([*self._header, *answer_names(self._header)])
 
-    def answered(self, row: Row, label: str, score: float) -> bytes:
-        return self._written([*row.source, label, score, ""])
-
-    def refused(self, row: Row, error: str) -> bytes:
-        return self._written([*row.source, "", "", error])
+    def line(self, row: Row, answer: Answer) -> bytes:
+        return self._written([*row.source, *answer])
 
     def failure(self, sentence: str) -> bytes:
         return self._written([*[""] * len(self._header or ()), "", "", sentence])
@@ -225,13 +233,9 @@ class NdjsonRows:
     def head(self) -> bytes:
         return b""
 
-    def answered(self, row: Row, label: str, score: float) -> bytes:
-        line, (label_name, score_name, _) = row.source
-        return _added(line, {label_name: label, score_name: score})
-
-    def refused(self, row: Row, error: str) -> bytes:
-        line, (_, _, error_name) = row.source
-        return _added(line, {error_name: error})
+    def line(self, row: Row, answer: Answer) -> bytes:
+        line, names = row.source
+        return _added(line, {name: value for name, value in zip(names, answer, strict=True) if value is not None})
 
     def failure(self, sentence: str) -> bytes:
         return _added("{}", {"error": sentence})
@@ -252,6 +256,19 @@ class NdjsonRows:
         if self._column not in row:
             return Row(None, source, "the line does not name the text")
         return Row(row[self._column], source)
+
+
+def answers_of(problems: Sequence[str | None], predictions: "Predictions") -> list[Answer]:
+    """Return an answer for each row. problems: why a row has none; the predictions are those of the other rows."""
+    found = zip(predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True)
+    answers = []
+    for problem in problems:
+        if problem:
+            answers.append(Answer(None, None, problem))
+        else:
+            label_id, score = next(found)
+            answers.append(Answer(label_name(label_id), score, None))
+    return answers
 
 
 def answer_names(taken: list[str] | dict[str, Any]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.rows import MEDIA_TYPES
 from serving.served import Served
 
 
@@ -115,12 +116,10 @@ def request_body(*kinds: str, model: type[BaseModel], required: bool = True) -> 
 def file_body() -> dict[str, Any]:
     """Return the OpenAPI requestBody of a file that comes as itself or in a form."""
     form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
-    examples = {
-        "text/csv": "text\nGreat value.\n",
-        "text/tab-separated-values": "text\nGreat value.\n",
-        "application/x-ndjson": '{"text": "Great value."}\n',
+    examples = {"csv": "text\nGreat value.\n", "tsv": "text\nGreat value.\n", "ndjson": '{"text": "Great value."}\n'}
+    content: dict[str, Any] = {
+        media_type: {"schema": {"type": "string", "example": examples[kind]}} for kind, media_type in MEDIA_TYPES.items()
     }
-    content: dict[str, Any] = {kind: {"schema": {"type": "string", "example": example}} for kind, example in examples.items()}
     return {"requestBody": {"required": True, "content": content | {"multipart/form-data": {"schema": form}}}}
 
 

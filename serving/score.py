@@ -18,12 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from serving.blocks import BLOCK_CHARACTERS, BLOCK_ROWS, Answer, CannotScore, ParquetTable, Table, TextTable, chunks_of, piped_chunks
+from serving.blocks import BLOCK_CHARACTERS, BLOCK_ROWS, CannotScore, ParquetTable, Table, TextTable, chunks_of, piped_chunks
 from serving.inference.errors import InferenceError
-from serving.inference.labels import label_name
 from serving.inference.text import why_unreadable
 from serving.output import Counts, Output, Part, StandardOutput
-from serving.rows import ENDINGS, ColumnMissing, NotDecoded, Row, RowsBroken, rows_of
+from serving.rows import ENDINGS, Answer, ColumnMissing, NotDecoded, Row, RowsBroken, answers_of, rows_of
 
 if TYPE_CHECKING:
     from serving.inference.classifier import Classifier
@@ -83,12 +82,7 @@ def answers_to(rows: Sequence[Row], classifier: "Classifier") -> tuple[list[Answ
     """Return an answer for each row, and how many texts were cut at the model's length."""
     problems = [row.problem or why_unreadable(row.text) for row in rows]
     predictions = classifier.predict([str(row.text) for row, problem in zip(rows, problems, strict=True) if not problem])
-    good = zip(predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True)
-    answers = []
-    for problem in problems:
-        label_id, score = (None, None) if problem else next(good)
-        answers.append(Answer(None if label_id is None else label_name(label_id), score, problem))
-    return answers, int(predictions.truncated.sum())
+    return answers_of(problems, predictions), int(predictions.truncated.sum())
 
 
 def report(counts: Counts, scored: int, seconds: float) -> None:

@@ -27,11 +27,12 @@ from fastapi import HTTPException, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.files import ROWS, _Upload, answered_file
+from serving.files import ROWS, answered_file
 from serving.inference.classifier import Classifier, Predictions
 from serving.inference.labels import label_name
 from serving.rows import MAX_ROW, RowsBroken
 from serving.settings import Settings
+from serving.uploads import Upload
 from tests.conftest import run_command
 from tests.serving.test_app import SECRET, assert_refused, server
 from tests.test_clients import client as readme_client
@@ -529,7 +530,7 @@ async def _uploaded(body: bytes, places: Iterable[int]) -> tuple[str, bytes]:
         for start, end in itertools.pairwise([0, *sorted(place for place in places if place < len(body)), len(body)]):
             yield body[start:end]
 
-    upload = _Upload(FORM, chunks())
+    upload = Upload(FORM, chunks())
     return await upload.kind(), b"".join([chunk async for chunk in upload.chunks()])
 
 

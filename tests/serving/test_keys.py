@@ -12,6 +12,7 @@ from fastapi import HTTPException, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.app import create_app
 from serving.keys import Keys, digest
 from serving.settings import Role, Settings
 from tests.conftest import run_command
@@ -176,3 +177,12 @@ def test_keys_in_another_form_end_the_start_with_a_sentence_that_shows_none(valu
     assert "python -m serving.keys" in done.stderr
     assert "xyzzysecret" not in done.stderr
     assert digest("xyzzysecret") not in done.stderr
+
+
+@pytest.mark.parametrize("keys", [{}, BOTH], ids=["open", "with keys"])
+def test_openapi_asks_for_a_key_where_one_is_needed(keys: dict[str, Role]) -> None:
+    document = create_app(Settings(api_keys=keys)).openapi()
+    needed = {path for path, routes in document["paths"].items() if any("security" in route for route in routes.values())}
+    predictions = {path for path in document["paths"] if path.startswith("/predict")}
+    assert needed == {"/admin/reload", "/admin/rollback"} | (predictions if keys else set())
+    assert {scheme["type"] for scheme in document["components"]["securitySchemes"].values()} == {"http", "apiKey"}

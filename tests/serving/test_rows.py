@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.rows import MAX_ROW, ColumnMissing, NotDecoded, Row, Rows, RowsBroken, answer_names, rows_of
+from serving.rows import MAX_ROW, Answer, ColumnMissing, NotDecoded, Row, Rows, RowsBroken, answer_names, rows_of
 
 CELLS = st.text(st.sampled_from("ab ,;\t|\"'\n\r\0\u2028\x85\x0c한😍"), max_size=6)
 CUTS = st.lists(st.integers(0, 400), max_size=8)
@@ -68,7 +68,7 @@ def test_any_table_comes_back_as_the_csv_module_reads_it(
     assert error is None
     assert [row.source for row in found] == expected
     assert [row.text for row in found] == [row[0] for row in expected]
-    written = rows.head() + b"".join(rows.answered(row, "LABEL_1", 0.5) for row in found)
+    written = rows.head() + b"".join(rows.line(row, Answer("LABEL_1", 0.5, None)) for row in found)
     again = list(csv.reader(io.StringIO(written.decode(), newline=""), delimiter=separator))
     assert again == [[*header, "label", "score", "error"], *([*row, "LABEL_1", "0.5", ""] for row in expected)]
 
@@ -113,7 +113,7 @@ def test_any_objects_come_back_with_their_answer(objects: list[dict[str, Any]], 
     assert error is None
     assert [row.text for row in found] == [row.get("text") for row in objects]
     assert [row.problem is None for row in found] == ["text" in row for row in objects]
-    written = b"".join(rows.answered(row, "LABEL_0", 0.25) for row in found).decode()
+    written = b"".join(rows.line(row, Answer("LABEL_0", 0.25, None)) for row in found).decode()
     assert [json.loads(line) for line in written.split("\n")[:-1]] == [{**row, "label": "LABEL_0", "score": 0.25} for row in objects]
 
 
@@ -175,7 +175,7 @@ def test_ragged_rows_are_filled_or_refused_and_blank_lines_are_no_rows() -> None
     found, _ = read(rows, [b"id,text,note\n1\n\n2,good\r\n\r\n3,good,x\n4,good,x,y\n"])
     assert [row.source for row in found] == [["1", "", ""], ["2", "good", ""], ["3", "good", "x"], ["4", "good", "x"]]
     assert [row.problem for row in found] == [None, None, None, "the row has 4 cells, the header 3"]
-    assert rows.refused(found[3], "why") == b"4,good,x,,,why\n"
+    assert rows.line(found[3], Answer(None, None, "why")) == b"4,good,x,,,why\n"
     assert rows.failure("why") == b",,,,,why\n"
 
 
@@ -189,8 +189,8 @@ def test_odd_json_is_an_error_of_its_line_alone() -> None:
     assert problems[:6] == ["the line does not name the text", *["the line is no JSON object"] * 2, *[no_json] * 3]
     assert problems[6:] == [None, None, no_json, None]
     assert [row.text for row in found[6:8]] == ["\ud800", 7]
-    assert rows.refused(found[6], "why") == b'{"text": "\\ud800", "error": "why"}\n'
-    assert rows.refused(found[3], "why") == b'{"error": "why"}\n'
+    assert rows.line(found[6], Answer(None, None, "why")) == b'{"text": "\\ud800", "error": "why"}\n'
+    assert rows.line(found[3], Answer(None, None, "why")) == b'{"error": "why"}\n'
 
 
 @pytest.mark.parametrize(
