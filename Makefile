@@ -72,6 +72,7 @@ bench: install  ## measure what docs/ states
 	pip install --quiet -r tests/requirements.txt
 	python -m benchmarks.transfer
 	python -m benchmarks.inference
+	python -m benchmarks.packing
 	python -m benchmarks.serving
 	python -m benchmarks.score
 	python -m benchmarks.overload

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import write_table
+from benchmarks.tables import write_speeds
 from benchmarks.transfer import DATA, read_table
 from serving.inference.bundle import EngineSpec, read_bundle
 from serving.inference.classifier import Classifier
 from serving.inference.engines import start_engine
+from serving.inference.machine import multiplies_int8
 
 BUNDLE, MODEL = Path("models/serving"), Path("models/final")
 ENGINES = ("torch-fp32", "torch-bf16", "onnxruntime-fp32", "onnxruntime-int8", "openvino-fp32", "openvino-bf16", "openvino-int8")
@@ -150,7 +151,7 @@ def main() -> None:
     elif options.engine:
         print(json.dumps(measure(options.engine, options.cores, texts)))
     else:
-        write_table("inference", table(options.data, texts, np.array([label for _, label in rows])))
+        write_speeds("inference", table(options.data, texts, np.array([label for _, label in rows])))
 
 
 def table(data: Path, texts: list[str], truth: np.ndarray) -> str:
@@ -177,10 +178,11 @@ def table(data: Path, texts: list[str], truth: np.ndarray) -> str:
         for name, need, peak in (("torch-fp32", whole, "fp32"), ("openvino-fp32", exported, "fp32"), ("openvino-bf16", exported, "bf16"))
     )
     int8 = found["openvino-int8", 1]["texts_per_second"] * exported / 1e9
+    more = " (and could at twice that in INT8)" if multiplies_int8() else ""
     note = (
         f"\nA text needs {whole / 1e9:.2f} GFLOP on average, {exported / 1e9:.2f} as it is exported. One core multiplies matrices at "
-        f"{peaks['fp32']:,.0f} GFLOP/s in fp32 and {peaks['bf16']:,.0f} in bf16 at most (and could at twice that in INT8). Share of it "
-        f"that is reached, tokenizing and all else included: {shares}; openvino-int8 does {int8:,.0f} GOP/s."
+        f"{peaks['fp32']:,.0f} GFLOP/s in fp32 and {peaks['bf16']:,.0f} in bf16 at most{more}. Share of it that is reached, tokenizing "
+        f"and all else included: {shares}; openvino-int8 does {int8:,.0f} GOP/s."
     )
     return "\n".join([*lines, note])
 

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.serving.__main__ import MANY, two_cores
 from benchmarks.serving.process import Running
 from benchmarks.serving.servers import OURS
-from benchmarks.tables import write_table
+from benchmarks.tables import write_speeds
 from benchmarks.transfer import DATA, read_table
 
 WAITING = 64  # texts that may wait, in the place of 1,024: an answer comes within a fraction of a second or not at all
@@ -100,7 +100,7 @@ def main() -> None:
     if not options.data.is_dir():
         raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
     texts = [text for text, _ in read_table(options.data / "sst2" / "dev.tsv", header=True)]
-    write_table("overload", table(texts, options.seconds))
+    write_speeds("overload", table(texts, options.seconds))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,7 +86,9 @@ def test_temporary_and_queued_experiments_land_in_the_main_store(reproduced: Pat
         dvc(reproduced, "exp", "run", "--temp", "-S", f"train.learning_rate={rate}")
     for rate in ("0.04", "3e-5"):
         dvc(reproduced, "exp", "run", "--queue", "-S", f"train.learning_rate={rate}")
-    dvc(reproduced, "queue", "start", "-j", "2")
+    start = [sys.executable, "-m", "dvc", "queue", "start", "-j", "2"]
+    # Workers keep the command's pipes for as long as they live, which is for good where one of them hangs at its end.
+    subprocess.run(start, cwd=reproduced, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_queue(reproduced)
     from mlflow import MlflowClient
 

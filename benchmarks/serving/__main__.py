@@ -25,7 +25,7 @@ from benchmarks.serving.environment import install_peers
 from benchmarks.serving.peers.engine import BUNDLE, MODEL
 from benchmarks.serving.process import Load, Running, prepare
 from benchmarks.serving.servers import EMPTY, OURS, PLAIN, SERVERS, Server
-from benchmarks.tables import write_table
+from benchmarks.tables import write_speeds
 from benchmarks.transfer import DATA, read_table
 from serving.inference.classifier import Classifier
 from serving.inference.labels import label_name
@@ -81,7 +81,7 @@ def main() -> None:
             found[server] = measure(server, texts, expected, options.seconds, (server_core, load_core))
             print(f"{server.name} ({server.engine}): {found[server]}", file=sys.stderr)
     if not options.only:
-        write_table("serving", table(found, rates))
+        write_speeds("serving", table(found, rates))
 
 
 def two_cores() -> tuple[int, int]:
