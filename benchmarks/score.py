@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.tables import write_speeds
+from benchmarks.tables import PERFORMANCE, write_table
 from benchmarks.transfer import DATA, read_table
 from serving.inference.classifier import Classifier
 
@@ -95,7 +95,7 @@ def main() -> None:
         raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
     sentences = [text for text, _ in read_table(options.data / "sst2" / "train.tsv", header=True)][:SENTENCES]
     with tempfile.TemporaryDirectory() as folder:
-        write_speeds("score", table(sentences, Path(folder)))
+        write_table("score", table(sentences, Path(folder)), PERFORMANCE)
 
 
 if __name__ == "__main__":

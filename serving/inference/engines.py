@@ -46,19 +46,20 @@ def import_runtime() -> None:
 
 
 def open_rows(model: "openvino.Model") -> bool:
-    """Turn what the file computes for rows of one text each into inputs, so that texts can share rows; tell whether it has them."""
+    """Let texts share rows: turn what the file computes for rows of one text into inputs. Tell whether it can (see Batch)."""
     import openvino
     from openvino.op import Parameter
 
-    inputs = {tensor.any_name for tensor in model.inputs}
+    computed = set(Batch._fields) - {tensor.any_name for tensor in model.inputs}
     tensors = {name: tensor for operation in model.get_ordered_ops() for tensor in operation.outputs() for name in tensor.names}
-    for name in {"positions", "first"} & tensors.keys() - inputs:
+    if not computed <= tensors.keys():
+        return False
+    for name in sorted(computed):  # in one order, so that equal models are written as equal bytes
         parameter = Parameter(openvino.Type.i64, openvino.PartialShape([-1, -1]))
         tensors[name].replace(parameter.output(0))
         parameter.output(0).set_names({name})
         model.add_parameters([parameter])
-        inputs.add(name)
-    return inputs == set(Batch._fields)
+    return True
 
 
 class OpenVinoEngine:

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from serving.inference.bundle import PORTABLE, Bundle, read_bundle
 from serving.inference.classifier import Classifier
+from serving.inference.engines import OpenVinoEngine
 from serving.inference.hashing import file_sha256
+from serving.inference.packing import Batch
 from stages import export
 from stages.shared import params, tables
 from stages.shared.calibration import at_temperature
@@ -90,6 +92,10 @@ def test_exported_file_answers_as_torch_whatever_the_architecture(kind: str, tmp
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     (actual,) = session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
     np.testing.assert_allclose(actual, expected, atol=1e-5)
+    if platform.machine() == "x86_64":
+        engine = OpenVinoEngine(tmp_path / "model.onnx", "f32", 1, None)
+        assert engine.shares_rows == (kind == "distilbert")
+        np.testing.assert_allclose(engine.logits(Batch.of(ids[1, :4].numpy())), expected[1:2], atol=1e-5)
 
 
 def test_export_again_gives_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
