@@ -24,6 +24,7 @@ from serving.access import Access, set_up_log
 from serving.admin import routes as admin_routes
 from serving.batching import Answered, Batcher, Overloaded
 from serving.bodies import read_text, read_texts, settings_of, why_not
+from serving.connections import bound_connections
 from serving.files import answered_file
 from serving.inference.classifier import Predictions
 from serving.inference.labels import label_name
@@ -113,6 +114,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state, settings = app.state, app.state.settings
     if settings.access_log:
         set_up_log()
+    bound_connections(settings.request_timeout)
     read: Callable[[Path], Served] = partial(load, settings=settings)
     state.workers = workers = Workers(settings.state, read) if settings.state else None
     if workers:
