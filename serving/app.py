@@ -74,7 +74,7 @@ async def predict_key(request: Request) -> None:
     request.app.state.keys.admit(request, "predict")
 
 
-predictions = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], responses=BAD_BODY | BUSY | NO_KEY)
+predict_routes = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], responses=BAD_BODY | BUSY | NO_KEY)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -103,7 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _failed)
     app.include_router(routes)
-    app.include_router(predictions, dependencies=KEY_SCHEMES if settings.api_keys else None)
+    app.include_router(predict_routes, dependencies=KEY_SCHEMES if settings.api_keys else None)
     app.include_router(admin_routes, dependencies=KEY_SCHEMES)
     return app
 
@@ -136,7 +136,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.monitor.close()
 
 
-@predictions.post(
+@predict_routes.post(
     "",
     response_model=DetailedPrediction | Prediction,
     openapi_extra=request_body(*FORMS, model=PredictRequest),
@@ -148,7 +148,7 @@ async def predict(request: Request, *, detail: Detail = False) -> Response:
     return JSONResponse(_result(request, answered, 0, detail=detail))
 
 
-@predictions.post(
+@predict_routes.post(
     "/batch",
     response_model=BatchPrediction,
     openapi_extra=request_body("application/json", model=BatchRequest),
@@ -164,7 +164,7 @@ async def predict_batch(request: Request, *, detail: Detail = False) -> Response
     return JSONResponse({"results": results})
 
 
-@predictions.post(
+@predict_routes.post(
     "/file",
     response_class=StreamingResponse,
     responses={200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},

@@ -147,12 +147,11 @@ def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedToken
 
 def engines_here(wanted: tuple[str, ...]) -> list[str]:
     """Return the wanted engines that this kind of CPU can have; without INT8 instructions fp32 is faster, and INT8 goes last."""
-    names = [name for name in wanted if not name.startswith("openvino") or platform.machine() in ("x86_64", "AMD64")]
-    if not multiplies_int8():
-        names.sort(key=lambda name: name.endswith("int8"))
-        if names != [name for name in wanted if name in names]:
-            log.info("this CPU has no INT8 instructions (VNNI, AMX), with which INT8 would be faster than fp32: INT8 is the last choice")
-    return names
+    possible = [name for name in wanted if not name.startswith("openvino") or platform.machine() in ("x86_64", "AMD64")]
+    ordered = possible if multiplies_int8() else sorted(possible, key=lambda name: name.endswith("int8"))
+    if ordered != possible:
+        log.info("this CPU has no INT8 instructions (VNNI, AMX), with which INT8 would be faster than fp32: INT8 is the last choice")
+    return ordered
 
 
 def make_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:

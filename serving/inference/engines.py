@@ -86,8 +86,7 @@ class OpenVinoEngine:
             raise BundleBroken(f"OpenVINO cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
 
     def logits(self, batch: Batch) -> Logits:
-        fields = batch._asdict()
-        self._request.infer({name: fields[name] for name in self._inputs}, share_inputs=True)
+        self._request.infer(batch.named(self._inputs), share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
 
 
@@ -112,5 +111,5 @@ class OnnxRuntimeEngine:
     shares_rows = False
 
     def logits(self, batch: Batch) -> Logits:
-        (logits,) = self._session.run(["logits"], {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask})
+        (logits,) = self._session.run(["logits"], batch.named(("input_ids", "attention_mask")))
         return np.asarray(logits, dtype=np.float32)

@@ -1,7 +1,7 @@
 """Packing: token ids in batches that cost an engine little, for short texts share a row and little of it is padding.
 
-Every shape of a batch costs an engine memory for good, and time when it first comes, so shapes are few: four numbers of rows and
-four lengths an octave.
+Every shape of a batch costs an engine memory for good, and time when it first comes, so shapes are few: four lengths an octave, and four
+numbers of rows where texts share them, else one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,6 +33,10 @@ class Batch(NamedTuple):
         """Return one text (tokens,) alone, without padding."""
         return cls(token_ids[None], np.ones((1, len(token_ids)), np.int64), np.arange(len(token_ids))[None], np.zeros((1, 1), np.int64))
 
+    def named(self, names: Sequence[str]) -> dict[str, TokenIds]:
+        """Return the fields that an engine has inputs for."""
+        return {name: getattr(self, name) for name in names}
+
 
 class Packer:
     """Divides texts into batches and fills them. Each batch uses the memory of the one before.
@@ -44,6 +48,7 @@ class Packer:
         self._max_length = max_length
         self._pad_token_id = pad_token_id
         self._shared_rows = shared_rows
+        self._row_counts = [count for count in ROW_COUNTS if shared_rows or count.bit_count() == 1]
         self._memory = np.empty((4, max(BATCH_TOKENS, round_up(max_length))), dtype=np.int64)
 
     def pack(self, token_ids: Sequence[TokenIds]) -> Iterator[tuple[list[int], list[int], Batch]]:
@@ -66,7 +71,7 @@ class Packer:
             length = self._row_length(filled[order[start]])
             cost[start], sizes[start] = min(
                 (CALL_TOKENS + size * length + cost[min(start + size, len(order))], size)
-                for size in ROW_COUNTS
+                for size in self._row_counts
                 if size == 1 or size * length <= BATCH_TOKENS
             )
         batches, start = [], 0
@@ -79,7 +84,8 @@ class Packer:
         return round_up(tokens) if self._shared_rows else min(round_up(tokens), self._max_length)
 
     def _fill(self, rows: list[list[TokenIds]]) -> Batch:
-        shape = round_up(len(rows)), self._row_length(max(sum(map(len, row)) for row in rows))
+        count = next(count for count in self._row_counts if count >= len(rows))
+        shape = count, self._row_length(max(sum(map(len, row)) for row in rows))
         places = round_up(max(map(len, rows)))
         memory = self._memory[:3, : shape[0] * shape[1]].reshape(3, *shape)
         first = self._memory[3, : shape[0] * places].reshape(shape[0], places)

@@ -26,8 +26,7 @@ def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
     import torch
 
     logging.getLogger("torch.onnx._internal.exporter").setLevel(logging.ERROR)  # speaks of torchvision, which we have not
-    logits_of = distilbert_logits if model.config.model_type == "distilbert" else plain_logits
-    inputs = Batch._fields if model.config.model_type == "distilbert" else Batch._fields[:2]
+    logits_of, inputs = (distilbert_logits, Batch._fields) if model.config.model_type == "distilbert" else (plain_logits, Batch._fields[:2])
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:

@@ -31,7 +31,7 @@ def quantize(onnx_file: Path, texts: Sequence[NDArray[np.int64]], alpha: float, 
     model = openvino.Core().read_model(onnx_file)
     open_rows(model)
     inputs = [tensor.any_name for tensor in model.inputs]
-    samples = [{name: field for name, field in Batch.of(ids)._asdict().items() if name in inputs} for ids in texts]
+    samples = [Batch.of(ids).named(inputs) for ids in texts]
     with redirect_stdout(StringIO()):  # its progress bars, a line each where there is no terminal
         quantized = nncf.quantize(
             model,

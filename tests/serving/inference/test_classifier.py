@@ -3,7 +3,7 @@
 import copy
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +20,7 @@ from serving.inference.bundle import MANIFEST, PORTABLE, read_bundle
 from serving.inference.classifier import Classifier, softmax
 from serving.inference.engines import start_engine
 from serving.inference.errors import BundleBroken, TextRefused
-from serving.inference.packing import BATCH_TOKENS
+from serving.inference.packing import BATCH_TOKENS, Batch
 from tests.conftest import VOCABULARY, run_command
 
 WORDS = VOCABULARY.split()
@@ -98,6 +98,25 @@ def test_texts_of_several_batches_are_all_answered(classifier: Classifier) -> No
     np.testing.assert_allclose(
         classifier.predict(texts).probabilities, [expected[row % len(MIXED)] for row in range(len(texts))], atol=SAME
     )
+
+
+def test_whatever_is_asked_an_engine_sees_few_shapes(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for spec in read_bundle(tiny_bundle).engines:
+        classifier = Classifier.load(tiny_bundle, engine=spec.name, threads=1)
+        shapes: set[tuple[int, ...]] = set()
+
+        def recorded(batch: Batch, logits: Callable[[Batch], np.ndarray] = classifier._engine.logits, seen: Any = shapes) -> np.ndarray:
+            seen.add(batch.input_ids.shape)
+            assert batch.attention_mask.any(axis=1).all(), "a row without a token"
+            return logits(batch)
+
+        monkeypatch.setattr(classifier._engine, "logits", recorded)
+        chance = np.random.default_rng(0)
+        for texts in chance.integers(1, 40, 200):
+            classifier.predict([" ".join(chance.choice(WORDS, words)) for words in chance.integers(0, 60, texts)])
+        tokens = {texts * length for texts, length in shapes}
+        assert max(tokens) <= BATCH_TOKENS
+        assert len(tokens) <= 40, spec.name
 
 
 def test_truncated_is_told_from_the_first_token_too_many(classifier: Classifier) -> None:
