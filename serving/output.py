@@ -85,10 +85,11 @@ class Part(Output):
         self._descriptor = self._locked()
         self._recorded = time.monotonic()
         good = 0
-        if identity is not None and not restart and (kept := self._kept()):
-            if changed := [name for name in identity if kept["identity"].get(name) != identity[name]]:
+        if not restart and (kept := self._kept()):
+            begun_with, self.counts, good = kept
+            changed = ["input"] if identity is None else [name for name in identity if begun_with.get(name) != identity[name]]
+            if changed:
                 raise PartForeign(self._file, changed)
-            self.counts, good = Counts(**kept["counts"]), kept["bytes"]
         else:
             self._progress.unlink(missing_ok=True)
         os.ftruncate(self._descriptor, good)
@@ -127,13 +128,14 @@ class Part(Output):
                 return descriptor
             os.close(descriptor)  # of a file that has just been moved into its place
 
-    def _kept(self) -> dict[str, Any] | None:
-        """Return what was recorded, where the file has as much; without a record nothing is known to be good."""
+    def _kept(self) -> tuple[dict[str, Any], Counts, int] | None:
+        """Return identity, counts and bytes that were recorded, where the file has as much; else nothing is known to be good."""
         try:
-            kept: dict[str, Any] = json.loads(self._progress.read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
+            record = json.loads(self._progress.read_text("utf-8"))
+            kept = dict(record["identity"]), Counts(**record["counts"]), int(record["bytes"])
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-        return kept if self._file.stat().st_size >= kept["bytes"] else None
+        return kept if self._file.stat().st_size >= kept[2] else None
 
     def _record(self) -> None:
         os.fsync(self._descriptor)

@@ -117,6 +117,8 @@ def refuse_paths(source: Path, out: Path, kind: str) -> None:
             raise CannotScore(f"{file} is no regular file: name one, or use - for a pipe")
     if source != PIPE and not source.exists():
         raise CannotScore(f"{source} does not exist: check its path")
+    if not out.parent.is_dir():
+        raise CannotScore(f"{out.parent} is no folder: make it first")
     if source != PIPE and out.exists() and out.samefile(source):
         raise CannotScore("both files are the same: name another for the answers")
 

@@ -88,10 +88,12 @@ def run(settings: ExportParams, paths: Paths, store: tracking.Store) -> None:
 
 
 def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Load the trained model for inference in fp32, and its tokenizer."""
+    """Load the trained model for inference in fp32, and its tokenizer. Raises StageError for a folder without one."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    if not (model_dir / "config.json").is_file():
+        raise StageError(f"{model_dir} holds no model: run dvc repro train")
     # Of the ways to attend, OpenVINO makes one operation of the plain one only.
     model = AutoModelForSequenceClassification.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="eager")
     return model.eval(), AutoTokenizer.from_pretrained(model_dir)
@@ -208,7 +210,7 @@ def refusal(candidate: Candidate, checked: Checked, settings: ExportParams) -> s
     if not figures["flip_share"] <= settings.max_flip_share or not figures["largest_shift"] <= 1:
         return f"changes {figures['flip_share']:.2%} of torch's answers (export.max_flip_share {settings.max_flip_share:.2%})"
     drop = checked.accuracy_and_f1(checked.expected)["accuracy"] - figures["accuracy"]
-    if resolves(checked, settings) and drop > settings.max_accuracy_drop:
+    if resolves(checked, settings) and drop > settings.max_accuracy_drop + 1e-9:  # a float may be more than what it stands for
         return f"loses {100 * drop:.2f} points of accuracy (export.max_accuracy_drop {100 * settings.max_accuracy_drop:.2f})"
     return None
 
@@ -244,7 +246,7 @@ def keep_faithful(
             "ece_before": expected_calibration_error(answers, truth),
             "ece_after": expected_calibration_error(at_temperature(answers, temperature), truth),
         }
-        kept.append(replace(candidate.spec, temperature=temperature))
+        kept.append(candidate.spec_at(temperature))
         reference[name] = at_temperature(candidate.probabilities[chosen], temperature).round(6).tolist()
     if PORTABLE not in reference:
         raise StageError(f"the exported model is not the trained one: {PORTABLE} {report[PORTABLE]['left_out']}")

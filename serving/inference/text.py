@@ -18,6 +18,8 @@ UNSEEN = INVISIBLE | CONTROL
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 NESTED = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)  # an ampersand escaped any number of times
 LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+MARKUP = {ord("&"): " ", ord("<"): " "}
+LAYERS = 10  # of entities and tags in one another that are resolved one by one; no honest text has as many
 
 
 def require_characters(text: str) -> str:
@@ -46,12 +48,15 @@ def clean_text(text: str) -> str:
     """Return the text as models see it; cleaning a clean text changes nothing.
 
     Unicode NFC; HTML entities and `<br />` resolved, also when escaped twice; control and zero-width characters
-    removed; every run of whitespace (no-break spaces and line ends too) one blank; ends stripped.
+    removed; every run of whitespace (no-break spaces and line ends too) one blank; ends stripped. In a text with markup nested
+    deeper than ten layers each & and < that is left is a blank, so that no text takes more than a few passes.
     """
     cleaned = _clean_once(text)
-    while ("&" in cleaned or "<" in cleaned) and (again := _clean_once(cleaned)) != cleaned:
+    for _ in range(LAYERS):
+        if not ("&" in cleaned or "<" in cleaned) or (again := _clean_once(cleaned)) == cleaned:
+            return cleaned
         cleaned = again
-    return cleaned
+    return _clean_once(cleaned.translate(MARKUP))
 
 
 def _clean_once(text: str) -> str:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from serving.inference.bundle import Bundle, EngineSpec
 from serving.inference.classifier import Classifier
 from serving.inference.engines import start_engine
+from stages.shared.calibration import at_temperature
 
 if TYPE_CHECKING:
     import numpy as np
 
-ALONE_TEXTS = 200  # also answered one by one, to find how far an answer depends on its batch
+CALLS = (1, 8)  # texts a call in which some are answered once more, to find how far an answer depends on those beside it
+CALLED_TEXTS = 256
+MARGIN = 10  # of the bound over the largest dependence seen: one rounded value more may change an answer several times as much
 SAME = 1e-5  # of a probability: the promise for fp32, whatever the batch
 LOAD_TOLERANCE = 1e-3  # of a probability, between two machines of the same engine and precision
 
@@ -38,12 +41,24 @@ class Checked:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine and how it compares with torch. probabilities: (texts, classes), at temperature 1."""
+    """An engine and how it compares with torch, at temperature 1.
+
+    probabilities: (texts, classes). called: (ways, some texts, classes), the same texts in calls of several sizes.
+    """
 
     spec: EngineSpec
     probabilities: "np.ndarray"
+    called: "np.ndarray"
     figures: dict[str, float]
     texts_per_second: float
+
+    def spec_at(self, temperature: float) -> EngineSpec:
+        """Return the engine at its temperature, with how far its answers may then depend on the texts beside."""
+        import numpy as np
+
+        called = np.array([at_temperature(probabilities, temperature) for probabilities in self.called])
+        bound = max(SAME, MARGIN * float(np.ptp(called, axis=0).max()))
+        return replace(self.spec, temperature=temperature, batch_bound=float(f"{bound:.1e}"), tolerance=max(LOAD_TOLERANCE, bound))
 
     def __str__(self) -> str:
         flips = round(self.figures["flip_share"] * len(self.probabilities))
@@ -55,11 +70,11 @@ class Candidate:
 
 
 def compare(spec: EngineSpec, bundle: Bundle, checked: Checked) -> Candidate:
-    """Let an engine answer the checked texts, together and some of them alone, and measure how far it is from torch."""
+    """Let an engine answer the checked texts, together and some of them in smaller calls, and measure how far it is from torch."""
     import numpy as np
 
     classifier = Classifier(bundle, spec, start_engine(spec, bundle.folder))
-    classifier.predict(checked.texts[:ALONE_TEXTS])
+    classifier.predict(checked.texts[:CALLED_TEXTS])
     start = time.perf_counter()
     actual = classifier.predict(checked.texts).probabilities
     speed = len(checked.texts) / (time.perf_counter() - start)
@@ -71,15 +86,12 @@ def compare(spec: EngineSpec, bundle: Bundle, checked: Checked) -> Candidate:
         "mean_shift": float(shift.mean()),
         "bytes": sum((bundle.folder / file).stat().st_size for file in spec.files),
     }
-    bound = max(SAME, 2 * _batch_difference(classifier, checked.texts, actual))
-    spec = replace(spec, batch_bound=float(f"{bound:.1e}"), tolerance=max(LOAD_TOLERANCE, bound))
-    return Candidate(spec, actual, figures, speed)
+    rows = np.linspace(0, len(checked.texts) - 1, min(CALLED_TEXTS, len(checked.texts))).astype(int)
+    called = [_in_calls(classifier, [checked.texts[row] for row in rows], size) for size in CALLS]
+    return Candidate(spec, actual, np.array([actual[rows], *called]), figures, speed)
 
 
-def _batch_difference(classifier: Classifier, texts: list[str], together: "np.ndarray") -> float:
-    """Return the largest difference between a text's answer alone and among others."""
+def _in_calls(classifier: Classifier, texts: list[str], size: int) -> "np.ndarray":
     import numpy as np
 
-    rows = np.linspace(0, len(texts) - 1, min(ALONE_TEXTS, len(texts))).astype(int)
-    alone = np.concatenate([classifier.predict([texts[row]]).probabilities for row in rows])
-    return float(np.abs(alone - together[rows]).max())
+    return np.concatenate([classifier.predict(texts[start : start + size]).probabilities for start in range(0, len(texts), size)])

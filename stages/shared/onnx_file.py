@@ -121,7 +121,8 @@ def distilbert_logits(
         return projected.unflatten(-1, (attention.n_heads, attention.attention_head_size)).transpose(1, 2)
 
     def mask(texts: torch.Tensor) -> torch.Tensor:
-        return (texts[:, None, :, None] != attention_mask[:, None, None, :]).to(hidden.dtype) * HIDDEN
+        asked = texts.clamp(min=1)  # padding sees the first text: it may stand first in its row, where the classifier reads
+        return (asked[:, None, :, None] != attention_mask[:, None, None, :]).to(hidden.dtype) * HIDDEN
 
     hidden = body.embeddings.LayerNorm(body.embeddings.word_embeddings(input_ids) + body.embeddings.position_embeddings(positions))
     own_text = mask(attention_mask)

@@ -286,6 +286,26 @@ def test_part_of_another_run_is_refused_and_restart_begins_anew(
     assert ids(out) == list(range(100 if changed == "input" else 3000))
 
 
+def test_part_of_a_file_is_not_lost_to_a_pipe(score: Callable[..., Any], stopped: tuple[Path, Path]) -> None:
+    out = stopped[1]
+    done = score("-", out)
+    assert done.returncode == 1
+    assert "was begun with another input: --restart begins anew" in done.stderr
+    assert size(out.with_name("out.csv.part.json")) > 0
+
+
+DAMAGED = ["[]", '{"bytes": 0}', '{"identity": 1, "counts": {}, "bytes": 0}', '{"identity": {}, "counts": {"x": 1}, "bytes": 0}']
+
+
+@pytest.mark.parametrize("record", DAMAGED)
+def test_damaged_record_is_none(score: Callable[..., Any], stopped: tuple[Path, Path], record: str) -> None:
+    source, out = stopped
+    out.with_name("out.csv.part.json").write_text(record, "utf-8")
+    done = score(source, out)
+    assert done.returncode == 0, done.stderr
+    assert ids(out) == list(range(3000))
+
+
 def test_restart_forgets_what_was_recorded(tiny_bundle: Path, stopped: tuple[Path, Path]) -> None:
     source, out = stopped
     never = SMALL.replace("64, 0", "64, 1000")  # nothing is recorded
@@ -414,7 +434,7 @@ def test_pipe_that_breaks_gives_what_was_good_and_a_sentence(tiny_bundle: Path) 
         ("a.csv", "text\n", "a.csv", [], "both files are the same"),
         ("a.csv", "text\n", "b.tsv", [], "are of two formats"),
         ("a.txt", "text\n", "b.txt", [], "no format is known by the name"),
-        ("a.csv", "text\n", "no/b.csv", [], "No such file or directory"),
+        ("a.csv", "text\n", "no/b.csv", [], "is no folder: make it first"),
         ("a.csv", "text\n", ".", ["--format", "csv"], "is no regular file"),
         ("a.parquet", "text\n", "b.parquet", [], "it is not a Parquet file"),
         ("a.parquet", "text\n", "-", [], "Parquet cannot go through a pipe"),

@@ -87,6 +87,8 @@ def test_exported_file_answers_as_torch_whatever_the_architecture(kind: str, tmp
     write_onnx(model, 32, tmp_path / "model.onnx")
     ids, mask = torch.randint(5, 100, (4, 9)), torch.ones((4, 9), dtype=torch.int64)
     ids[1, 4:], mask[1, 4:] = config.pad_token_id, 0
+    ids[2, :3], mask[2, :3] = config.pad_token_id, 0  # as some clients of the portable file may pad
+    mask[3, 4:6] = 0
     with torch.inference_mode():
         expected = model(input_ids=ids, attention_mask=mask).logits.numpy()
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -201,6 +203,20 @@ def test_accuracy_decides_only_where_one_text_weighs_less_than_the_limit(bundle:
     twice = [replace(one, probabilities=np.tile(one.probabilities, (2, 1))) for one in candidates]
     _, report = export.keep_faithful(bundle, twice, large, settings(max_flip_share=0.5, max_accuracy_drop=0.16))
     assert report["openvino-int8"]["left_out"] == "loses 16.67 points of accuracy (export.max_accuracy_drop 16.00)"
+
+
+@pytest.mark.parametrize(("right", "allowed"), [(957, True), (956, False)])
+def test_accuracy_may_drop_by_just_the_limit(bundle: Bundle, checked: export.Checked, right: int, allowed: bool) -> None:
+    torch_answers = np.eye(2)[(np.arange(1000) >= 960).astype(int)]
+    large = export.Checked(TEXTS, np.zeros(1000, dtype=np.int64), torch_answers, 1000)
+    measured = candidate(bundle, checked, "openvino-int8", checked.expected)
+    measured.figures["accuracy"] = right / 1000
+    assert (export.refusal(measured, large, settings(max_accuracy_drop=0.003)) is None) == allowed
+
+
+def test_folder_without_a_model_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="holds no model: run dvc repro train"):
+        export.load_model(tmp_path)
 
 
 def test_answers_that_are_no_numbers_are_not_within_the_limit(bundle: Bundle, checked: export.Checked) -> None:

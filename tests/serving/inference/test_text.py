@@ -1,11 +1,13 @@
 """What the one cleaning function does to a text, and that doing it twice changes nothing."""
 
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from serving.inference import text as text_module
 from serving.inference.text import clean_text
 
 CASES = {
@@ -36,6 +38,8 @@ CASES = {
     "unknown entity stays": ("&nosuchthing;", "&nosuchthing;"),
     "entity with a zero-width mark inside": ("&am\u200bp;", "&"),
     "query of a link stays": ("http://a.b/?x=1&copy=2&lt=3", "http://a.b/?x=1&copy=2&lt=3"),
+    "entities in one another": ("&#&#53;&#52;; fine", "6 fine"),
+    "tags in one another": ("good<br<br/>>film", "good film"),
     "nothing": ("", ""),
     "nothing to see": (" \u200b<br />&nbsp;\ufeff\x00", ""),
 }
@@ -68,6 +72,28 @@ pieces = st.sampled_from(
         "\u1161",
     ]
 )
+
+
+def test_markup_nested_without_end_takes_few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[str] = []
+
+    def counted(text: str, clean_once: Callable[[str], str] = text_module._clean_once) -> str:
+        passes.append(text)
+        return clean_once(text)
+
+    monkeypatch.setattr(text_module, "_clean_once", counted)
+    following = {"6": ("&#5", "4"), "4": ("&#5", "2"), "2": ("&#5", "0"), "0": ("&#4", "8"), "8": ("&#5", "6")}
+    entities, digit = [], "6"
+    for _ in range(4000):
+        start, digit = following[digit]
+        entities.append(start)
+    for nested in ("".join(entities) + digit + ";" * 4000, "<br" * 4000 + ">" * 4000):
+        passes.clear()
+        cleaned = clean_text(f"good {nested} film")
+        assert len(passes) < 20
+        assert cleaned.startswith("good ")
+        assert cleaned.endswith(" film")
+        assert clean_text(cleaned) == cleaned
 
 
 @given(st.text() | st.lists(pieces | st.characters(), max_size=30).map("".join))

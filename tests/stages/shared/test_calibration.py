@@ -26,6 +26,13 @@ def test_certain_and_right_answers_have_a_finite_temperature() -> None:
     assert 0 < fit_temperature(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])) < 100
 
 
+def test_split_without_a_mistake_leaves_a_doubt() -> None:
+    texts = 100
+    probabilities, labels = np.tile([[0.9, 0.1], [0.2, 0.8]], (texts // 2, 1)), np.tile([0, 1], texts // 2)
+    scores = at_temperature(probabilities, fit_temperature(probabilities, labels)).max(axis=1)
+    assert scores.mean() == pytest.approx(1 - 1 / (texts + 1), abs=0.005)
+
+
 def test_error_is_the_weighted_gap_between_score_and_accuracy() -> None:
     probabilities = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 30)
     labels = np.array([0] * 8 + [1] * 2 + [1] * 15 + [0] * 15)
