@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.inference.errors import BundleBroken
@@ -43,12 +44,12 @@ class Access:
         asked = Headers(scope=scope).get("x-request-id", "")
         request_id = asked if PLAIN_ID.fullmatch(asked) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        start, status = time.perf_counter(), 500
+        start, status, answering = time.perf_counter(), 500, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answering
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answering = message["status"], True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 if headers.get("content-type", "").startswith("text/html"):
@@ -57,6 +58,11 @@ class Access:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except Exception:
+            if not answering:
+                failure = {"detail": "the server failed at this request: its log has more"}
+                await JSONResponse(failure, 500)(scope, receive, send_with_id)
+            raise
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", NO_ROUTE)
@@ -89,10 +95,12 @@ def _without_traceback(send: Send) -> Send:
     return send_sentence
 
 
-def set_up_log() -> None:
-    """Write a JSON line per request to standard output, in the place of uvicorn's lines, which hold query strings."""
+def set_up_log(*, lines: bool) -> None:
+    """Silence what logs query strings and bodies, which hold texts. lines: whether to write a JSON line per request to standard output."""
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings hold characters of what was sent
+    if not lines:
+        return
     if not log.handlers:
         handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))

@@ -112,8 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the bundle and start answering; at the end answer what was asked."""
     state, settings = app.state, app.state.settings
-    if settings.access_log:
-        set_up_log()
+    set_up_log(lines=settings.access_log)
     bound_connections(settings.request_timeout)
     read: Callable[[Path], Served] = partial(load, settings=settings)
     state.workers = workers = Workers(settings.state, read) if settings.state else None

@@ -37,8 +37,9 @@ class _Asked:
 class Batcher:
     """Answers texts in one inference thread.
 
-    served: tells the bundle in use; each batch asks once. max_waiting: texts that may wait or be worked on at a time, those of
-    patient requests not counted. seen: is told of every batch that was answered. waits: is told how many texts wait, at each change.
+    served: tells the bundle in use; each batch asks once. max_waiting: texts that may wait or be worked on at a time, but for a request
+    that comes alone; those of patient requests are not counted. seen: is told of every batch that was answered. waits: is told how many
+    texts wait, at each change.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Batcher:
         self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
         self._patient: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._ready = threading.Semaphore(0)  # as often as there is something in a queue
-        self._thread = threading.Thread(target=self._work, name="inference")
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)  # a forced end does not wait for it
         self.waiting = 0
 
     def start(self) -> None:
@@ -71,7 +72,7 @@ class Batcher:
         if patient:
             self._patient.put(asked)
         else:
-            if self.waiting + len(texts) > self._max_waiting:
+            if self.waiting and self.waiting + len(texts) > self._max_waiting:
                 raise Overloaded
             self.waiting += len(texts)
             self._waits(self.waiting)

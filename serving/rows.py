@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from serving.inference.classifier import Predictions
 
 MAX_ROW = 1_000_000  # characters
+MAX_COLUMNS = 4096  # each row comes out with all of them, however short it came
 ANSWER = ("label", "score", "error")
 ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}  # kind by the end of a file's name
 MEDIA_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values", "ndjson": "application/x-ndjson"}
@@ -157,13 +158,14 @@ class CsvRows:
 
     def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
         for line in lines:
-            if not self._row_is_line and (self._ends_quoted(line) if '"' in line else self._open):
-                self._open.append(line)
-                self._size += len(line)
-                if self._size > MAX_ROW:
-                    raise RowsBroken(f"a row has more than {MAX_ROW:,} characters: is a quote never closed?")
+            goes_on = not self._row_is_line and (self._ends_quoted(line) if '"' in line else bool(self._open))
+            self._open.append(line)
+            self._size += len(line)
+            if self._size > MAX_ROW:
+                raise RowsBroken(f"a row has more than {MAX_ROW:,} characters: is a quote never closed?")
+            if goes_on:
                 continue
-            record = "".join([*self._open, line])
+            record = "".join(self._open)
             self._open, self._size = [], 0
             if self._header is None:
                 self._read_header(record)
@@ -187,15 +189,20 @@ class CsvRows:
             inside, position = True, opening.end()
 
     def _read_header(self, record: str) -> None:
-        for separator in self._separators:
-            names = next(csv.reader([record], delimiter=separator))
+        if not record.strip():
+            return
+        headers = {separator: names for separator in self._separators if (names := _names(record, separator))}
+        if not headers:
+            raise RowsBroken("the header cannot be read as CSV")
+        for separator, names in headers.items():
             if self._column in names:
+                if len(names) > MAX_COLUMNS:
+                    raise RowsBroken(f"the header names more than {MAX_COLUMNS:,} columns")
                 answer_names(names)
                 self._header, self._separators, self._opening = names, separator, re.compile(re.escape(f'{separator}"'))
                 self._place = names.index(self._column)
                 return
-        if record.strip():
-            raise ColumnMissing(next(csv.reader([record], delimiter=self._separators[0])))
+        raise ColumnMissing(next(iter(headers.values())))
 
     def _cells(self, record: str) -> list[str]:
         literal = self._row_is_line and '"' in record and self._ends_quoted(record)
@@ -215,6 +222,14 @@ class CsvRows:
         line = io.StringIO()
         csv.writer(line, delimiter=self._separators[0]).writerow(cells)  # its own line end, so that it quotes cells with a return
         return f"{line.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
+
+
+def _names(record: str, separator: str) -> list[str]:
+    """Return the cells of a header, none where this cannot be its separator."""
+    try:
+        return next(csv.reader([record], delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 class NdjsonRows:

@@ -1,5 +1,6 @@
 """Settings of the server, from environment variables that begin with SENTIMENT_."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,10 +20,10 @@ class Settings(BaseSettings):
     cache: folder where engines keep what they have compiled, for a sooner start. access_log: a JSON line per request, never with a text.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SENTIMENT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SENTIMENT_", env_ignore_empty=True, frozen=True)
 
     model: Path = Path("models/serving")
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     cors_origins: tuple[str, ...] = ()
     max_body_bytes: Annotated[int, Field(ge=1)] = 2 * 1024 * 1024
     max_characters: Annotated[int, Field(ge=1)] = 20_000
@@ -41,6 +42,8 @@ class Settings(BaseSettings):
 
 def settings_of_environment() -> Settings:
     """Read the environment; end the process with a sentence where a variable has no usable value."""
+    if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) and not Path(shared).is_dir():
+        raise SystemExit(f"ERROR: PROMETHEUS_MULTIPROC_DIR is {shared!r}, no folder: make it first")
     try:
         return Settings()
     except ValidationError as error:

@@ -48,7 +48,10 @@ class Workers:
 
     def __init__(self, folder: Path, load: Callable[[Path], Served]) -> None:
         self._copies = folder / "bundles"
-        self._copies.mkdir(parents=True, exist_ok=True)
+        try:
+            self._copies.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BundleBroken(f"SENTIMENT_STATE is {folder}, which cannot be a folder here: {error.strerror}") from error
         self._load = load
         self._wanted_file = folder / "wanted.json"
         self._lock_file = folder / "lock"

@@ -1,5 +1,6 @@
 """The HTTP contract, asked of a real uvicorn process on the loopback."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,13 +14,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import httpx2 as httpx
 import pytest
+from starlette.types import Receive
 
+from serving.access import Access
 from serving.inference.bundle import read_bundle
 from serving.inference.classifier import Classifier
+from serving.monitoring import Monitor
+from serving.settings import settings_of_environment
 from tests.conftest import ROOT, run_command
 
 SECRET = "xyzzysecret"  # stands in every refused text, and in no answer
@@ -391,13 +396,51 @@ def test_start_with_a_bundle_that_cannot_be_served_fails_with_the_sentence(copie
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SENTIMENT_THREADS", "abc"), ("SENTIMENT_THREADS", "-1"), ("SENTIMENT_CORS_ORIGINS", "http://x")]
+    ("name", "value"),
+    [
+        ("SENTIMENT_THREADS", "abc"),
+        ("SENTIMENT_THREADS", "-1"),
+        ("SENTIMENT_THREADS", "99999999999"),
+        ("SENTIMENT_CORS_ORIGINS", "http://x"),
+        ("PROMETHEUS_MULTIPROC_DIR", "/dev/null"),
+    ],
 )
 def test_setting_without_a_usable_value_ends_the_start_with_a_sentence(name: str, value: str) -> None:
     done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", **{name: value})
     assert done.returncode == 1
     assert done.stderr.startswith(f"ERROR: {name} is ")
     assert "Traceback" not in done.stderr
+
+
+def test_state_that_can_be_no_folder_ends_the_start_with_a_sentence(tiny_bundle: Path) -> None:
+    settings = {"SENTIMENT_MODEL": str(tiny_bundle), "SENTIMENT_STATE": "/dev/null/state"}
+    done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", **settings)
+    assert done.returncode not in (0, None)
+    assert "SENTIMENT_STATE is /dev/null/state, which cannot be a folder here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTIMENT_STATE", "")
+    monkeypatch.setenv("SENTIMENT_THREADS", "")
+    assert (settings_of_environment().state, settings_of_environment().threads) == (None, None)
+
+
+def test_failure_of_the_server_has_an_id_and_a_sentence() -> None:
+    async def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"mine")]}
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(Access(failing, Monitor())(scope, cast(Receive, None), send))
+    assert sent[0]["status"] == 500
+    assert (b"x-request-id", b"mine") in sent[0]["headers"]
+    assert json.loads(sent[1]["body"]) == {"detail": "the server failed at this request: its log has more"}
 
 
 def test_server_needs_neither_torch_nor_the_training_side() -> None:

@@ -95,6 +95,13 @@ async def test_full_queue_refuses_at_once_and_takes_again_when_it_is_empty() -> 
         assert await ask(batcher, "again") == [5]
 
 
+async def test_request_larger_than_the_queue_is_answered_when_it_comes_alone() -> None:
+    async with running(max_waiting=3) as (batcher, classifier):
+        classifier.go.set()
+        assert await ask(batcher, "one more") == [8]
+        assert await ask(batcher, *"abcde") == [1] * 5
+
+
 async def test_patient_requests_wait_until_nobody_else_does_and_take_no_place() -> None:
     async with running(max_waiting=3) as (batcher, classifier):
         patient = [asyncio.create_task(batcher.predict(["patient"] * 9, patient=True)) for _ in range(2)]

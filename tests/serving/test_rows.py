@@ -85,6 +85,30 @@ def test_quotes_in_any_place_are_read_as_the_csv_module_reads_them(text: str, cu
     assert [bool(row.problem) for row in found] == [len(row) > 2 for row in expected]
 
 
+@pytest.mark.parametrize("header", ['x;"a\nb",text', 'x;"a\rb",text', 'a|"b\nc",text'])
+def test_header_of_mixed_separators_and_quotes_is_refused(header: str) -> None:
+    found, error = read(rows_of("csv", "text"), [f"{header}\n1,good\n".encode()])
+    assert not found
+    assert isinstance(error, RowsBroken)
+
+
+def test_header_with_a_line_end_in_a_quoted_name_is_read() -> None:
+    found, error = read(rows_of("csv", "text"), [b'"a\nb";text\n1;good\n'])
+    assert ([row.text for row in found], error) == (["good"], None)
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ('"' + "a" * 900_000 + "\n" + "b" * 900_000 + '",text\n', "a row has more than 1,000,000 characters"),
+        ("text" + "," * 500_000 + "\nx\n", "the header names more than 4,096 columns"),
+    ],
+)
+def test_header_without_bounds_is_refused(file: str, sentence: str) -> None:
+    _, error = read(rows_of("csv", "text"), [file.encode()])
+    assert sentence in str(error)
+
+
 def test_stray_quote_of_a_tsv_swallows_no_row() -> None:
     lines = ["text\tn", '"good film\t1', 'a 5" screen\t2', '"quoted ""x"""\t3', 'bad" film\t4', '"']
     found, error = read(rows_of("tsv", "text"), ["\n".join(lines).encode()])

@@ -11,7 +11,7 @@ from serving.settings import settings_of_environment
 app = FastAPI()
 app.state.settings = settings_of_environment()
 app.add_middleware(Access, monitor=Monitor())
-set_up_log()
+set_up_log(lines=True)
 
 
 @app.post("/predict")
