@@ -24,7 +24,7 @@ class Settings(BaseSettings):
 
     model: Path = Path("models/serving")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: tuple[Annotated[str, Field(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/]+)$")], ...] = ()
     max_body_bytes: Annotated[int, Field(ge=1)] = 2 * 1024 * 1024
     max_characters: Annotated[int, Field(ge=1)] = 20_000
     max_texts: Annotated[int, Field(ge=1)] = 256

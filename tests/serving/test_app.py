@@ -402,6 +402,7 @@ def test_start_with_a_bundle_that_cannot_be_served_fails_with_the_sentence(copie
         ("SENTIMENT_THREADS", "-1"),
         ("SENTIMENT_THREADS", "99999999999"),
         ("SENTIMENT_CORS_ORIGINS", "http://x"),
+        ("SENTIMENT_CORS_ORIGINS", '["http://x/"]'),
         ("PROMETHEUS_MULTIPROC_DIR", "/dev/null"),
     ],
 )
