@@ -9,6 +9,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from serving.inference.labels import label_name
@@ -169,8 +170,10 @@ class CsvRows:
             self._open, self._size = [], 0
             if self._header is None:
                 self._read_header(record)
-            elif cells := self._cells(record):
-                yield self._row(cells)
+            else:
+                literal = self._row_is_line and '"' in record and self._ends_quoted(record)
+                if cells := _cells(record, self._separators, csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL):
+                    yield self._row(cells)
 
     def _ends_quoted(self, line: str) -> bool:
         """Tell whether a row is inside of a quoted cell at the end of its next line."""
@@ -191,7 +194,10 @@ class CsvRows:
     def _read_header(self, record: str) -> None:
         if not record.strip():
             return
-        headers = {separator: names for separator in self._separators if (names := _names(record, separator))}
+        headers: dict[str, list[str]] = {}
+        for separator in self._separators:
+            with suppress(RowsBroken):
+                headers[separator] = _cells(record, separator)
         if not headers:
             raise RowsBroken("the header cannot be read as CSV")
         for separator, names in headers.items():
@@ -203,13 +209,6 @@ class CsvRows:
                 self._place = names.index(self._column)
                 return
         raise ColumnMissing(next(iter(headers.values())))
-
-    def _cells(self, record: str) -> list[str]:
-        literal = self._row_is_line and '"' in record and self._ends_quoted(record)
-        try:
-            return next(csv.reader([record], delimiter=self._separators, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL), [])
-        except csv.Error:
-            raise RowsBroken("a row cannot be read as CSV") from None
 
     def _row(self, cells: list[str]) -> Row:
         assert self._header is not None
@@ -224,12 +223,11 @@ class CsvRows:
         return f"{line.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
 
 
-def _names(record: str, separator: str) -> list[str]:
-    """Return the cells of a header, none where this cannot be its separator."""
+def _cells(record: str, separator: str, quoting: int = csv.QUOTE_MINIMAL) -> list[str]:
     try:
-        return next(csv.reader([record], delimiter=separator), [])
+        return next(csv.reader([record], delimiter=separator, quoting=quoting), [])
     except csv.Error:
-        return []
+        raise RowsBroken("a row cannot be read as CSV") from None
 
 
 class NdjsonRows:
