@@ -172,7 +172,7 @@ class CsvRows:
                 self._read_header(record)
             else:
                 literal = self._row_is_line and '"' in record and self._ends_quoted(record)
-                if cells := _cells(record, self._separators, csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL):
+                if cells := _cells(record, self._separators, literal=literal):
                     yield self._row(cells)
 
     def _ends_quoted(self, line: str) -> bool:
@@ -223,9 +223,10 @@ class CsvRows:
         return f"{line.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
 
 
-def _cells(record: str, separator: str, quoting: int = csv.QUOTE_MINIMAL) -> list[str]:
+def _cells(record: str, separator: str, *, literal: bool = False) -> list[str]:
+    """literal: a quote is a character like others."""
     try:
-        return next(csv.reader([record], delimiter=separator, quoting=quoting), [])
+        return next(csv.reader([record], delimiter=separator, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL), [])
     except csv.Error:
         raise RowsBroken("a row cannot be read as CSV") from None
 

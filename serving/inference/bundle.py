@@ -24,7 +24,7 @@ class EngineSpec:
 
     files: the first is what the runtime opens, the others belong to it. precision: hint for the runtime (f32, bf16).
     temperature: divides the logits. tolerance: largest difference of a probability from the reference answers at a load.
-    batch_bound: largest difference of a probability between a text alone and among others.
+    batch_bound: estimate of how far a probability may differ between a text alone and among others.
     """
 
     name: str
