@@ -194,12 +194,14 @@ async def predict_file(
         raise
 
 
+@routes.head("/health", include_in_schema=False)
 @routes.get("/health", summary="Tell that the process is alive")
 async def health() -> Health:
     """Answer as long as the process lives."""
     return Health(status="ok")
 
 
+@routes.head("/ready", include_in_schema=False)
 @routes.get("/ready", responses=BUSY, summary="Tell that texts are answered")
 async def ready(request: Request) -> Health:
     """Answer 200 once the bundle is loaded and until the server stops, else 503."""

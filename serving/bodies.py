@@ -27,7 +27,7 @@ async def read_text(request: Request) -> str:
     content_type = content_type_of(request)
     try:
         if content_type == "application/json":
-            text = PredictRequest.model_validate_json(await read_body(request)).text
+            text = PredictRequest.model_validate_json(_decoded(await read_body(request))).text
         elif content_type == "application/x-www-form-urlencoded":
             fields = parse_qsl((await read_body(request)).decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
             text = PredictRequest.model_validate(dict(fields)).text
@@ -53,7 +53,7 @@ async def read_texts(request: Request) -> list[object]:
     if content_type_of(request) != "application/json":
         raise HTTPException(415, "send application/json")
     try:
-        body = json.loads(await read_body(request))
+        body = json.loads(_decoded(await read_body(request)))
     except UnicodeDecodeError:
         raise HTTPException(422, "the body is not UTF-8") from None
     except (ValueError, RecursionError):
@@ -88,6 +88,11 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect:
         raise HTTPException(400, "the body ended before its length") from None  # for the log: nobody hears it
     return bytes(body)
+
+
+def _decoded(body: bytes) -> str:
+    """Return the characters of JSON, which is UTF-8; some clients begin it with a byte order mark."""
+    return body.decode("utf-8-sig")
 
 
 def content_type_of(request: Request) -> str:

@@ -1,21 +1,25 @@
-"""Connections of uvicorn, with what it has no setting for: headers are bounded in size and time, and who has sent a whole request may
-close that side of the connection and still gets the answer.
+"""Connections of uvicorn, with what it has no setting for: headers are bounded in size and time; who has sent a whole request may
+close that side of the connection and still gets the answer; and who offers HTTP/2 with a request, as Java's client does, is answered
+in HTTP/1.1, where the parser would lose the body.
 """
 
 import asyncio
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD = 65_536  # bytes
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class Connection(HttpToolsProtocol):
     """One connection to a client. head_seconds: until the headers of a request must be there."""
 
     head_seconds = 30.0
+    _in_body = False
     _unread = 0  # bytes since the last that were headers as a whole, or body
     _due: asyncio.TimerHandle | None = None
 
@@ -29,6 +33,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
+        if not self._in_body:
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = UPGRADE.sub(b"\r\nX-Upgrade:", head) + end + rest
         super().data_received(data)
         if self._unread > MAX_HEAD and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the headers have more than {MAX_HEAD:,} bytes")
@@ -45,6 +52,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._in_body = True
         self._unread = 0
         self._stop_waiting()
         super().on_headers_complete()
@@ -54,6 +62,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_body = False
         self._unread = 0
         super().on_message_complete()
 

@@ -5,9 +5,12 @@ reference texts with each engine's own answers, by which a load on another machi
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, ValidationError
+from pydantic.dataclasses import dataclass
 
 from serving.inference.errors import BundleBroken
 from serving.inference.hashing import file_sha256
@@ -16,9 +19,11 @@ FORMAT = 2
 PORTABLE = "onnxruntime-fp32"  # the engine that every bundle has
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class EngineSpec:
     """How to start one engine.
 
@@ -29,14 +34,14 @@ class EngineSpec:
 
     name: str
     runtime: str
-    files: tuple[str, ...]
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
     precision: str
-    temperature: float
-    tolerance: float
-    batch_bound: float
+    temperature: Positive
+    tolerance: NonNegative
+    batch_bound: NonNegative
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Bundle:
     """What bundle.json says.
 
@@ -45,10 +50,10 @@ class Bundle:
     """
 
     folder: Path
-    class_names: tuple[str, ...]
-    max_length: int
-    pad_token_id: int
-    uncertain_below: float
+    class_names: Annotated[tuple[str, ...], Field(min_length=2)]
+    max_length: Annotated[int, Field(ge=3)]  # first and last token, and one of the text
+    pad_token_id: NonNegativeInt
+    uncertain_below: NonNegative
     engines: tuple[EngineSpec, ...]
     lineage: dict[str, str]
     reference_texts: tuple[str, ...]
@@ -95,20 +100,14 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleBroken(f"{folder} is a bundle of another format than {FORMAT}: build it with this version (`dvc repro export`)")
     try:
         _check_files(folder, manifest["files"])
-        bundle = Bundle(
-            folder=folder,
-            class_names=tuple(manifest["class_names"]),
-            max_length=manifest["max_length"],
-            pad_token_id=manifest["pad_token_id"],
-            uncertain_below=manifest["uncertain_below"],
-            engines=tuple(EngineSpec(**{**engine, "files": tuple(engine["files"])}) for engine in manifest["engines"]),
-            lineage=manifest["lineage"],
-            reference_texts=tuple(manifest["reference_texts"]),
-            reference_probabilities=manifest["reference_probabilities"],
-        )
+        bundle = Bundle(folder=folder, **{name: value for name, value in manifest.items() if name not in ("format", "files")})
         _check_complete(bundle, manifest["files"])
     except (KeyError, TypeError, AttributeError) as error:
         raise BundleBroken(f"{folder / MANIFEST} is damaged ({error}): run `dvc checkout` or `dvc repro`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BundleBroken(f"{folder / MANIFEST} is damaged ({place}: {first['msg']}): run `dvc checkout` or `dvc repro`") from None
     return bundle
 
 

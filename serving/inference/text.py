@@ -3,6 +3,7 @@
 import html
 import re
 import unicodedata
+from itertools import groupby, islice
 
 from serving.inference.errors import TextRefused
 
@@ -19,6 +20,7 @@ ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{
 NESTED = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)  # an ampersand escaped any number of times
 LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 MARKUP = {ord("&"): " ", ord("<"): " "}
+MAX_MARKS = 30  # on one letter, as in Unicode's stream-safe format: NFC takes quadratic time in their number
 LAYERS = 10  # of entities and tags in one another that are resolved one by one; no honest text has as many
 
 
@@ -47,9 +49,9 @@ def why_unreadable(text: object) -> str | None:
 def clean_text(text: str) -> str:
     """Return the text as models see it; cleaning a clean text changes nothing.
 
-    Unicode NFC; HTML entities and `<br />` resolved, also when escaped twice; control and zero-width characters
-    removed; every run of whitespace (no-break spaces and line ends too) one blank; ends stripped. In a text with markup nested
-    deeper than ten layers each & and < that is left is a blank, so that no text takes more than a few passes.
+    Unicode NFC, with the first 30 marks of a letter; HTML entities and `<br />` resolved, also when escaped twice; control and
+    zero-width characters removed; every run of whitespace (no-break spaces and line ends too) one blank; ends stripped. In a text
+    with markup nested deeper than ten layers each & and < that is left is a blank, so that no text takes more than a few passes.
     """
     cleaned = _clean_once(text)
     for _ in range(LAYERS):
@@ -64,4 +66,13 @@ def _clean_once(text: str) -> str:
         text = ENTITY.sub(lambda entity: html.unescape(entity.group()), NESTED.sub("&", text))
     if "<" in text:
         text = LINE_BREAK_TAG.sub(" ", text)
-    return " ".join(unicodedata.normalize("NFC", text.translate(UNSEEN)).split())
+    text = _with_few_marks(" ".join(text.translate(UNSEEN).split()))
+    return _with_few_marks(unicodedata.normalize("NFC", text))
+
+
+def _with_few_marks(text: str) -> str:
+    """Return the text without the combining marks of a letter behind its first thirty."""
+    if max(map(len, text.split()), default=0) <= MAX_MARKS:
+        return text
+    runs = groupby(text, key=lambda character: unicodedata.combining(character) > 0)
+    return "".join("".join(islice(run, MAX_MARKS) if marks else run) for marks, run in runs)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from serving.inference.bundle import TOKENIZER, Bundle
 
@@ -35,11 +35,16 @@ class TextEncoder:
         return Encoded([np.array(encoding.ids, dtype=np.int64) for encoding in encodings], truncated)
 
     def _beginning(self, text: str) -> str:
-        """Return whole words from the beginning of a long text that fill the model's length, so that the rest is not tokenized."""
+        """Return the beginning of a long text that fills the model's length with whole words, so that the rest is not tokenized."""
         size = self._long
         while size < len(text):
-            beginning = text[: text.rfind(" ", 0, size) + 1].rstrip()
-            if self._tokenizer.encode_batch_fast([beginning])[0].overflowing:
-                return beginning
+            encoding = self._tokenizer.encode(text[:size])  # unlike the fast form, it tells words
+            if encoding.overflowing and _last_word(encoding) < _last_word(encoding.overflowing[-1]):
+                return text[:size]
             size *= 4
         return text
+
+
+def _last_word(encoding: Encoding) -> int:
+    """Return the number of the last word, as the tokenizer splits a text: often a single character in Chinese and Japanese."""
+    return max((word for word in encoding.word_ids if word is not None), default=-1)

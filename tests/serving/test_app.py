@@ -225,6 +225,19 @@ def test_every_answer_has_an_id_and_a_line_in_the_log_without_the_text(tiny_bund
     assert SECRET not in content
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_probe_by_head_gets_the_status_alone(client: httpx.Client, path: str) -> None:
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(("path", "body"), [("/predict", '{"text": "good"}'), ("/predict/batch", '{"texts": ["good"]}')])
+@pytest.mark.parametrize(("encoding", "status"), [("utf-8-sig", 200), ("utf-16", 422)])
+def test_json_may_begin_with_a_byte_order_mark_but_is_utf_8(client: httpx.Client, path: str, body: str, encoding: str, status: int) -> None:
+    answer = client.post(path, content=body.encode(encoding), headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+
+
 def test_page_has_security_headers_and_json_has_none(client: httpx.Client) -> None:
     page = client.get("/docs")
     assert page.headers["x-content-type-options"] == "nosniff"

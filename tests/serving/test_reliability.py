@@ -5,6 +5,7 @@ RELIABILITY_TIMES multiplies the numbers: `make bench` runs ten times as much, w
 
 import contextlib
 import gzip
+import http.client
 import json
 import os
 import re
@@ -322,6 +323,27 @@ def test_endless_head_is_refused_unheld(hostile: tuple[httpx.Client, psutil.Proc
         endless(client, sent)
     assert process.memory_info().rss < before + 30 * MIB
     assert client.post("/predict", json={"text": "good"}).status_code == 200
+
+
+@pytest.mark.parametrize("pieces", [1, 2], ids=["in one piece", "body apart"])
+def test_offer_of_http2_is_passed_over_and_the_body_read(hostile: tuple[httpx.Client, psutil.Process], pieces: int) -> None:
+    body = b'{"text": "good"}'
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % (KEY["x-api-key"].encode(), len(body))
+    )
+    with connected(hostile[0]) as connection:
+        for _ in range(2):
+            if pieces == 1:
+                connection.sendall(head + body)
+            else:
+                connection.sendall(head)
+                time.sleep(0.1)
+                connection.sendall(body)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, json.load(answer).keys()) == (200, {"label", "score"})
 
 
 def test_head_that_is_too_long_gets_431(hostile: tuple[httpx.Client, psutil.Process]) -> None:

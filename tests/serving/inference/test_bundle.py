@@ -99,6 +99,31 @@ def test_manifest_without_a_key_is_refused(copied_bundle: Path, key: str) -> Non
     assert_refused(copied_bundle, MANIFEST, key)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lineage", None),
+        ("max_length", 0),
+        ("max_length", "long"),
+        ("class_names", ["one"]),
+        ("class_names", [0, 1]),
+        ("uncertain_below", float("nan")),
+        ("pad_token_id", -1),
+        ("reference_probabilities", {"onnxruntime-fp32": ["high"]}),
+        ("colour", "red"),
+    ],
+)
+def test_manifest_with_a_wrong_value_is_refused(copied_bundle: Path, key: str, value: object) -> None:
+    change_manifest(copied_bundle, lambda manifest: manifest.update({key: value}))
+    assert_refused(copied_bundle, MANIFEST, key)
+
+
+@pytest.mark.parametrize(("key", "value"), [("temperature", 0), ("files", []), ("batch_bound", None), ("tolerance", float("inf"))])
+def test_engine_with_a_wrong_value_is_refused(copied_bundle: Path, key: str, value: object) -> None:
+    change_manifest(copied_bundle, lambda manifest: manifest["engines"][-1].update({key: value}))
+    assert_refused(copied_bundle, MANIFEST, key)
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "sub/model.onnx", ".."])
 def test_file_outside_the_folder_is_refused(copied_bundle: Path, name: str) -> None:
     (copied_bundle.parent / "outside").write_text("x", "utf-8")

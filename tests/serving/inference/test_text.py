@@ -116,5 +116,20 @@ def test_an_ampersand_escaped_a_hundred_thousand_times_is_one_pass() -> None:
     assert clean_text("&" + "#38;" * 100_000) == "&"
 
 
+def test_a_letter_under_a_hundred_thousand_marks_keeps_thirty() -> None:
+    cleaned = clean_text("x" + "\u0301\u0316" * 50_000 + "y good film")
+    assert cleaned == "x" + "\u0316" * 15 + "\u0301" * 15 + "y good film"
+
+
+MARKED = "a\u1e69\u1e61\u1100\u1161\uac00 \u0301\u0316\u0323\u0307\u0344\u05b0\u0f73"
+
+
+@given(st.lists(st.sampled_from(MARKED), max_size=200).map("".join))
+def test_cleaning_many_marks_again_changes_nothing(text: str) -> None:
+    cleaned = clean_text(text)
+    assert clean_text(cleaned) == cleaned
+    assert unicodedata.is_normalized("NFC", cleaned)
+
+
 def test_a_text_escaped_many_times_is_resolved() -> None:
     assert clean_text("&" + "amp;" * 200 + "lt;br /&" + "amp;" * 200 + "gt;x") == "x"
