@@ -1,263 +1,323 @@
-"""Turn a file of labelled texts into clean train, validation and test splits.
+"""Turn labelled texts into clean train, validation and test splits.
 
-Reads: the source file, the preprocess section of params.yaml. Writes: three CSVs `text,label` (label = class id) and
-metrics/preprocess.json. Never touches the source. Rows read = rows kept + rows dropped by each named reason.
+Reads: the source (a file or a folder of shards), validation and test files where they are given, the preprocess section of
+params.yaml. Writes: three CSVs `text,label` (label = class id) and metrics/preprocess.json. Never touches the sources. Rows read =
+rows kept + rows dropped by each named reason; data/report.html shows them to a person.
 """
 
 import logging
-import sys
-import unicodedata
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field
-from tqdm import tqdm
+from pydantic import AfterValidator, ConfigDict, Field
 
-from serving.inference.hashing import file_sha256
 from serving.inference.text import clean_text
-from stages.shared import aihub, command, params, tables
+from stages.shared import aihub, command, data_report, params
 from stages.shared.classes import ClassParams
+from stages.shared.corpus import SPLITS, Conflicts, Corpus, Entry, open_corpus
 from stages.shared.errors import LabelsUnknown, StageError, TooFewTexts
-from stages.shared.outputs import write_metrics
-
-if TYPE_CHECKING:
-    import pandas as pd
+from stages.shared.keys import KEYS
+from stages.shared.outputs import whole_files, write_metrics
+from stages.shared.sources.delimited import SEPARATORS
+from stages.shared.sources.rows import AUTO, Reading
+from stages.shared.sources.source import Source
+from stages.shared.splitting import needed, split
 
 log = logging.getLogger("preprocess")
 
-SPLITS = ("train", "validation", "test")
+UNKNOWN = ("[UNK]", "<unk>")  # what tokenizers call what they do not know
+MEASURED_TEXTS = 100_000  # whose tokens are counted
 Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode("utf-8" if name == AUTO else name)
+    except LookupError:
+        raise ValueError("no encoding has this name; Korean Windows writes cp949, auto finds out") from None
+    return name
 
 
 class PreprocessParams(ClassParams):
     model_config = ConfigDict(extra="forbid")
 
     source: str
+    validation_source: str
+    test_source: str
     text_column: str
     label_column: str
+    encoding: Annotated[str, AfterValidator(_known_encoding)]
+    separator: Literal["auto", "tab", "comma", "semicolon", "bar"]
+    quoting: Literal["auto", "csv", "none", "twice"]
+    header: Literal["auto", "yes", "no"]
+    label_map: dict[str, tuple[str, ...]]
+    label_separator: str
+    ignore_labels: tuple[str, ...]
+    duplicate_key: Literal["exact", "ws", "nfkc", "alnum"]
+    conflicts: Conflicts
+    near_duplicates: Annotated[float, Field(ge=0, le=1)]
+    near_duplicates_limit: Annotated[int, Field(ge=0)]
     validation_size: Share
     test_size: Share
     max_rows: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
+class LengthParams(params.Section):
+    """The param of train that the report needs."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    max_length: int
+
+
+class Verdict(NamedTuple):
+    """What a label means: a class id, a reason to drop the row, or neither where it is unknown."""
+
+    label: int | None
+    reason: str | None
+
+
+class Labels:
+    """What the labels of a source mean, each asked for once."""
+
+    def __init__(self, settings: PreprocessParams) -> None:
+        self._settings = settings
+        self._verdicts: dict[str, Verdict] = {}
+        self.unknown: Counter[str] = Counter()
+        self.corpus = False  # AI Hub codes or names
+
+    @cached_property
+    def _mapped(self) -> dict[str, int]:
+        settings = self._settings
+        mapped: dict[str, int] = {}
+        for name, values in settings.label_map.items():
+            label = settings.label_id(name)
+            if label is None:
+                raise StageError(
+                    f"preprocess.label_map has the class {name!r}, which preprocess.labels has not: name one of {settings.labels}"
+                )
+            mapped |= {_key(value): label for value in values}
+        return mapped
+
+    def knows(self, label: str) -> bool:
+        """Tell whether a value of a file is a label."""
+        verdict = self._verdict(label)
+        return verdict.label is not None or verdict.reason is not None
+
+    def verdict(self, label: str) -> Verdict:
+        """Return what a label means, and count it where it is unknown."""
+        verdict = self._verdicts.get(label)
+        if verdict is None:
+            verdict = self._verdicts[label] = self._verdict(label)
+        if verdict.label is None and verdict.reason is None:
+            self.unknown[label] += 1
+        return verdict
+
+    def _verdict(self, label: str) -> Verdict:
+        settings = self._settings
+        if self.corpus:
+            code = aihub.code_of(label)
+            return Verdict(settings.id_by_emotion[code] if code else None, None)
+        values = label.split(settings.label_separator) if settings.label_separator else [label]
+        ignored = {_key(value) for value in settings.ignore_labels}
+        if any(_key(value) in ignored for value in values):
+            return Verdict(None, "ignored_label")
+        ids = {self._mapped.get(_key(value), settings.label_id(value)) for value in values}
+        if None in ids:
+            return Verdict(None, None)
+        return Verdict(ids.pop(), None) if len(ids) == 1 else Verdict(None, "several_labels")
+
+
+def _key(label: str) -> str:
+    return clean_text(label).casefold()
+
+
 @dataclass(frozen=True)
 class Paths(command.Paths):
-    source: Annotated[Path, "labelled texts: CSV, TSV, JSONL, Parquet or AI Hub JSON"]
+    source: Annotated[Path, "labelled texts: CSV, TSV, JSONL, Parquet, XLSX or AI Hub corpus, or a folder of them"]
+    validation_source: Annotated[Path, "file whose rows are the validation split, or one with a header only"]
+    test_source: Annotated[Path, "file whose rows are the test split, or one with a header only"]
     train: Annotated[Path, "split to write"]
     validation: Annotated[Path, "split to write"]
     test: Annotated[Path, "split to write"]
+    tokenizer: Annotated[Path, "tokenizer.json of the base model, for the lengths in the report"]
+    report: Annotated[Path, "HTML page to write"]
     metrics: Annotated[Path, "JSON to write"]
 
 
-def run(settings: PreprocessParams, source: Path, split_files: dict[str, Path], metrics_file: Path) -> None:
-    """Read, clean, drop, sample, split, write."""
-    rows, facts = read_rows(source, settings)
-    rows["text"] = [clean_text(text) for text in _progress(rows["text"], "cleaning")]
-    rows, dropped = drop_unusable(rows)
-    rows, dropped["sampled_out"] = sample(rows, settings.max_rows, settings.seed)
-    refuse_small_classes(source, rows, settings.class_names)
-    split_of = split(rows, settings.validation_size, settings.test_size, settings.seed)
-    frames = {name: rows[split_of == name] for name in SPLITS}
+def run(settings: PreprocessParams, sources: dict[str, Path], files: dict[str, Path], tokenizer: Path, limit: int) -> None:
+    """Read, clean, drop, sample, split, write.
 
-    kept = sum(len(frame) for frame in frames.values())
-    assert facts["rows"] == kept + sum(dropped.values()), "rows read = rows kept + rows dropped"
-    warn_of_missing_classes(frames, settings.class_names)
-    tables.write_splits({split_files[name]: frame for name, frame in frames.items()})
-    write_metrics(metrics_file, _metrics(facts, frames, dropped, settings.class_names))
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count) or "none dropped"
-    sizes = ", ".join(f"{name} {len(frame):,}" for name, frame in frames.items())
-    log.info("%s rows read, %s kept (%s), %s", f"{facts['rows']:,}", f"{kept:,}", reasons, sizes)
+    sources: `source`, and `validation` and `test` where there are files for them. files: to write, the splits, `report` and `metrics`.
+    tokenizer, limit: the base model's, and the tokens that train cuts texts at, for the report.
+    """
+    with open_corpus() as corpus:
+        with timed("reading and cleaning"):
+            facts = {origin: facts for origin in sources if (facts := take_in(corpus, origin, sources[origin], settings))}
+        with timed("finding duplicates and conflicts"):
+            corpus.drop_conflicting(settings.conflicts)
+            corpus.drop_duplicates()
+            corpus.drop_leaked()
+        with timed("finding near duplicates"):
+            find_near(corpus, settings)
+        with timed("splitting"):
+            corpus.sample(settings.max_rows, settings.seed)
+            shares = {name: 0.0 if name in facts else getattr(settings, f"{name}_size") for name in SPLITS[1:]}
+            groups = corpus.groups()
+            refuse_small_classes(sources["source"], groups.of_each_class(), settings.class_names, needed(shares))
+            corpus.split(split(groups, shares, settings.seed))
+
+        classes = corpus.classes()
+        metrics = _metrics(facts, corpus, classes, settings.class_names)
+        warn_of_missing_classes(classes, settings.class_names)
+        with timed("counting tokens"):
+            lengths = lengths_of(corpus, tokenizer, limit)
+        with timed("reporting"):
+            page = data_report.render(corpus, facts, classes, settings.class_names, lengths)
+        with timed("writing"), whole_files(*(files[name] for name in SPLITS), files["report"]) as drafts:
+            for name, draft in zip(SPLITS, drafts, strict=False):
+                corpus.write(name, draft)
+            drafts[-1].write_text(page, "utf-8")
+        write_metrics(files["metrics"], metrics)
+        for origin in facts:
+            dropped = corpus.dropped(origin)
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count) or "none dropped"
+            log.info("%s: %s rows read, %s kept (%s)", origin, f"{facts[origin]['rows']:,}", f"{corpus.kept(origin):,}", reasons)
+        log.info(
+            ", ".join(f"{name} {sum(classes.get((name, label), 0) for label in range(len(settings.class_names))):,}" for name in SPLITS)
+        )
 
 
-def warn_of_missing_classes(frames: "dict[str, pd.DataFrame]", class_names: tuple[str, ...]) -> None:
-    """Name the classes that a split lacks, which happens where few persons share all texts of a class."""
-    for split_name, frame in frames.items():
-        missing = [name for number, name in enumerate(class_names) if not (frame["label"] == number).any()]
+def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams) -> dict[str, object] | None:
+    """Read a source into the corpus; return the facts of how it was read, or None where an optional one has no rows."""
+    labels = Labels(settings)
+    separators = {name: separator for separator, name in SEPARATORS.items()} | {AUTO: AUTO}
+    how = Reading(
+        labels.knows,
+        settings.text_column,
+        settings.label_column,
+        settings.encoding,
+        separators[settings.separator],
+        settings.quoting,
+        settings.header,
+    )
+    source = Source(file, how, optional=origin != "source")
+    key = KEYS[settings.duplicate_key]
+
+    def entries() -> Iterator[Entry]:
+        for row in source.rows():
+            if source.corpus and not labels.corpus:
+                labels.corpus = True
+                _tell_polarity(settings)
+            text = clean_text(row.text)
+            label, reason = labels.verdict(row.label)
+            yield Entry(origin, row.line, text, label, reason or (None if text else "empty"), key(text), row.person)
+
+    rows = corpus.add(entries())
+    if not rows:
+        return None
+    log.info("%s read as %s", file, ", ".join(f"{name} {value}" for name, value in source.facts.items()))
+    if not source.corpus and settings.aihub_target != "polarity":
+        raise StageError(f"preprocess.aihub_target is {settings.aihub_target!r}: {file} is no AI Hub corpus, set it to polarity")
+    if labels.unknown:
+        raise LabelsUnknown(file, dict(labels.unknown.most_common()), settings.labels)
+    return {"rows": rows, "sha256": source.sha256, **source.facts}
+
+
+def _tell_polarity(settings: PreprocessParams) -> None:
+    if settings.aihub_target != "polarity":
+        return
+    if len(settings.class_names) != 2:
+        raise StageError(f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two; or set aihub_target")
+    joy, other = settings.labels[settings.joy_id], settings.labels[1 - settings.joy_id]
+    log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", joy, other)
+
+
+@contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Log how long a step takes, at the level DEBUG."""
+    start = time.perf_counter()
+    yield
+    log.debug("%s took %.2f s", step, time.perf_counter() - start)
+
+
+def find_near(corpus: Corpus, settings: PreprocessParams) -> None:
+    """Look for near duplicates where that is wanted and can be had."""
+    if settings.near_duplicates and corpus.kept() > settings.near_duplicates_limit:
+        log.warning(
+            "near duplicates are not looked for: over %s rows (preprocess.near_duplicates_limit)", f"{settings.near_duplicates_limit:,}"
+        )
+    elif settings.near_duplicates:
+        corpus.find_near(settings.near_duplicates)
+
+
+def lengths_of(corpus: Corpus, tokenizer: Path, limit: int) -> data_report.Lengths:
+    """Count the tokens of texts of all splits."""
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    encoder = Tokenizer.from_file(str(tokenizer))
+    encoder.no_truncation()
+    encoder.no_padding()
+    unknown = [number for name in UNKNOWN if (number := encoder.token_to_id(name)) is not None]
+    counts, missing = [], 0
+    texts = corpus.texts_of(None, MEASURED_TEXTS)
+    while chunk := [text for text, _ in islice(texts, 1000)]:
+        for encoding in encoder.encode_batch_fast(chunk):
+            counts.append(len(encoding.ids))
+            missing += sum(map(encoding.ids.count, unknown))
+    return data_report.Lengths(np.array(counts), missing / max(1, sum(counts)), limit)
+
+
+def refuse_small_classes(source: Path, groups: dict[int, int], class_names: tuple[str, ...], least: int) -> None:
+    """Raise TooFewTexts for classes with too few texts, or persons, to stand in all splits."""
+    small = {name: groups.get(number, 0) for number, name in enumerate(class_names) if groups.get(number, 0) < least}
+    if small:
+        raise TooFewTexts(source, small, needed=least)
+
+
+Classes = dict[tuple[str, int], int]  # split, class id -> rows
+
+
+def warn_of_missing_classes(classes: Classes, class_names: tuple[str, ...]) -> None:
+    """Name the classes that a split lacks, which happens where few persons share all texts of a class, and in files of one's own."""
+    for split_name in SPLITS:
+        missing = [name for number, name in enumerate(class_names) if not classes.get((split_name, number))]
         if missing:
             log.warning("%s has no text of: %s", split_name, ", ".join(missing))
 
 
-def read_rows(source: Path, settings: PreprocessParams) -> "tuple[pd.DataFrame, dict[str, object]]":
-    """Read the source into columns text, label (class id), group; and the facts of how it was read.
-
-    group: rows of one group stay on one side of the split; the person of an AI Hub dialogue, else empty.
-    """
-    import pandas as pd
-
-    wanted = {settings.text_column: "preprocess.text_column", settings.label_column: "preprocess.label_column"}
-    if source.suffix.lower() == ".json":
-        content, encoding = aihub.read_json(source)
-        if not isinstance(content, list) or aihub.is_corpus(content):
-            return _aihub_rows(source, content, settings, encoding)
-        table = tables.records_table(source, content, wanted, {"format": "json", "encoding": encoding})
-    else:
-        table = tables.read_source(source, wanted)
-    if settings.aihub_target != "polarity":
-        raise StageError(f"preprocess.aihub_target is {settings.aihub_target!r}: {source} is no AI Hub corpus, set it to polarity")
-    labels = _label_ids(source, table.columns[settings.label_column], settings)
-    rows = pd.DataFrame({"text": table.columns[settings.text_column], "label": labels, "group": ""})
-    return rows, _facts(source, len(rows), **table.facts)
-
-
-def _aihub_rows(source: Path, content: object, settings: PreprocessParams, encoding: str) -> "tuple[pd.DataFrame, dict[str, object]]":
-    import pandas as pd
-
-    if len(settings.class_names) != 2 and settings.aihub_target == "polarity":
-        raise StageError(f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two; or set aihub_target")
-    if settings.aihub_target == "polarity":
-        log.info(
-            "AI Hub polarity: joy is '%s', the other five groups are '%s'",
-            settings.labels[settings.joy_id],
-            settings.labels[1 - settings.joy_id],
-        )
-    dialogues = aihub.parse_corpus(source, content)
-    rows = pd.DataFrame(
-        {
-            "text": [dialogue.text for dialogue in dialogues],
-            "label": [settings.id_by_emotion[dialogue.emotion] for dialogue in dialogues],
-            "group": [dialogue.profile for dialogue in dialogues],
-        }
-    )
-    return rows, _facts(source, len(rows), format="aihub", encoding=encoding)
-
-
-def _facts(source: Path, rows: int, **how: str) -> dict[str, object]:
-    shown = ", ".join(f"{key} {value}" for key, value in how.items())
-    log.info("%s read as %s", source, shown)
-    return {"rows": rows, "sha256": file_sha256(source), **how}
-
-
-def _label_ids(source: Path, labels: list[str], settings: PreprocessParams) -> list[int]:
-    ids = {label: settings.label_id(label) for label in set(labels)}
-    unknown = Counter(label for label in labels if ids[label] is None)
-    if unknown:
-        raise LabelsUnknown(source, dict(unknown.most_common()), settings.labels)
-    return [number for label in labels if (number := ids[label]) is not None]
-
-
-def duplicate_key(text: str) -> str:
-    """Return what two texts share when they are the same to a reader: NFKC, case folded, one blank between words."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def drop_unusable(rows: "pd.DataFrame") -> "tuple[pd.DataFrame, dict[str, int]]":
-    """Drop empty texts, every row of a text with two labels, and all but the first row of a duplicate.
-
-    Returns the rows left with a column key, and the rows dropped by reason.
-    """
-    filled = rows[rows["text"] != ""].copy()
-    filled["key"] = [duplicate_key(text) for text in _progress(filled["text"], "finding duplicates")]
-    consistent = filled[filled.groupby("key")["label"].transform("nunique") == 1]
-    kept = consistent.drop_duplicates("key")
-    return kept, {
-        "empty": len(rows) - len(filled),
-        "conflicting": len(filled) - len(consistent),
-        "duplicate": len(consistent) - len(kept),
+def _metrics(facts: dict[str, dict[str, object]], corpus: Corpus, classes: Classes, class_names: tuple[str, ...]) -> dict[str, object]:
+    for origin, found in facts.items():
+        assert found["rows"] == corpus.kept(origin) + sum(corpus.dropped(origin).values()), "rows read = rows kept + rows dropped"
+    numbers = range(len(class_names))
+    metrics: dict[str, object] = {
+        "source": facts["source"],
+        "rows": {name: sum(classes.get((name, number), 0) for number in numbers) for name in SPLITS},
+        "dropped": corpus.dropped(),
+        "near_duplicates": corpus.near_counts(),
+        "classes": {class_names[number]: {name: classes.get((name, number), 0) for name in SPLITS} for number in numbers},
     }
-
-
-def sample(rows: "pd.DataFrame", max_rows: int, seed: int) -> "tuple[pd.DataFrame, int]":
-    """Keep at most max_rows rows (0: all), each class by its share; return them and how many were left out.
-
-    The choice does not depend on the order of the rows.
-    """
-    if max_rows == 0 or len(rows) <= max_rows:
-        return rows, 0
-    shuffled = rows.sort_values("key").sample(frac=1, random_state=seed)
-    # The n-th of a class of size N stands at (n + 1/2) / N: cutting that order anywhere keeps the shares.
-    place = (shuffled.groupby("label").cumcount() + 0.5) / shuffled.groupby("label")["key"].transform("size")
-    chosen = place.sort_values(kind="stable").index[:max_rows]
-    return rows.loc[rows.index.isin(chosen)], len(rows) - max_rows
-
-
-def refuse_small_classes(source: Path, rows: "pd.DataFrame", class_names: tuple[str, ...]) -> None:
-    """Raise TooFewTexts for classes with too few texts, or persons, to stand in all three splits."""
-    members = _group_names(rows).groupby(rows["label"]).nunique()
-    small = {name: int(members.get(number, 0)) for number, name in enumerate(class_names) if members.get(number, 0) < len(SPLITS)}
-    if small:
-        raise TooFewTexts(source, small, needed=len(SPLITS))
-
-
-def split(rows: "pd.DataFrame", validation_size: float, test_size: float, seed: int) -> "pd.Series":
-    """Name the split of each row: stratified by class, groups kept together, the same for any order of the rows.
-
-    Iterative stratification (Sechidis et al. 2011): the class with the fewest groups left goes first, and each of its groups
-    to the split that wants most of it. Sizes are shares of each class, rounded, at least one in each split.
-    """
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    groups_of_label, labels_of_group = _memberships(rows)
-    wanted = {label: _wanted(len(groups), validation_size, test_size) for label, groups in groups_of_label.items()}
-    first = {label: dict(counts) for label, counts in wanted.items()}
-    split_of_group: dict[str, str] = {}
-    while groups_of_label:
-        label = min(groups_of_label, key=lambda label: (len(groups_of_label[label]), label))
-        groups = sorted(groups_of_label.pop(label))
-        for group in (groups[place] for place in rng.permutation(len(groups))):
-            name = max(reversed(SPLITS), key=lambda name: _need(wanted, first, label, labels_of_group[group], name))
-            split_of_group[group] = name
-            for other in labels_of_group[group]:
-                wanted[other][name] -= 1
-                groups_of_label.get(other, set()).discard(group)
-    return _group_names(rows).map(split_of_group)
-
-
-Wanted = dict[int, dict[str, int]]  # class id -> split -> groups
-
-
-def _need(wanted: Wanted, first: Wanted, label: int, labels: set[int], name: str) -> tuple[float, float]:
-    """Return the share of its groups that a split still lacks: of this class, and summed over all classes of the group."""
-    return wanted[label][name] / first[label][name], sum(wanted[other][name] / first[other][name] for other in labels)
-
-
-def _wanted(count: int, validation_size: float, test_size: float) -> dict[str, int]:
-    test = min(max(1, round(count * test_size)), count - 2)
-    validation = min(max(1, round(count * validation_size)), count - test - 1)
-    return {"train": count - test - validation, "validation": validation, "test": test}
-
-
-def _memberships(rows: "pd.DataFrame") -> tuple[dict[int, set[str]], dict[str, set[int]]]:
-    """Return the groups of each class and the classes of each group."""
-    groups_of_label: dict[int, set[str]] = {}
-    labels_of_group: dict[str, set[int]] = {}
-    for group, label in zip(_group_names(rows), rows["label"], strict=True):
-        groups_of_label.setdefault(label, set()).add(group)
-        labels_of_group.setdefault(group, set()).add(label)
-    return groups_of_label, labels_of_group
-
-
-def _group_names(rows: "pd.DataFrame") -> "pd.Series":
-    return rows["group"].where(rows["group"] != "", rows["key"])
-
-
-def _metrics(
-    facts: dict[str, object], frames: "dict[str, pd.DataFrame]", dropped: dict[str, int], class_names: tuple[str, ...]
-) -> dict[str, object]:
-    counts = {name: frame["label"].value_counts() for name, frame in frames.items()}
-    return {
-        "source": facts,
-        "rows": {name: len(frame) for name, frame in frames.items()},
-        "dropped": dropped,
-        "classes": {
-            class_name: {name: int(counts[name].get(number, 0)) for name in SPLITS} for number, class_name in enumerate(class_names)
-        },
-    }
-
-
-def _progress(texts: "pd.Series", what: str) -> Iterable[str]:
-    return tqdm(texts, desc=what, unit=" rows", disable=len(texts) < 20_000 or not sys.stderr.isatty())
+    for origin in facts.keys() - {"source"}:
+        metrics[f"{origin}_source"] = {**facts[origin], "dropped": corpus.dropped(origin)}
+    return metrics
 
 
 def main() -> None:
     """Wire flags and params."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "preprocess", PreprocessParams)
-        run(settings, paths.source, {name: getattr(paths, name) for name in SPLITS}, paths.metrics)
+        sources = {"source": paths.source, "validation": paths.validation_source, "test": paths.test_source}
+        limit = params.load(paths.params, "train", LengthParams).max_length
+        run(settings, sources, {name: getattr(paths, name) for name in (*SPLITS, "report", "metrics")}, paths.tokenizer, limit)
 
 
 if __name__ == "__main__":

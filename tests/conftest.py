@@ -16,6 +16,9 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 VOCABULARY = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works"
 
 
+TINY_PREPROCESS: dict[str, object] = {"validation_size": 0.1, "test_size": 0.2, "near_duplicates": 0}  # texts of the tiny table are alike
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what an outer setting would change: of DVC, MLflow, Hugging Face, telemetry or the server."""
@@ -133,11 +136,13 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
     """A folder with splits, the trained tiny model and its bundle: train.csv ..., final/, serving/, *.json."""
     folder = tmp_path_factory.mktemp("tiny_model")
     train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 3, "threads": 1}
-    params_file = write_params(folder / "params.yaml", {"preprocess": {"validation_size": 0.1, "test_size": 0.2}, "train": train})
+    params_file = write_params(folder / "params.yaml", {"preprocess": TINY_PREPROCESS, "train": train})
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
+    none = ROOT / "data/raw/none.csv"
+    sources = ["--source", tiny_table, "--validation-source", none, "--test-source", none, "--tokenizer", tiny_base / "tokenizer.json"]
     steps: list[list[str | Path]] = [
-        ["preprocess", "--source", tiny_table, *splits, "--metrics", folder / "preprocess.json"],
+        ["preprocess", *sources, *splits, "--report", folder / "report.html", "--metrics", folder / "preprocess.json"],
         ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json", *pictures],
         ["export", *splits[:4], "--model", folder / "final", "--bundle", folder / "serving", "--metrics", folder / "export.json"],
     ]
@@ -240,7 +245,7 @@ def committed_project(tiny_base: Path, tiny_table: Path, tmp_path_factory: pytes
             shutil.copy(ROOT / name, folder / name)
     shutil.copy(tiny_table, folder / "data/raw/reviews.csv")
     train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1}
-    write_params(folder / "params.yaml", {"base_model": {"source": f"path:{tiny_base}"}, "train": train})
+    write_params(folder / "params.yaml", {"base_model": {"source": f"path:{tiny_base}"}, "preprocess": {"near_duplicates": 0}, "train": train})
     for command in (
         ["init", "-q"],
         ["config", "user.name", "t"],

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,6 +127,23 @@ SITUATIONS = {
 }
 
 
+# Names of the older editions, where they differ in more than blanks.
+OLDER_NAMES = {
+    "짜증나는": "E13",
+    "눈물나는": "E27",
+    "불우한": "E45",
+    "고립된": "E51",
+    "남의 시선 의식": "E52",
+    "죄책감": "E55",
+    "혼란스러운": "E59",
+    "사랑하는": "E62",
+    "흥분되는": "E65",
+    "느긋한": "E66",
+    "안도하는": "E67",
+}
+TABLE_COLUMNS = ("사람문장1", "감정_대분류", "감정_소분류")  # of the XLSX editions: first human sentence, group, emotion
+
+
 class Dialogue(NamedTuple):
     """What the project uses of a record. text: the first human sentence. profile: the person, for grouped splits."""
 
@@ -141,6 +159,17 @@ class Dialogue(NamedTuple):
         return self.emotion[:2]
 
 
+def code_of(label: str) -> str | None:
+    """Return the code of an emotion: of itself, or of `group/name` as the XLSX editions have it, of any edition and with any blanks."""
+    return label if label in EMOTIONS else _code_by_names().get("".join(unicodedata.normalize("NFC", label).split()))
+
+
+@cache
+def _code_by_names() -> dict[str, str]:
+    named = [*((name.korean, code) for code, name in EMOTIONS.items()), *OLDER_NAMES.items()]
+    return {"".join(f"{GROUPS[code[:2]].korean}/{name}".split()): code for name, code in named}
+
+
 def is_corpus(content: Any) -> bool:
     """Tell the corpus from any other JSON by the shape of its first record."""
     return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and {"profile", "talk"} <= content[0].keys()
@@ -149,8 +178,13 @@ def is_corpus(content: Any) -> bool:
 def read_json(file: Path) -> tuple[Any, str]:
     """Return the content of a JSON file and its encoding; raise SourceUnreadable where it is cut off."""
     text, encoding = read_text(file)
+    return parsed(file, text), encoding
+
+
+def parsed(file: Path, text: str) -> Any:
+    """Return what JSON says; raise SourceUnreadable where it is cut off."""
     try:
-        return json.loads(text), encoding
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         remedy = (
             "rename it to .jsonl if it holds one JSON object a line" if "Extra data" in str(error) else "it may be cut off, get it again"

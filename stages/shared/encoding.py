@@ -4,6 +4,7 @@ Never guesses in silence: the encoding is returned, and the stages report it.
 """
 
 import codecs
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +40,49 @@ def read_text(file: Path) -> DecodedText:
             f"is neither UTF-8, UTF-16, cp949 nor cp1252 text ({_first_invalid_byte(data)})",
             "save it as UTF-8, or repair that line",
         )
-    text = data.decode(encoding)
+    return DecodedText(decoded(file, data, encoding), encoding)
+
+
+def decoded(file: Path, data: bytes, encoding: str) -> str:
+    """Return the text of bytes; raise SourceUnreadable where they do not decode, or hold a NUL or nothing; `file` is for the sentences."""
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SourceUnreadable(
+            file, f"is not {encoding} throughout (byte 0x{data[error.start]:02x} in line {line:,})", "repair that line"
+        ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise SourceUnreadable(file, f"has a NUL byte in line {line:,}", "it is damaged or not a text file, export it again")
     if not text.strip():
         raise SourceUnreadable(file, "is empty", "give a file with labelled texts")
-    return DecodedText(text, encoding)
+    return text
+
+
+SAMPLE_BYTES = 2**20
+
+
+def encoding_of(file: Path, stream: io.RawIOBase) -> str:
+    """Return the encoding of a stream of any length, by its first mebibyte with a character beyond ASCII; `file` is for the sentence only.
+
+    Raises SourceUnreadable when that is no text. What comes later may still not decode.
+    """
+    buffered = io.BufferedReader(stream)
+    sample = buffered.read(SAMPLE_BYTES)
+    marked = sample.startswith(tuple(BYTE_ORDER_MARKS)) or b"\0" in sample[:2000]
+    while sample.isascii() and not marked and (more := buffered.read(SAMPLE_BYTES)):
+        sample = sample[sample.rfind(b"\n") + 1 :][-SAMPLE_BYTES:] + more
+    if buffered.read(1):
+        sample = sample[: (sample.rfind(b"\n") + 1 or len(sample)) if not marked else len(sample) // 4 * 4 - 4]
+    encoding = _encoding(sample)
+    if encoding is None:
+        raise SourceUnreadable(
+            file,
+            f"is neither UTF-8, UTF-16, cp949 nor cp1252 text ({_first_invalid_byte(sample)})",
+            "name its encoding in preprocess.encoding",
+        )
+    return encoding
 
 
 def _read_bytes(file: Path) -> bytes:

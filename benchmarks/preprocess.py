@@ -1,0 +1,150 @@
+"""What the data checks cost, beside reading, dropping duplicates and splitting with pandas, which checks nothing.
+
+Rows made up from words (1 in 50 repeated, 1 in 500 with the other label), 10^4 to 10^6 of them, and the 200,000 rows of NSMC (read from
+../shared/data as a folder of two shards). Each run is a process of its own; time of the whole process, peak of its memory, with and
+without the search for near duplicates, and the steps of the largest run. Writes tables into docs/performance.md.
+
+    dvc repro base_model && python -m benchmarks.preprocess
+"""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from benchmarks.tables import PERFORMANCE, write_table
+from benchmarks.transfer import DATA
+
+SIZES = (10_000, 100_000, 1_000_000)
+STEMS = [
+    "ka",
+    "lo",
+    "mi",
+    "ne",
+    "ru",
+    "ta",
+    "vo",
+    "shi",
+    "pre",
+    "gan",
+    "dor",
+    "bel",
+    "fis",
+    "tum",
+    "hax",
+    "quo",
+    "wen",
+    "jil",
+    "zor",
+    "cru",
+]
+PLAIN = """
+import sys, pandas as pd
+from sklearn.model_selection import train_test_split
+rows = pd.concat([pd.read_csv(file, sep=sys.argv[2]) for file in sys.argv[3:]]).drop_duplicates()
+text, label = rows.columns[-2:]
+train, rest = train_test_split(rows, test_size=0.2, stratify=rows[label], random_state=7)
+validation, test = train_test_split(rest, test_size=0.5, stratify=rest[label], random_state=7)
+for name, part in (("train", train), ("validation", validation), ("test", test)):
+    part.to_csv(f"{sys.argv[1]}/{name}.csv", index=False)
+"""
+
+
+class Run(NamedTuple):
+    """One process. steps: seconds of each, as it logs them."""
+
+    seconds: float
+    peak_mb: float
+    steps: dict[str, float]
+
+
+def made_up(count: int) -> Iterator[tuple[str, str]]:
+    """Yield rows of 3 to 25 words that do not exist."""
+    rng = np.random.default_rng(1)
+    words = ["".join(rng.choice(STEMS, rng.integers(1, 4))) for _ in range(20_000)]
+    text = ""
+    for _ in range(count):
+        if not text or rng.random() > 1 / 50:
+            text = " ".join(words[place] for place in (rng.pareto(0.7, rng.integers(3, 26)) * 20).astype(int) % len(words))
+        # An earlier row's label is that of its text, so most repeats agree.
+        label = len(text) % 2 if rng.random() > 1 / 500 else 1 - len(text) % 2
+        yield text, ("negative", "positive")[label]
+
+
+def run(command: list[str | Path], **environment: str) -> Run:
+    """Run a process and measure it."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment) as process:
+        assert process.stderr
+        said = process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        raise SystemExit(said)
+    steps = {step: float(took) for step, took in re.findall(r"DEBUG preprocess: (.+) took ([\d.]+) s", said)}
+    return Run(seconds, used.ru_maxrss / 1000, steps)
+
+
+def checked(folder: Path, source: Path, near: float) -> Run:
+    """Run the stage."""
+    params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
+    params["preprocess"]["near_duplicates"] = near
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    outputs: list[str | Path] = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
+    none = Path("data/raw/none.csv")
+    flags: list[str | Path] = ["--params", folder / "params.yaml", "--source", source, "--validation-source", none, "--test-source", none]
+    flags += ["--tokenizer", "models/base/tokenizer.json", "--report", folder / "report.html", "--metrics", folder / "metrics.json"]
+    return run([sys.executable, "-m", "stages.preprocess", *flags, *outputs], LOG_LEVEL="DEBUG")
+
+
+def plain(folder: Path, separator: str, *files: Path) -> Run:
+    """Run what people write first."""
+    return run([sys.executable, "-c", PLAIN, folder, separator, *files])
+
+
+def measured(folder: Path) -> dict[str, tuple[Run, Run, Run]]:
+    """Return, for each source, the plain run and those without and with near duplicates."""
+    found: dict[str, tuple[Run, Run, Run]] = {}
+    for size in SIZES:
+        source = folder / f"{size}.csv"
+        with source.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(chain([("text", "label")], made_up(size)))
+        found[f"made up, {size:,}"] = plain(folder, ",", source), checked(folder, source, 0), checked(folder, source, 0.8)
+    shards = folder / "nsmc"
+    shards.mkdir()
+    files = [Path(shutil.copy(DATA / "nsmc" / f"ratings_{part}.txt", shards)) for part in ("train", "test")]
+    found["NSMC, 200,000"] = plain(folder, "\t", *files), checked(folder, shards, 0), checked(folder, shards, 0.8)
+    return found
+
+
+def main() -> None:
+    """Measure and write the tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(Path(folder))
+    lines = [
+        "| rows | pandas alone | checked | ratio | near duplicates too | pandas alone: memory | checked | near duplicates too |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (bare, without, near) in found.items():
+        times = f"{bare.seconds:.1f} s | {without.seconds:.1f} s | {without.seconds / bare.seconds:.1f} x | {near.seconds:.1f} s"
+        lines.append(f"| {name} | {times} | {bare.peak_mb:,.0f} MB | {without.peak_mb:,.0f} MB | {near.peak_mb:,.0f} MB |")
+    lines += ["", f"Steps of the {SIZES[-1]:,} rows:", "", "| step | s |", "|---|---|"]
+    lines += [f"| {step} | {took:.1f} |" for step, took in found[f"made up, {SIZES[-1]:,}"][-1].steps.items()]
+    write_table("preprocess", "\n".join(lines), PERFORMANCE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""The page that shows a data set to a person in a minute: what is wrong with it first, then what is in it. One file, no network.
+
+Equal data give equal bytes: no clock, no path of this machine.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stages.shared.corpus import SPLITS, Corpus
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+EXAMPLES = 3  # of each reason
+LISTED = 10  # duplicates, conflicts, leaks
+CLASSES = 60  # whose words are listed
+WORDS = 15
+CHARACTERS = 160  # of a text that is shown
+COLUMNS = 40  # of the histogram
+IMBALANCE = 5  # times as many texts in the largest class as in the smallest
+TRUNCATED = 0.05  # share of the texts
+WORD = re.compile(r"\w[\w'’]*")
+PLAIN = {
+    "empty": "no text is left after cleaning",
+    "ignored_label": "the label is in preprocess.ignore_labels",
+    "several_labels": "the labels are of several classes",
+    "conflicting": "the same text has another label elsewhere (preprocess.conflicts)",
+    "duplicate": "the same text stands earlier in the source (preprocess.duplicate_key)",
+    "leaked": "the text, or one that is nearly the same, is in a supplied validation or test file",
+    "sampled_out": "left out by preprocess.max_rows",
+}
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """tokens: of each text that was measured (texts,). unknown_share: of all tokens. limit: train.max_length."""
+
+    tokens: np.ndarray
+    unknown_share: float
+    limit: int
+
+
+class Column(NamedTuple):
+    name: str
+    number: bool = False
+
+
+def render(
+    corpus: Corpus,
+    facts: Mapping[str, Mapping[str, Any]],
+    classes: Mapping[tuple[str, int], int],
+    class_names: Sequence[str],
+    lengths: Lengths | None,
+) -> str:
+    """Return the page. facts: of each source; classes: rows of each split and class id."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    totals = {name: sum(classes.get((name, label), 0) for label in range(len(class_names))) for name in SPLITS}
+    dropped = corpus.dropped()
+    return environment.from_string(TEMPLATE.read_text("utf-8")).render(
+        summary=f"{facts['source']['rows']:,} rows read from the source, {corpus.kept():,} kept.",
+        warnings=_warnings(corpus, facts, classes, class_names, totals, lengths),
+        tiles=[
+            ("rows read", facts["source"]["rows"]),
+            ("kept", corpus.kept()),
+            *((reason.replace("_", " "), count) for reason, count in dropped.items() if count),
+        ],
+        splits=SPLITS,
+        classes=[
+            {
+                "name": class_name,
+                "cells": [
+                    {"count": classes.get((name, label), 0), "share": classes.get((name, label), 0) / max(1, totals[name])}
+                    for name in SPLITS
+                ],
+            }
+            for label, class_name in enumerate(class_names)
+        ],
+        totals=[totals[name] for name in SPLITS],
+        lengths=_histogram(lengths) if lengths else None,
+        tables=[table for table in _tables(corpus, facts, class_names) if table["rows"]],
+        words=_words(corpus, class_names),
+    )
+
+
+def _warnings(
+    corpus: Corpus,
+    facts: Mapping[str, Mapping[str, Any]],
+    classes: Mapping[tuple[str, int], int],
+    class_names: Sequence[str],
+    totals: Mapping[str, int],
+    lengths: Lengths | None,
+) -> list[str]:
+    rows, dropped = facts["source"]["rows"], corpus.dropped()
+    sizes = {name: classes.get(("train", label), 0) for label, name in enumerate(class_names)}
+    largest, smallest = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
+    near = corpus.near_counts()
+    found = [
+        (dropped["conflicting"], f"{dropped['conflicting']:,} rows have a text that stands in the source with several labels."),
+        (
+            dropped["duplicate"] > 0.01 * rows,
+            f"{dropped['duplicate']:,} rows ({dropped['duplicate'] / rows:.1%}) repeat an earlier text: split before they were dropped, "
+            "they would have leaked.",
+        ),
+        (
+            dropped["leaked"],
+            f"{dropped['leaked']:,} texts of the source are in a supplied validation or test file too, and were taken out of train.",
+        ),
+        (near["pairs"], f"{near['pairs']:,} pairs of texts are nearly the same; each stands in one split."),
+        (near["conflicting_pairs"], f"{near['conflicting_pairs']:,} pairs of nearly the same texts have two labels."),
+        (dropped["empty"], f"{dropped['empty']:,} rows have no text."),
+        (
+            sizes[largest] > IMBALANCE * sizes[smallest],
+            f"The classes are out of balance: '{largest}' has {sizes[largest]:,} texts to train on, '{smallest}' {sizes[smallest]:,}. "
+            "Look at macro F1.",
+        ),
+    ]
+    for name in SPLITS:
+        missing = [class_name for label, class_name in enumerate(class_names) if not classes.get((name, label))]
+        found.append((missing, f"{name} has no text of: {', '.join(missing)}."))
+        if name != "train" and totals[name] < 500:
+            points = 100 * 1.96 * math.sqrt(0.1 * 0.9 / max(1, totals[name]))
+            found.append((True, f"{name} has {totals[name]:,} texts: an accuracy of 90 % on it is known to {points:.1f} points only."))
+    for origin, how in facts.items():
+        if how.get("encoding", "utf-8") not in ("utf-8", "utf-8-sig"):
+            found.append((True, f"The {origin} file was read as {how['encoding']}: see that the texts below are what they should be."))
+        if how.get("quoting") in ("none", "twice"):
+            what = "are characters of the texts" if how["quoting"] == "none" else "were taken off twice"
+            found.append((True, f"Quotes of the {origin} file {what}."))
+        if how.get("header") == "no":
+            found.append(
+                (
+                    True,
+                    f"The {origin} file has no header: column {how['text_column']} is the text, {how['label_column']} the label.",
+                )
+            )
+    if lengths:
+        cut = float((lengths.tokens > lengths.limit).mean())
+        found.append((cut > TRUNCATED, f"{cut:.1%} of the texts are longer than train.max_length and will be cut."))
+        unknown = lengths.unknown_share
+        found.append((unknown > 0.02, f"{unknown:.1%} of the tokens are unknown to the base model: is it of this language?"))
+    return [sentence for holds, sentence in found if holds]
+
+
+def _histogram(lengths: Lengths) -> dict[str, Any]:
+    """Return the drawing of the texts by their tokens, on a field of 1000 x 240, as bars above a line at y = 206."""
+    tokens, limit = lengths.tokens, lengths.limit
+    cut = float((tokens > limit).mean())
+    end = max(int(np.quantile(tokens, 0.995)), 20)
+    end = max(end, limit) if end > limit / 2 else end
+    step = math.ceil((end + 1) / COLUMNS)
+    counts = np.bincount(np.minimum(tokens // step, COLUMNS - 1), minlength=COLUMNS)
+    width = 1000 / COLUMNS
+    heights = 186 * counts / counts.max()
+    scale = 1000 / (step * COLUMNS)
+    limit_x = min(limit * scale, 999)
+    longest = "" if limit <= step * COLUMNS else " (beyond the right end)"
+    longer = (
+        f"{cut:.1%} are longer than train.max_length ({limit:,}) and will be cut"
+        if cut
+        else f"None is longer than train.max_length ({limit:,})"
+    )
+    return {
+        "sentence": f"Half of the texts have at most {int(np.median(tokens)):,} tokens, 95 % at most {int(np.quantile(tokens, 0.95)):,}, "
+        f"the longest {int(tokens.max()):,}. {longer}.",
+        "bars": [
+            {"x": round(place * width + 1, 1), "y": round(206 - height, 1), "width": round(width - 2, 1), "height": round(height, 1)}
+            for place, height in enumerate(heights.tolist())
+        ],
+        "limit": f"{limit:,}{longest}",
+        "limit_x": round(limit_x, 1),
+        "limit_anchor": "end" if limit_x > 800 else "start",
+        "ticks": [
+            {"x": round(place * 1000 / 8 + (12 if not place else 0), 1), "label": f"{round(place * step * COLUMNS / 8):,}"}
+            for place in range(8)
+        ],
+    }
+
+
+def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> list[dict[str, Any]]:
+    def shown(label: int | None) -> str:
+        return class_names[label] if label is not None else "-"
+
+    read = list(dict.fromkeys(name for how in facts.values() for name in how))
+    examples = [
+        [reason.replace("_", " "), f"{line:,}", _short(text) or "(nothing)", shown(label)]
+        for reason, line, text, label in corpus.examples(EXAMPLES)
+    ]
+    return [
+        {
+            "title": "Dropped rows",
+            "columns": [Column("Reason"), Column("Rows", number=True), Column("What it means")],
+            "rows": [[reason.replace("_", " "), f"{count:,}", PLAIN[reason]] for reason, count in corpus.dropped().items() if count],
+        },
+        {
+            "title": "Examples of dropped rows",
+            "columns": [Column("Reason"), Column("Line", number=True), Column("Text"), Column("Label")],
+            "rows": examples,
+        },
+        {
+            "title": "Texts with several labels",
+            "columns": [Column("Text"), Column("Labels")],
+            "rows": [
+                [_short(text), ", ".join(f"{shown(label)} {count:,}" for label, count in labels.items())]
+                for text, labels in corpus.conflicts(LISTED)
+            ],
+        },
+        {
+            "title": "Most repeated texts",
+            "columns": [Column("Text"), Column("Rows", number=True)],
+            "rows": [[_short(text), f"{count:,}"] for text, count in corpus.repeated(LISTED)],
+        },
+        {
+            "title": "Nearly the same texts",
+            "columns": [Column("Text"), Column("Label"), Column("Other text"), Column("Label")],
+            "rows": [[_short(one), shown(first), _short(other), shown(second)] for one, first, other, second in corpus.alike(LISTED)],
+        },
+        {
+            "title": "Taken out of train: also in a supplied file",
+            "columns": [Column("Line", number=True), Column("Text"), Column("Label")],
+            "rows": [[f"{line:,}", _short(text), shown(label)] for line, text, label in corpus.leaked(LISTED)],
+        },
+        {
+            "title": "How the files were read",
+            "columns": [Column("File"), *(Column(name.replace("_", " ")) for name in read)],
+            "rows": [
+                [origin, *(str(how.get(name, ""))[:12] if name == "sha256" else str(how.get(name, "")) for name in read)]
+                for origin, how in facts.items()
+            ],
+        },
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} ..."
+
+
+def _words(corpus: Corpus, class_names: Sequence[str]) -> list[dict[str, str]]:
+    """Return the most frequent words, and of each class those bound to it (Monroe et al. 2008, Fightin' Words)."""
+    counts = [Counter[str]() for _ in class_names]
+    for text, label in corpus.texts_of("train"):
+        counts[label].update(set(WORD.findall(text.casefold())))
+    everywhere = sum(counts, Counter[str]())
+    listed = [{"title": "Most frequent", "words": ", ".join(word for word, _ in _first(everywhere))}]
+    prior = sum(everywhere.values())
+    for class_name, own in list(zip(class_names, counts, strict=True))[:CLASSES]:
+        size, rest = sum(own.values()), prior - sum(own.values())
+        scores: dict[str, float] = {}
+        for word, count in own.items():
+            if count < 2 or not rest:
+                continue
+            here, there, both = count, everywhere[word] - count, everywhere[word]
+            odds = math.log((here + both) / (size + prior - here - both)) - math.log((there + both) / (rest + prior - there - both))
+            scores[word] = odds / math.sqrt(1 / (here + both) + 1 / (there + both))
+        bound = sorted(scores, key=lambda word: (-scores[word], word))[:WORDS]
+        listed.append({"title": f"Bound to {class_name}", "words": ", ".join(f"{word} {scores[word]:.1f}" for word in bound) or "none"})
+    return listed if everywhere else []
+
+
+def _first(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:WORDS]

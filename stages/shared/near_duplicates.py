@@ -1,0 +1,103 @@
+"""Find texts that differ in little: pairs whose sets of character trigrams have at least a given Jaccard similarity.
+
+MinHash signatures (Broder 1997) of a chunk of texts at once, in numpy; only their bands are kept (8 bytes each), and texts that share a
+band are candidates, whose similarity is then computed exactly. So a pair that is reported is one; a pair at the threshold is found
+with a probability of 95 % at least, one above it with more. Trigrams of characters know no words: Korean is a case like any other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+LENGTH = 3  # characters of a shingle
+LEAST = 5  # shingles of a text: fewer say too little
+HASHES = 64
+FOUND = 0.95  # of the pairs at the threshold
+PAIRS = 100_000  # whose texts are in memory at a time
+Words = NDArray[np.uint32]
+Keys = NDArray[np.uint64]
+
+_rng = np.random.default_rng(5)
+FACTORS: Words = _rng.integers(2**31, size=HASHES, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+OFFSETS: Words = _rng.integers(2**32, size=HASHES, dtype=np.uint32)
+
+
+def rows_of_band(threshold: float) -> int:
+    """Return how many hashes make a band, the most with which pairs at the threshold are still found."""
+    return max(rows for rows in range(1, HASHES + 1) if rows == 1 or 1 - (1 - threshold**rows) ** (HASHES // rows) >= FOUND)
+
+
+def band_keys(texts: Sequence[str], rows: int) -> Keys:
+    """Return the hash of each band of each text: (texts, HASHES // rows); of a text that is too short zeros."""
+    bands = HASHES // rows
+    keys = np.zeros((len(texts), bands), dtype=np.uint64)
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    long = np.flatnonzero(lengths >= LEAST + LENGTH - 1)
+    if not len(long):
+        return keys
+    shingles, starts = _shingles([texts[place] for place in long.tolist()], lengths[long])
+    for band in range(bands):
+        mixed = np.full(len(long), 0x9E3779B97F4A7C15, dtype=np.uint64)
+        for hash_ in range(band * rows, band * rows + rows):
+            least = np.minimum.reduceat(shingles * FACTORS[hash_] + OFFSETS[hash_], starts)
+            mixed = (mixed ^ least) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed ^= mixed >> np.uint64(29)
+        keys[long, band] = mixed | np.uint64(1)
+    return keys
+
+
+def _shingles(texts: Sequence[str], lengths: NDArray[np.int64]) -> tuple[Words, NDArray[np.int64]]:
+    """Return the hashes of the shingles of all texts in a row, and where those of each begin."""
+    characters = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
+    hashes = characters[:-2] * np.uint64(0x9E3779B97F4A7C15) + characters[1:-1] * np.uint64(0xC2B2AE3D27D4EB4F) + characters[2:]
+    hashes ^= hashes >> np.uint64(33)
+    hashes *= np.uint64(0xFF51AFD7ED558CCD)
+    ends = np.cumsum(lengths)
+    across = np.concatenate([ends[:-1] - 2, ends[:-1] - 1])  # shingles that begin in one text and end in the next
+    counts = lengths - (LENGTH - 1)
+    starts = np.cumsum(counts) - counts
+    return np.delete(hashes >> np.uint64(32), across).astype(np.uint32), starts
+
+
+def candidates(keys: Keys) -> NDArray[np.int64]:
+    """Return pairs of texts that share a band: (pairs, 2), each pair once, the earlier text first.
+
+    Of those that share one, each is paired with the one before it and with the first, so that n of them make 2 n pairs.
+    """
+    found = []
+    for band in keys.T:
+        order = np.argsort(band, kind="stable")
+        order = order[np.searchsorted(band[order], 1) :]
+        values = band[order]
+        same = np.flatnonzero(values[1:] == values[:-1]) + 1  # places whose text shares the band with the one before
+        if not len(same):
+            continue
+        begins = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+        firsts = begins[np.searchsorted(begins, same, side="right") - 1]
+        found += [np.stack([order[same - 1], order[same]], 1), np.stack([order[firsts], order[same]], 1)]
+    if not found:
+        return np.empty((0, 2), dtype=np.int64)
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def similarity(one: str, other: str) -> float:
+    """Return the Jaccard similarity of two texts' sets of trigrams."""
+    first, second = ({text[place : place + LENGTH] for place in range(len(text) - LENGTH + 1)} for text in (one, other))
+    together = len(first & second)
+    return together / max(1, len(first) + len(second) - together)
+
+
+def near_pairs(
+    chunks: Iterable[Sequence[str]], threshold: float, texts_at: Callable[[NDArray[np.int64]], Sequence[str]]
+) -> Iterator[tuple[int, int]]:
+    """Yield the places of texts that are alike. texts_at: returns the texts at places, which come sorted."""
+    rows = rows_of_band(threshold)
+    pairs = candidates(np.concatenate([band_keys(chunk, rows) for chunk in chunks]))
+    for start in range(0, len(pairs), PAIRS):
+        part = pairs[start : start + PAIRS]
+        places = np.unique(part)
+        text_at = dict(zip(places.tolist(), texts_at(places), strict=True))
+        for one, other in part.tolist():
+            if similarity(text_at[one], text_at[other]) >= threshold:
+                yield one, other

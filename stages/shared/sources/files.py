@@ -1,0 +1,193 @@
+"""The files of a source: one file or a folder of shards, each plain or gzip, read as a stream that is hashed on its way."""
+
+import gzip
+import hashlib
+import io
+import os
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+from stages.shared.errors import SourceUnreadable
+from stages.shared.project import project_root
+
+KINDS = {
+    ".csv": "delimited",
+    ".tsv": "delimited",
+    ".txt": "delimited",
+    ".tab": "delimited",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+}
+KNOWN = "CSV, TSV, TXT, JSONL, JSON, Parquet or XLSX, the text formats also as .gz"
+MAX_RATIO = 300  # bytes that one packed byte may hold: honest text stays under 50, a zip bomb has 1,000
+FREE_BYTES = 64 * 2**20  # that may come out of any packed file
+
+
+State = tuple[int, int, int]
+
+
+class Shard(NamedTuple):
+    """One file of a source. packed: gzip. state: changes when the file does."""
+
+    file: Path
+    kind: str
+    packed: bool
+    state: State
+
+
+class Watch(Protocol):
+    """Who follows the reading of a file."""
+
+    def read(self, size: int) -> None:
+        """So many bytes more were read."""
+
+    def ended(self, file: Path, sha256: str) -> None:
+        """The file is read to its end."""
+
+
+def shards_of(source: Path) -> list[Shard]:
+    """Return the files of a source in the order of their names; raise SourceUnreadable where there is none, or one of another kind."""
+    source = as_stored(source)
+    if not source.is_dir():
+        return [_shard(source)]
+    files = sorted(
+        (file for file in source.iterdir() if not file.name.startswith(".")), key=lambda file: unicodedata.normalize("NFC", file.name)
+    )
+    if not files:
+        raise SourceUnreadable(source, "is an empty folder", "put the files with the texts into it")
+    shards = [_shard(file, within=source) for file in files]
+    kinds = {shard.kind for shard in shards}
+    if len(kinds) > 1:
+        raise SourceUnreadable(source, f"holds files of several kinds ({', '.join(sorted(kinds))})", "keep one kind in a folder")
+    return shards
+
+
+def as_stored(file: Path) -> Path:
+    """Find a file whose name is stored decomposed (as macOS does) by its composed name, and the reverse."""
+    if file.exists() or not file.parent.is_dir():
+        return file
+    wanted = unicodedata.normalize("NFC", file.name)
+    return next((found for found in file.parent.iterdir() if unicodedata.normalize("NFC", found.name) == wanted), file)
+
+
+def _shard(file: Path, within: Path | None = None) -> Shard:
+    packed = file.suffix.lower() == ".gz"
+    suffix = (file.with_suffix("") if packed else file).suffix.lower()
+    if file.is_dir():
+        raise SourceUnreadable(file, "is a folder in a folder", "put all files side by side")
+    _refuse_strange_link(file, within)
+    kind = KINDS.get(suffix)
+    if kind is None:
+        raise SourceUnreadable(file, f"has the unknown file type '{suffix}'", f"give {KNOWN}")
+    if packed and kind in ("parquet", "xlsx"):
+        raise SourceUnreadable(file, f"is a packed {suffix} file, which is packed within already", "unpack it")
+    try:
+        return Shard(file, kind, packed, _state(file))
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceUnreadable(file, "does not exist", "check its path") from None
+
+
+def _refuse_strange_link(file: Path, within: Path | None) -> None:
+    """Refuse a link out of the project (an unpacked archive may hold one); links into DVC's cache stay within it."""
+    if not file.is_symlink():
+        return
+    target = file.resolve()
+    allowed = [project_root().resolve(), *([within.resolve()] if within else [])]
+    if not any(target.is_relative_to(root) for root in allowed):
+        raise SourceUnreadable(
+            file, "is a symbolic link out of the project", "copy the file here, or name its own path in preprocess.source"
+        )
+
+
+@contextmanager
+def opened(shard: Shard, watch: Watch | None = None) -> "Iterator[Stream]":
+    """Open a shard for reading its unpacked bytes; raise SourceUnreadable where that is not possible.
+
+    watch: is told of what is read, which is then read to the end; raises SourceUnreadable where the file was changed meanwhile.
+    """
+    try:
+        with shard.file.open("rb") as file:
+            stream = Stream(shard, file, watch)
+            yield stream
+            if watch:
+                watch.ended(shard.file, stream.finish())
+    except PermissionError:
+        raise SourceUnreadable(shard.file, "may not be read", "change its rights") from None
+
+
+class Stream(io.RawIOBase):
+    """The unpacked bytes of a shard. done: bytes of the file that were read."""
+
+    def __init__(self, shard: Shard, file: BinaryIO, watch: Watch | None) -> None:
+        self._shard = shard
+        self._watch = watch
+        self._hash = hashlib.sha256()
+        self._file = file
+        self._packed = gzip.GzipFile(fileobj=_Tapped(self)) if shard.packed else None
+        self.done = 0
+        self._unpacked = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        data = self._unpack(len(buffer)) if self._packed else self.tapped(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def tapped(self, size: int = -1) -> bytes:
+        """Read and hash bytes of the file as it is."""
+        data = self._file.read(size)
+        self._hash.update(data)
+        self.done += len(data)
+        if self._watch:
+            self._watch.read(len(data))
+        return data
+
+    def finish(self) -> str:
+        """Read what is left and return the sha256 of the file; raise SourceUnreadable where it was changed meanwhile."""
+        while self.tapped(2**20):
+            pass
+        if _state(self._file) != self._shard.state or _state(self._shard.file) != self._shard.state:
+            raise SourceUnreadable(self._shard.file, "was changed while it was read", "run again when nothing writes to it")
+        return self._hash.hexdigest()
+
+    def _unpack(self, size: int) -> bytes:
+        assert self._packed
+        try:
+            data = self._packed.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise SourceUnreadable(self._shard.file, f"is no whole gzip file ({error})", "get it again") from None
+        self._unpacked += len(data)
+        if self._unpacked > FREE_BYTES + MAX_RATIO * self.done:
+            raise SourceUnreadable(
+                self._shard.file, f"holds over {MAX_RATIO} times its size, as no honest text does", "unpack it by hand, and look at it"
+            )
+        return data
+
+
+class _Tapped(io.RawIOBase):
+    """What GzipFile reads from: the file's own bytes, on their way hashed."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        data = self._stream.tapped(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _state(file: BinaryIO | Path) -> State:
+    found = file.stat() if isinstance(file, Path) else os.fstat(file.fileno())
+    return found.st_ino, found.st_size, found.st_mtime_ns

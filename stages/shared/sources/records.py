@@ -1,0 +1,144 @@
+"""Sources with named values: JSON lines, a JSON list, Parquet; and XLSX, whose first sheet is a table of cells."""
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from stages.shared.errors import ColumnMissing, SourceUnreadable
+from stages.shared.sources.columns import columns_of
+from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
+from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, Shard, Watch, opened
+from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading, Row
+
+PARQUET_ROWS = 10_000  # that are in memory at a time
+
+
+def read_json_lines(shard: Shard, encoding: str, how: Reading, watch: Watch) -> Iterator[Row]:
+    """Yield the rows of a file with one JSON object a line."""
+    with lines_of(shard, encoding, watch) as lines:
+        yield from rows_of_records(shard.file, _objects(shard.file, lines), how)
+
+
+def _objects(file: Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise SourceUnreadable(file, f"is broken in line {number:,} ({error})", "every line must be one JSON object") from None
+
+
+def rows_of_records(file: Path, records: Iterable[tuple[int, Any]], how: Reading) -> Iterator[Row]:
+    """Yield the rows of flat JSON objects; raise ColumnMissing or SourceUnreadable. records: with the line or number of each."""
+    names: tuple[str, str] | None = None
+    for number, record in records:
+        if not isinstance(record, dict):
+            raise SourceUnreadable(file, f"has no JSON object as record {number:,}", "give one object with a text and a label per record")
+        if names is None:
+            names = names_of(file, list(record), how)
+        text, label = (_value(file, number, record, name) for name in names)
+        yield Row(text, label, number)
+    if names is None:
+        raise SourceUnreadable(file, "has no records", "give a file with labelled texts")
+
+
+def names_of(file: Path, found: Sequence[str], how: Reading) -> tuple[str, str]:
+    """Return the names of text and label among those found; raise ColumnMissing."""
+    chosen = []
+    for wanted, likely, param in ((how.text_column, TEXT_NAMES, "text_column"), (how.label_column, LABEL_NAMES, "label_column")):
+        position = how.position(found, wanted, likely)
+        if position is None:
+            raise ColumnMissing(file, likely[0] if wanted == AUTO else wanted, f"preprocess.{param}", found)
+        chosen.append(found[position])
+    return chosen[0], chosen[1]
+
+
+def _value(file: Path, number: int, record: Mapping[str, Any], name: str) -> str:
+    if name not in record:
+        raise SourceUnreadable(file, f"has no '{name}' in record {number:,}", "add it, or remove the record")
+    value = record[name]
+    if isinstance(value, dict | list):
+        raise SourceUnreadable(file, f"has a nested value in '{name}' of record {number:,}", "give a text and one label per record")
+    try:
+        return as_text(value).encode().decode()
+    except UnicodeEncodeError:
+        raise SourceUnreadable(
+            file, f"has half a character (a lone surrogate) in '{name}' of record {number:,}", "correct that record"
+        ) from None
+
+
+def as_text(value: Any) -> str:
+    """Return a value as it would stand in a CSV: nothing for null and NaN, whole numbers without a point."""
+    if value is None or value != value:  # NaN is not equal to itself
+        return ""
+    return str(int(value)) if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()) else str(value)
+
+
+def read_parquet(shard: Shard, how: Reading, watch: Watch) -> Iterator[Row]:
+    """Yield the rows of a Parquet file."""
+    import pyarrow.parquet as parquet
+    from pyarrow import ArrowException
+
+    number = 0
+    with opened(shard, watch):
+        try:
+            table = parquet.ParquetFile(shard.file)
+            names = names_of(shard.file, table.schema_arrow.names, how)
+            for batch in table.iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(names))):
+                for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                    number += 1
+                    text, label = (_cell(shard.file, number, name, value) for name, value in zip(names, values, strict=True))
+                    yield Row(text, label, number)
+        except (ArrowException, OSError) as error:
+            raise SourceUnreadable(shard.file, f"is not a Parquet file ({str(error).splitlines()[0]})", "export it again") from None
+
+
+def _cell(file: Path, number: int, name: str, value: Any) -> str:
+    if isinstance(value, dict | list):
+        raise SourceUnreadable(file, f"has a nested value in '{name}' of row {number:,}", "give a text and one label per row")
+    try:
+        return value.decode() if isinstance(value, bytes) else as_text(value)
+    except UnicodeDecodeError:
+        raise SourceUnreadable(file, "holds bytes that are no UTF-8 text", "write the column as strings") from None
+
+
+def sheet_of(shard: Shard) -> list[list[str]]:
+    """Return the rows of the first sheet of an XLSX file that are not blank."""
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    _refuse_bomb(shard)
+    try:
+        sheet = CalamineWorkbook.from_path(shard.file).get_sheet_by_index(0)
+        rows = [[as_text(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
+    except (CalamineError, OSError) as error:
+        raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
+    rows = [row for row in rows if any(cell.strip() for cell in row)]
+    if not rows:
+        raise SourceUnreadable(shard.file, "has an empty first sheet", "put the texts on the first sheet")
+    return rows
+
+
+def _refuse_bomb(shard: Shard) -> None:
+    try:
+        with zipfile.ZipFile(shard.file) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
+    if size > FREE_BYTES + MAX_RATIO * shard.file.stat().st_size:
+        raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
+
+
+def read_sheet(shard: Shard, sheet: Sequence[list[str]], columns: Columns, watch: Watch) -> Iterator[Row]:
+    """Yield the rows of a sheet."""
+    with opened(shard, watch):
+        for number, fields in enumerate(islice(sheet, 0 if columns.names is None else 1, None), 1 if columns.names is None else 2):
+            yield Row(fields[columns.text], columns.label_of(fields), number)
+
+
+def columns_of_sheet(shard: Shard, sheet: Sequence[list[str]], how: Reading) -> Columns:
+    """Find the columns of a sheet."""
+    return columns_of(shard, sheet[:SAMPLE_ROWS], how)

@@ -1,0 +1,102 @@
+"""A user's file, or folder of shards, as a stream of rows, with the facts of how it was read."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from stages.shared import aihub
+from stages.shared.encoding import decoded, encoding_of
+from stages.shared.errors import SourceUnreadable
+from stages.shared.sources.delimited import dialect_of, read_delimited
+from stages.shared.sources.files import Shard, opened, shards_of
+from stages.shared.sources.records import columns_of_sheet, read_json_lines, read_parquet, read_sheet, rows_of_records, sheet_of
+from stages.shared.sources.rows import AUTO, Reading, Row
+
+LARGE = 10 * 2**20  # bytes from which a bar is drawn
+
+
+class Source:
+    """All files of a source. facts: of how they were read, where files differ all that were found. corpus: whether it is of AI Hub."""
+
+    def __init__(self, path: Path, how: Reading, *, optional: bool) -> None:
+        """Find the files; optional: a file with a header and no rows will do."""
+        self._how = how
+        self._optional = optional
+        self._shards = shards_of(path)
+        self._hashes: list[tuple[str, str]] = []
+        self._bar: Any = None
+        self.facts: dict[str, str] = {}
+        self.corpus = False
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file, or of the names and hashes of all."""
+        if len(self._hashes) == 1:
+            return self._hashes[0][1]
+        return hashlib.sha256("".join(f"{sha256}  {name}\n" for name, sha256 in self._hashes).encode()).hexdigest()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield all rows, file by file; raise SourceUnreadable or ColumnMissing."""
+        size = sum(shard.state[1] for shard in self._shards)
+        with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or not sys.stderr.isatty()) as self._bar:
+            for shard in self._shards:
+                number = 0
+                for number, row in enumerate(self._rows_of(shard), 1):  # noqa: B007
+                    yield row
+                if not number and not self._optional:
+                    raise SourceUnreadable(shard.file, "has a header but no rows", "give a file with labelled texts")
+
+    def read(self, size: int) -> None:
+        """Move the bar."""
+        self._bar.update(size)
+
+    def ended(self, file: Path, sha256: str) -> None:
+        """Keep the hash of a file."""
+        self._hashes.append((file.name, sha256))
+
+    def _rows_of(self, shard: Shard) -> Iterator[Row]:
+        if shard.kind == "delimited":
+            dialect = dialect_of(shard, self._how)
+            self._found(shard, corpus=dialect.columns.corpus, **dialect.facts)
+            return read_delimited(shard, dialect, self._how, self)
+        if shard.kind == "parquet":
+            self._found(shard, format="parquet")
+            return read_parquet(shard, self._how, self)
+        if shard.kind == "xlsx":
+            sheet = sheet_of(shard)
+            columns = columns_of_sheet(shard, sheet, self._how)
+            self._found(shard, corpus=columns.corpus, format="aihub xlsx" if columns.corpus else "xlsx", **columns.facts)
+            return read_sheet(shard, sheet, columns, self)
+        encoding = self._encoding(shard)
+        if shard.kind == "json":
+            return self._json_rows(shard, encoding)
+        self._found(shard, format="jsonl", encoding=encoding)
+        return read_json_lines(shard, encoding, self._how, self)
+
+    def _json_rows(self, shard: Shard, encoding: str) -> Iterator[Row]:
+        with opened(shard, self) as stream:
+            content = aihub.parsed(shard.file, decoded(shard.file, stream.read(), encoding))
+        if not isinstance(content, list) or aihub.is_corpus(content):
+            self._found(shard, corpus=True, format="aihub", encoding=encoding)
+            dialogues = enumerate(aihub.parse_corpus(shard.file, content), 1)
+            return (Row(dialogue.text, dialogue.emotion, number, dialogue.profile) for number, dialogue in dialogues)
+        self._found(shard, format="json", encoding=encoding)
+        return rows_of_records(shard.file, enumerate(content, 1), self._how)
+
+    def _encoding(self, shard: Shard) -> str:
+        if self._how.encoding != AUTO:
+            return self._how.encoding
+        with opened(shard) as stream:
+            return encoding_of(shard.file, stream)
+
+    def _found(self, shard: Shard, *, corpus: bool = False, **facts: str) -> None:
+        if self.facts and corpus != self.corpus:
+            raise SourceUnreadable(shard.file, "is no AI Hub corpus as the other files are", "keep one kind in a folder")
+        self.corpus = corpus
+        for name, value in facts.items():
+            before = self.facts.get(name, value)
+            self.facts[name] = before if value in before.split(" | ") else f"{before} | {value}"

@@ -1,0 +1,83 @@
+"""Deal groups of texts out to train, validation and test: stratified by class, the same for any order of the rows.
+
+Iterative stratification (Sechidis et al. 2011): the class with the fewest groups goes first, and each of its groups to the split
+that wants most of it. Groups of several classes are dealt before those of one, which then follow in a pattern that needs no search.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.shared.corpus import SPLITS, Groups
+
+Shares = Mapping[str, float]  # split -> share of the texts, but for train; 0 where it comes from a file of its own
+Wanted = dict[int, dict[str, int]]  # class id -> split -> groups
+
+
+def split(groups: Groups, shares: Shares, seed: int) -> NDArray[np.uint8]:
+    """Return the position in SPLITS of each group. Sizes are shares of each class, rounded, at least one group in each split."""
+    rng = np.random.default_rng(seed)
+    wanted = {label: _wanted(count, shares) for label, count in groups.of_each_class().items()}
+    first = {label: dict(counts) for label, counts in wanted.items()}
+    parts = np.zeros(len(groups.labels) + len(groups.mixed), dtype=np.uint8)
+    _deal_mixed(groups.mixed, wanted, first, rng, parts)
+    alone = {label: groups.numbers[groups.labels == label] for label in wanted}
+    for label in sorted(alone, key=lambda label: (len(alone[label]), label)):
+        numbers = alone[label]
+        parts[numbers[rng.permutation(len(numbers))]] = _pattern(wanted[label], first[label], len(numbers))
+    return parts
+
+
+def needed(shares: Shares) -> int:
+    """Return how many groups a class needs at least."""
+    return 1 + sum(share > 0 for share in shares.values())
+
+
+def _wanted(count: int, shares: Shares) -> dict[str, int]:
+    left = count
+    wanted: dict[str, int] = {}
+    for name in reversed(SPLITS[1:]):
+        room = left - needed({other: shares[other] for other in SPLITS[1:] if other != name and other not in wanted})
+        wanted[name] = min(max(1, round(count * shares[name])), room) if shares[name] else 0
+        left -= wanted[name]
+    return {"train": left} | wanted
+
+
+def _deal_mixed(
+    mixed: Mapping[int, Sequence[int]], wanted: Wanted, first: Wanted, rng: np.random.Generator, parts: NDArray[np.uint8]
+) -> None:
+    """Deal out groups of several classes, those of the rarest class first."""
+    of_class: dict[int, set[int]] = {}
+    for number, labels in mixed.items():
+        for label in labels:
+            of_class.setdefault(label, set()).add(number)
+    while of_class:
+        label = min(of_class, key=lambda label: (len(of_class[label]), label))
+        numbers = sorted(of_class.pop(label))
+        for number in (numbers[place] for place in rng.permutation(len(numbers))):
+            name = max(
+                (name for name in reversed(SPLITS) if first[label][name]),
+                key=lambda name: _need(wanted, first, label, mixed[number], name),
+            )
+            parts[number] = SPLITS.index(name)
+            for other in mixed[number]:
+                wanted[other][name] -= 1
+                of_class.get(other, set()).discard(number)
+
+
+def _need(wanted: Wanted, first: Wanted, label: int, labels: Sequence[int], name: str) -> tuple[float, float]:
+    """Return the share of its groups that a split still lacks: of this class, and summed over all classes of the group."""
+    return wanted[label][name] / first[label][name], sum(wanted[other][name] / first[other][name] for other in labels)
+
+
+def _pattern(wanted: Mapping[str, int], first: Mapping[str, int], count: int) -> list[int]:
+    """Return the splits of so many groups of one class, one after the other: always the split that lacks most."""
+    left = dict(wanted)
+    positions = {name: SPLITS.index(name) for name in reversed(SPLITS) if first[name]}
+    pattern = []
+    for _ in range(count):
+        name = max(positions, key=lambda name: left[name] / first[name])
+        left[name] -= 1
+        pattern.append(positions[name])
+    return pattern
