@@ -70,6 +70,7 @@ mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PO
 bench: install  ## measure what docs/ states
 	@command -v wrk >/dev/null || { echo "The benchmarks need wrk. Type: sudo apt-get install wrk"; exit 1; }
 	pip install --quiet -r tests/requirements.txt
+	python -m benchmarks.preprocess
 	python -m benchmarks.transfer
 	python -m benchmarks.inference
 	python -m benchmarks.packing

@@ -245,7 +245,9 @@ def committed_project(tiny_base: Path, tiny_table: Path, tmp_path_factory: pytes
             shutil.copy(ROOT / name, folder / name)
     shutil.copy(tiny_table, folder / "data/raw/reviews.csv")
     train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1}
-    write_params(folder / "params.yaml", {"base_model": {"source": f"path:{tiny_base}"}, "preprocess": {"near_duplicates": 0}, "train": train})
+    write_params(
+        folder / "params.yaml", {"base_model": {"source": f"path:{tiny_base}"}, "preprocess": {"near_duplicates": 0}, "train": train}
+    )
     for command in (
         ["init", "-q"],
         ["config", "user.name", "t"],

@@ -1,8 +1,9 @@
 """Find texts that differ in little: pairs whose sets of character trigrams have at least a given Jaccard similarity.
 
-MinHash signatures (Broder 1997) of a chunk of texts at once, in numpy; only their bands are kept (8 bytes each), and texts that share a
-band are candidates, whose similarity is then computed exactly. So a pair that is reported is one; a pair at the threshold is found
-with a probability of 95 % at least, one above it with more. Trigrams of characters know no words: Korean is a case like any other.
+MinHash signatures (Broder 1997) of a chunk of texts at once, in numpy. Of them are kept a hash of each band and a byte of each number,
+150 bytes a text. Texts that share a band are candidates; where the bytes agree too, the similarity is computed exactly. So a pair
+that is reported is one; a pair at the threshold is found with a probability of 95 % at least, one above it with more. Trigrams of
+characters know no words: Korean is a case like any other.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +15,11 @@ LENGTH = 3  # characters of a shingle
 LEAST = 5  # shingles of a text: fewer say too little
 HASHES = 64
 FOUND = 0.95  # of the pairs at the threshold
-PAIRS = 100_000  # whose texts are in memory at a time
+DOUBT = 0.2  # four standard deviations of a similarity that is estimated by 64 hashes
+PAIRS = 100_000  # that are looked at a time
 Words = NDArray[np.uint32]
 Keys = NDArray[np.uint64]
+Bytes = NDArray[np.uint8]
 
 _rng = np.random.default_rng(5)
 FACTORS: Words = _rng.integers(2**31, size=HASHES, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
@@ -28,23 +31,30 @@ def rows_of_band(threshold: float) -> int:
     return max(rows for rows in range(1, HASHES + 1) if rows == 1 or 1 - (1 - threshold**rows) ** (HASHES // rows) >= FOUND)
 
 
-def band_keys(texts: Sequence[str], rows: int) -> Keys:
-    """Return the hash of each band of each text: (texts, HASHES // rows); of a text that is too short zeros."""
+def signatures(texts: Sequence[str], rows: int) -> tuple[Keys, Bytes]:
+    """Return the hash of each band of each text, (texts, HASHES // rows), and a byte of each number of its signature, (texts, HASHES).
+
+    Both are zeros where a text is too short.
+    """
     bands = HASHES // rows
     keys = np.zeros((len(texts), bands), dtype=np.uint64)
+    numbers = np.zeros((len(texts), HASHES), dtype=np.uint8)
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     long = np.flatnonzero(lengths >= LEAST + LENGTH - 1)
     if not len(long):
-        return keys
+        return keys, numbers
     shingles, starts = _shingles([texts[place] for place in long.tolist()], lengths[long])
-    for band in range(bands):
-        mixed = np.full(len(long), 0x9E3779B97F4A7C15, dtype=np.uint64)
-        for hash_ in range(band * rows, band * rows + rows):
-            least = np.minimum.reduceat(shingles * FACTORS[hash_] + OFFSETS[hash_], starts)
-            mixed = (mixed ^ least) * np.uint64(0xBF58476D1CE4E5B9)
-            mixed ^= mixed >> np.uint64(29)
-        keys[long, band] = mixed | np.uint64(1)
-    return keys
+    mixed = np.full(len(long), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for number in range(HASHES):
+        least = np.minimum.reduceat(shingles * FACTORS[number] + OFFSETS[number], starts)
+        numbers[long, number] = least & 0xFF
+        mixed = (mixed ^ least) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(29)
+        band, last = divmod(number + 1, rows)
+        if not last and band <= bands:
+            keys[long, band - 1] = mixed | np.uint64(1)
+            mixed.fill(0x9E3779B97F4A7C15)
+    return keys, numbers
 
 
 def _shingles(texts: Sequence[str], lengths: NDArray[np.int64]) -> tuple[Words, NDArray[np.int64]]:
@@ -93,9 +103,12 @@ def near_pairs(
 ) -> Iterator[tuple[int, int]]:
     """Yield the places of texts that are alike. texts_at: returns the texts at places, which come sorted."""
     rows = rows_of_band(threshold)
-    pairs = candidates(np.concatenate([band_keys(chunk, rows) for chunk in chunks]))
+    keys, numbers = (np.concatenate(parts) for parts in zip(*(signatures(chunk, rows) for chunk in chunks), strict=True))
+    pairs = candidates(keys)
+    del keys
     for start in range(0, len(pairs), PAIRS):
         part = pairs[start : start + PAIRS]
+        part = part[(numbers[part[:, 0]] == numbers[part[:, 1]]).mean(axis=1) >= threshold - DOUBT]
         places = np.unique(part)
         text_at = dict(zip(places.tolist(), texts_at(places), strict=True))
         for one, other in part.tolist():

@@ -1,5 +1,7 @@
 """preprocess loses no row in silence, keeps splits apart, and refuses bad input in one sentence that leaves nothing behind."""
 
+import gzip
+import io
 import json
 import sys
 import tracemalloc
@@ -283,3 +285,81 @@ def test_the_sample_dialogues_make_splits_for_every_target(tmp_path, target, cla
     assert (metrics["source"]["format"], len(metrics["classes"])) == ("aihub", classes)
     assert all(counts["train"] >= 1 for counts in metrics["classes"].values())
     assert classes == 60 or all(min(counts.values()) >= 1 for counts in metrics["classes"].values())
+
+
+REVIEWS = [
+    f"{start} {middle} number {number}"
+    for number in range(15)
+    for start, middle in (("a film that", "moved me"), ("the food there", "was cold"))
+]
+
+
+def test_texts_that_are_nearly_the_same_stay_in_one_split(tmp_path):
+    rows = [
+        (text + ending, ("positive", "negative")[place % 2])
+        for place, text in enumerate(REVIEWS)
+        for ending in (" today", " today!", " todays")
+    ]
+    metrics, splits = process(tmp_path, rows, near_duplicates=0.85)
+    assert metrics["near_duplicates"]["pairs"] >= 2 * len(REVIEWS)
+    stems = [{text.split(" today")[0] for text in frame["text"]} for frame in splits.values()]
+    assert sum(map(len, stems)) == len(set.union(*stems)) == len(REVIEWS)
+
+
+def test_supplied_splits_are_used_as_they_are_and_taken_out_of_train(tmp_path):
+    test = written(tmp_path, "text,label\nfilm 3 was good,1\nFILM 3 was good,1\n,0\nanother one,0\nfilm 7 was badd,0\n", "test.csv")
+    done = run(tmp_path, written(tmp_path, TABLE), test=test, near_duplicates=0.8)
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(tmp_path / "out/metrics.json")
+    assert read_split(tmp_path / "out/test.csv")["text"].tolist() == [
+        "film 3 was good",
+        "FILM 3 was good",
+        "another one",
+        "film 7 was badd",
+    ]
+    assert metrics["test_source"]["dropped"]["empty"] == 1
+    assert metrics["dropped"]["leaked"] >= 2
+    others = pd.concat([read_split(tmp_path / f"out/{name}.csv") for name in ("train", "validation")])["text"]
+    assert not {"film 3 was good", "film 7 was bad"} & set(others)
+    assert metrics["source"]["rows"] == len(others) + sum(metrics["dropped"].values())
+
+
+def test_labels_are_mapped_ignored_and_taken_apart(tmp_path):
+    rows = [*ENOUGH, ("five stars", "5"), ("four", "4,5"), ("both", "1,5"), ("middling", "3"), ("one", "1")]
+    metrics, splits = process(
+        tmp_path,
+        rows,
+        label_map={"positive": [4, 5], "negative": [1]},
+        label_separator=",",
+        ignore_labels=[3],
+        labels=["negative", "positive"],
+    )
+    label_of = dict(pd.concat(splits.values())[["text", "label"]].itertuples(index=False))
+    assert (label_of["five stars"], label_of["four"], label_of["one"]) == (1, 1, 0)
+    assert (metrics["dropped"]["several_labels"], metrics["dropped"]["ignored_label"]) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.xlsx", "a.parquet", "shards"])
+def test_the_same_rows_in_any_kind_of_file_give_the_same_splits(tmp_path, name):
+    expected = run(tmp_path / "csv", written_in(tmp_path / "csv", TABLE))
+    assert expected.returncode == 0, expected.stderr
+    table, source = pd.read_csv(io.StringIO(TABLE)), tmp_path / name
+    if name == "a.csv.gz":
+        source.write_bytes(gzip.compress(TABLE.encode()))
+    elif name == "a.xlsx":
+        table.to_excel(source, index=False)
+    elif name == "a.parquet":
+        table.to_parquet(source)
+    else:
+        source.mkdir()
+        table[:20].to_csv(source / "1.csv", index=False)
+        table[20:].to_csv(source / "2.tsv", sep="\t", index=False)
+    done = run(tmp_path, source)
+    assert done.returncode == 0, done.stderr
+    for part in preprocess.SPLITS:
+        assert (tmp_path / f"out/{part}.csv").read_bytes() == (tmp_path / f"csv/out/{part}.csv").read_bytes()
+
+
+def written_in(folder: Path, content: str) -> Path:
+    folder.mkdir()
+    return written(folder, content)
