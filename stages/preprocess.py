@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from serving.inference.text import clean_text
 from stages.shared import aihub, command, data_report, params
@@ -57,7 +57,7 @@ class PreprocessParams(ClassParams):
     separator: Literal["auto", "tab", "comma", "semicolon", "bar"]
     quoting: Literal["auto", "csv", "none", "twice"]
     header: Literal["auto", "yes", "no"]
-    label_map: dict[str, tuple[str, ...]]
+    label_values: tuple[tuple[str, ...], ...]
     label_separator: str
     ignore_labels: tuple[str, ...]
     duplicate_key: Literal["exact", "ws", "nfkc", "alnum"]
@@ -68,6 +68,26 @@ class PreprocessParams(ClassParams):
     test_size: Share
     max_rows: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+    @model_validator(mode="after")
+    def _values_fit_the_labels(self) -> Self:
+        values = [_key(value) for values in self.label_values for value in values]
+        if self.label_values and len(self.label_values) != len(self.labels):
+            raise ValueError(
+                f"label_values has {len(self.label_values)} lists: give one for each of the {len(self.labels)} labels, in their order"
+            )
+        if len(set(values)) < len(values):
+            raise ValueError("label_values has a value twice: each means one class")
+        return self
+
+    def class_of(self, label: str) -> int | None:
+        """Return the class id of a label as it stands in a file: of a name, or of a value; where there are no values, of an id."""
+        return self._class_by_value.get(_key(label)) if self.label_values else self.label_id(label)
+
+    @cached_property
+    def _class_by_value(self) -> dict[str, int]:
+        names = {_key(name): number for number, name in enumerate(self.labels)}
+        return names | {_key(value): number for number, values in enumerate(self.label_values) for value in values}
 
 
 class LengthParams(params.Section):
@@ -94,19 +114,6 @@ class Labels:
         self.unknown: Counter[str] = Counter()
         self.corpus = False  # AI Hub codes or names
 
-    @cached_property
-    def _mapped(self) -> dict[str, int]:
-        settings = self._settings
-        mapped: dict[str, int] = {}
-        for name, values in settings.label_map.items():
-            label = settings.label_id(name)
-            if label is None:
-                raise StageError(
-                    f"preprocess.label_map has the class {name!r}, which preprocess.labels has not: name one of {settings.labels}"
-                )
-            mapped |= {_key(value): label for value in values}
-        return mapped
-
     def knows(self, label: str) -> bool:
         """Tell whether a value of a file is a label."""
         verdict = self._verdict(label)
@@ -130,7 +137,7 @@ class Labels:
         ignored = {_key(value) for value in settings.ignore_labels}
         if any(_key(value) in ignored for value in values):
             return Verdict(None, "ignored_label")
-        ids = {self._mapped.get(_key(value), settings.label_id(value)) for value in values}
+        ids = {settings.class_of(value) for value in values}
         if None in ids:
             return Verdict(None, None)
         return Verdict(ids.pop(), None) if len(ids) == 1 else Verdict(None, "several_labels")

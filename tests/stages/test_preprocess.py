@@ -210,7 +210,9 @@ BAD_FILES = {
 BAD_PARAMS = {
     "missing column": ("a.csv", "words,label\na,1\n", {"text_column": "text"}, "has no column 'text' (found: 'words', 'label')"),
     "encoding": ("a.csv", TABLE, {"encoding": "cp99"}, "preprocess.encoding is 'cp99': no encoding has this name"),
-    "label map": ("a.csv", TABLE, {"label_map": {"good": ["5"]}}, "preprocess.label_map has the class 'good'"),
+    "label values": ("a.csv", TABLE, {"label_values": [[5]]}, "label_values has 1 lists: give one for each of the 2 labels"),
+    "value twice": ("a.csv", TABLE, {"label_values": [[5], [4, 5]]}, "label_values has a value twice"),
+    "id beside values": ("a.csv", TABLE + "a,0\n", {"label_values": [["negative"], [5]]}, "1 rows whose label is no class: '0'"),
     "aihub_target": ("a.csv", TABLE, {"aihub_target": "emotion"}, "is no AI Hub corpus"),
     "labels": ("a.json", json.dumps([dialogue()]), {"labels": ["a", "b", "c"]}, "preprocess.labels has 3 classes"),
     "unknown": ("a.csv", TABLE, {"tset_size": 0.2}, "preprocess.tset_size is no known param: did you mean 'test_size'?"),
@@ -329,7 +331,7 @@ def test_labels_are_mapped_ignored_and_taken_apart(tmp_path):
     metrics, splits = process(
         tmp_path,
         rows,
-        label_map={"positive": [4, 5], "negative": [1]},
+        label_values=[[1], [4, 5]],
         label_separator=",",
         ignore_labels=[3],
         labels=["negative", "positive"],

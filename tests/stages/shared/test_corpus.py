@@ -114,13 +114,13 @@ def test_emotions_are_reduced_to_classes_and_rows_of_several_are_dropped(shared_
     groups = json.loads((shared_data / "goemotions/ekman_mapping.json").read_text("utf-8"))
     group_of = {name: group for group, members in groups.items() for name in members} | {"neutral": "neutral"}
     classes = {name: class_of(group_of[name], name) for name in names}
-    label_map: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for number, name in enumerate(names):
-        label_map.setdefault(classes[name] or "", []).append(str(number))
-    ignore = label_map.pop("", [])
+        values.setdefault(classes[name] or "", []).append(str(number))
+    ignore = values.pop("", [])
     assert {group_of[names[int(number)]] for number in ignore} == ignored
     settings = PreprocessParams(
-        **PARAMS | {"labels": sorted(label_map), "label_map": label_map, "label_separator": ",", "ignore_labels": ignore}
+        **PARAMS | {"labels": list(values), "label_values": list(values.values()), "label_separator": ",", "ignore_labels": ignore}
     )
     found = []
     for part in ("train", "dev", "test"):
