@@ -105,7 +105,18 @@ def checked(folder: Path, source: Path, near: float) -> Run:
         YAML().dump(params, file)
     outputs: list[str | Path] = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     none = Path("data/raw/none.csv")
-    flags: list[str | Path] = ["--params", folder / "params.yaml", "--source", source, "--validation-source", none, "--test-source", none]
+    flags: list[str | Path] = [
+        "--params",
+        folder / "params.yaml",
+        "--source",
+        source,
+        "--corrections",
+        none,
+        "--validation-source",
+        none,
+        "--test-source",
+        none,
+    ]
     flags += ["--tokenizer", "models/base/tokenizer.json", "--report", folder / "report.html", "--metrics", folder / "metrics.json"]
     return run([sys.executable, "-m", "stages.preprocess", *flags, *outputs], LOG_LEVEL="DEBUG")
 

@@ -22,8 +22,8 @@ from serving.inference.text import clean_text
 from stages.shared import aihub, command, data_report, params
 from stages.shared.classes import ClassParams
 from stages.shared.corpus import SPLITS, Conflicts, Corpus, Entry, open_corpus
-from stages.shared.errors import LabelsUnknown, StageError, TooFewTexts
-from stages.shared.keys import KEYS
+from stages.shared.errors import LabelsUnknown, SourceUnreadable, StageError, TooFewTexts
+from stages.shared.keys import KEYS, ws
 from stages.shared.outputs import whole_files, write_metrics
 from stages.shared.sources.delimited import SEPARATORS
 from stages.shared.sources.rows import AUTO, Reading
@@ -147,9 +147,50 @@ def _key(label: str) -> str:
     return clean_text(label).casefold()
 
 
+class Corrections:
+    """Labels that a person has put right, by text. counts: rows that were changed, and corrections whose text no source has."""
+
+    def __init__(self, file: Path, settings: PreprocessParams) -> None:
+        how = Reading(lambda _: False, "text", "label", separator=",", quoting="csv", header="yes")
+        self._file = file
+        self._verdicts: dict[str, Verdict] = {}
+        self._used: set[str] = set()
+        self._rows = 0
+        unknown: Counter[str] = Counter()
+        for row in Source(file, how, optional=True).rows():
+            text, label = ws(clean_text(row.text)), settings.class_of(row.label)
+            if label is None and row.label.strip():
+                unknown[row.label] += 1
+            verdict = Verdict(label, None if row.label.strip() else "corrected")
+            if self._verdicts.setdefault(text, verdict) != verdict:
+                raise SourceUnreadable(file, f"corrects one text in two ways (line {row.line:,})", "leave one of them")
+        if unknown:
+            raise LabelsUnknown(file, dict(unknown.most_common()), settings.labels)
+
+    def verdict(self, text: str) -> Verdict | None:
+        """Return what a clean text's label was put right to, if it was."""
+        verdict = self._verdicts.get(text)
+        if verdict:
+            self._rows += 1
+            self._used.add(text)
+        return verdict
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"rows": self._rows, "without_row": len(self._verdicts) - len(self._used)}
+
+    def report(self) -> None:
+        """Log what was corrected, and warn of what has nothing to correct."""
+        if self._verdicts:
+            log.info("%s: %s rows corrected", self._file, f"{self._rows:,}")
+        if missing := [text for text in self._verdicts if text not in self._used]:
+            log.warning("%s: no source has %s of its texts, the first of them %.80r", self._file, f"{len(missing):,}", missing[0])
+
+
 @dataclass(frozen=True)
 class Paths(command.Paths):
     source: Annotated[Path, "labelled texts: CSV, TSV, JSONL, Parquet, XLSX or AI Hub corpus, or a folder of them"]
+    corrections: Annotated[Path, "CSV text,label of labels put right, or with a header only"]
     validation_source: Annotated[Path, "file whose rows are the validation split, or one with a header only"]
     test_source: Annotated[Path, "file whose rows are the test split, or one with a header only"]
     train: Annotated[Path, "split to write"]
@@ -160,15 +201,19 @@ class Paths(command.Paths):
     metrics: Annotated[Path, "JSON to write"]
 
 
-def run(settings: PreprocessParams, sources: dict[str, Path], files: dict[str, Path], tokenizer: Path, limit: int) -> None:
+def run(
+    settings: PreprocessParams, sources: dict[str, Path], corrections_file: Path, files: dict[str, Path], tokenizer: Path, limit: int
+) -> None:
     """Read, clean, drop, sample, split, write.
 
     sources: `source`, and `validation` and `test` where there are files for them. files: to write, the splits, `report` and `metrics`.
     tokenizer, limit: the base model's, and the tokens that train cuts texts at, for the report.
     """
     with open_corpus() as corpus:
+        corrections = Corrections(corrections_file, settings)
         with timed("reading and cleaning"):
-            facts = {origin: facts for origin in sources if (facts := take_in(corpus, origin, sources[origin], settings))}
+            facts = {origin: facts for origin in sources if (facts := take_in(corpus, origin, sources[origin], settings, corrections))}
+        corrections.report()
         with timed("finding duplicates and conflicts"):
             corpus.drop_conflicting(settings.conflicts)
             corpus.drop_duplicates()
@@ -183,7 +228,7 @@ def run(settings: PreprocessParams, sources: dict[str, Path], files: dict[str, P
             corpus.split(split(groups, shares, settings.seed))
 
         classes = corpus.classes()
-        metrics = _metrics(facts, corpus, classes, settings.class_names)
+        metrics = _metrics(facts, corpus, classes, settings.class_names) | {"corrections": corrections.counts}
         warn_of_missing_classes(classes, settings.class_names)
         with timed("counting tokens"):
             lengths = lengths_of(corpus, tokenizer, limit)
@@ -203,7 +248,7 @@ def run(settings: PreprocessParams, sources: dict[str, Path], files: dict[str, P
         )
 
 
-def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams) -> dict[str, object] | None:
+def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams, corrections: "Corrections") -> dict[str, object] | None:
     """Read a source into the corpus; return the facts of how it was read, or None where an optional one has no rows."""
     labels = Labels(settings)
     separators = {name: separator for separator, name in SEPARATORS.items()} | {AUTO: AUTO}
@@ -225,7 +270,7 @@ def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams)
                 labels.corpus = True
                 _tell_polarity(settings)
             text = clean_text(row.text)
-            label, reason = labels.verdict(row.label)
+            label, reason = corrections.verdict(text) or labels.verdict(row.label)
             yield Entry(origin, row.line, text, label, reason or (None if text else "empty"), key(text), row.person)
 
     rows = corpus.add(entries())
@@ -324,7 +369,14 @@ def main() -> None:
         settings = params.load(paths.params, "preprocess", PreprocessParams)
         sources = {"source": paths.source, "validation": paths.validation_source, "test": paths.test_source}
         limit = params.load(paths.params, "train", LengthParams).max_length
-        run(settings, sources, {name: getattr(paths, name) for name in (*SPLITS, "report", "metrics")}, paths.tokenizer, limit)
+        run(
+            settings,
+            sources,
+            paths.corrections,
+            {name: getattr(paths, name) for name in (*SPLITS, "report", "metrics")},
+            paths.tokenizer,
+            limit,
+        )
 
 
 if __name__ == "__main__":

@@ -140,7 +140,18 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
     none = ROOT / "data/raw/none.csv"
-    sources = ["--source", tiny_table, "--validation-source", none, "--test-source", none, "--tokenizer", tiny_base / "tokenizer.json"]
+    sources = [
+        "--source",
+        tiny_table,
+        "--corrections",
+        none,
+        "--validation-source",
+        none,
+        "--test-source",
+        none,
+        "--tokenizer",
+        tiny_base / "tokenizer.json",
+    ]
     steps: list[list[str | Path]] = [
         ["preprocess", *sources, *splits, "--report", folder / "report.html", "--metrics", folder / "preprocess.json"],
         ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json", *pictures],

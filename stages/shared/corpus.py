@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 SPLITS = ("train", "validation", "test")
-REASONS = ("empty", "ignored_label", "several_labels", "conflicting", "duplicate", "leaked", "sampled_out")
+REASONS = ("empty", "corrected", "ignored_label", "several_labels", "conflicting", "duplicate", "leaked", "sampled_out")
 Conflicts = Literal["drop", "majority", "keep_first"]
 CHUNK_ROWS = 20_000  # that are taken in and written at a time
 MEMORY = "PREPROCESS_MEMORY"  # environment variable: what the database may take, e.g. 500MB

@@ -21,12 +21,14 @@ LISTED = 10  # duplicates, conflicts, leaks
 CLASSES = 60  # whose words are listed
 WORDS = 15
 CHARACTERS = 160  # of a text that is shown
+SHOWN = 32  # characters of a fact, enough of a hash to tell files apart
 COLUMNS = 40  # of the histogram
 IMBALANCE = 5  # times as many texts in the largest class as in the smallest
 TRUNCATED = 0.05  # share of the texts
 WORD = re.compile(r"\w[\w'’]*")
 PLAIN = {
     "empty": "no text is left after cleaning",
+    "corrected": "data/raw/corrections.csv takes the text out",
     "ignored_label": "the label is in preprocess.ignore_labels",
     "several_labels": "the labels are of several classes",
     "conflicting": "the same text has another label elsewhere (preprocess.conflicts)",
@@ -231,12 +233,13 @@ def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names:
         {
             "title": "How the files were read",
             "columns": [Column("File"), *(Column(name.replace("_", " ")) for name in read)],
-            "rows": [
-                [origin, *(str(how.get(name, ""))[:12] if name == "sha256" else str(how.get(name, "")) for name in read)]
-                for origin, how in facts.items()
-            ],
+            "rows": [[origin, *(_fact(how.get(name, ""))[:SHOWN] for name in read)] for origin, how in facts.items()],
         },
     ]
+
+
+def _fact(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _short(text: str) -> str:

@@ -38,8 +38,9 @@ def split_files(folder: Path) -> dict[str, Path]:
 
 def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
     """Run the stage on files; return its metrics."""
+    corrections = params.pop("corrections", NONE)
     files = {**split_files(folder), "report": folder / "report.html", "metrics": folder / "metrics.json"}
-    preprocess.run(preprocess.PreprocessParams(**PARAMS | params), sources, files, tokenizer_file(folder), 128)
+    preprocess.run(preprocess.PreprocessParams(**PARAMS | params), sources, corrections, files, tokenizer_file(folder), 128)
     return read_json(folder / "metrics.json")
 
 
@@ -58,15 +59,14 @@ def process(folder: Path, rows: list[tuple[str, str]], **params) -> tuple[dict, 
     return process_files(folder, {"source": source}, **params), {name: read_split(file) for name, file in split_files(folder).items()}
 
 
-def run(
-    folder: Path, source: Path, *extra: str, before=(), environment=None, validation: Path | None = None, test: Path | None = None, **params
-):
+def run(folder: Path, source: Path, *extra: str, before=(), environment=None, files: dict[str, Path] | None = None, **params):
     """Run the stage's command, its outputs in folder/out; the source must stay as it is."""
     params_file = write_params(folder / "params.yaml", {"preprocess": PARAMS | params})
     flags = [part for name, file in split_files(folder / "out").items() for part in (f"--{name}", file)]
     content = source.read_bytes() if source.is_file() else None
     command = [sys.executable, "-m", "stages.preprocess", "--params", params_file, "--source", source, *flags]
-    command += ["--validation-source", validation or NONE, "--test-source", test or NONE, *extra]
+    others = {"corrections": NONE, "validation-source": NONE, "test-source": NONE} | (files or {})
+    command += [*(part for name, file in others.items() for part in (f"--{name}", file)), *extra]
     command += ["--tokenizer", tokenizer_file(folder), "--report", folder / "out/report.html"]
     done = run_command(*before, *command, "--metrics", folder / "out/metrics.json", **environment or {})
     assert content == (source.read_bytes() if source.is_file() else None)
@@ -310,7 +310,7 @@ def test_texts_that_are_nearly_the_same_stay_in_one_split(tmp_path):
 
 def test_supplied_splits_are_used_as_they_are_and_taken_out_of_train(tmp_path):
     test = written(tmp_path, "text,label\nfilm 3 was good,1\nFILM 3 was good,1\n,0\nanother one,0\nfilm 7 was badd,0\n", "test.csv")
-    done = run(tmp_path, written(tmp_path, TABLE), test=test, near_duplicates=0.8)
+    done = run(tmp_path, written(tmp_path, TABLE), files={"test-source": test}, near_duplicates=0.8)
     assert done.returncode == 0, done.stderr
     metrics = read_json(tmp_path / "out/metrics.json")
     assert read_split(tmp_path / "out/test.csv")["text"].tolist() == [
@@ -365,3 +365,37 @@ def test_the_same_rows_in_any_kind_of_file_give_the_same_splits(tmp_path, name):
 def written_in(folder: Path, content: str) -> Path:
     folder.mkdir()
     return written(folder, content)
+
+
+def test_corrections_put_labels_right_and_take_texts_out(tmp_path):
+    corrections = written(
+        tmp_path, "text,label,given\nfilm 1 was good,negative,positive\nfilm 2  was good,,x\nnowhere,1,\n", "corrections.csv"
+    )
+    done = run(tmp_path, written(tmp_path, TABLE), files={"corrections": corrections})
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(tmp_path / "out/metrics.json")
+    label_of = dict(pd.concat([read_split(tmp_path / f"out/{name}.csv") for name in preprocess.SPLITS]).itertuples(index=False))
+    assert label_of["film 1 was good"] == 0
+    assert "film 2 was good" not in label_of
+    assert (metrics["corrections"], metrics["dropped"]["corrected"]) == ({"rows": 2, "without_row": 1}, 1)
+    assert "no source has 1 of its texts, the first of them 'nowhere'" in done.stderr
+
+
+def test_a_correction_may_settle_a_conflict(tmp_path):
+    corrections = written(tmp_path, "text,label\nboth,positive\n", "corrections.csv")
+    metrics, splits = process(tmp_path, [*ENOUGH, ("both", "positive"), ("both", "negative")], corrections=corrections)
+    assert metrics["dropped"]["conflicting"] == 0
+    assert "both" in set(pd.concat(splits.values())["text"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("film 1 was good,good\n", "1 rows whose label is no class: 'good'"),
+        ("film 1 was good,0\nfilm 1 was good,1\n", "corrects one text in two ways (line 3)"),
+        ("film 1 was good\n", "1 rows with another number of fields"),
+    ],
+)
+def test_corrections_that_make_no_sense_are_refused(tmp_path, rows, sentence):
+    corrections = written(tmp_path, "text,label\n" + rows, "corrections.csv")
+    assert sentence in refusal(run(tmp_path, written(tmp_path, TABLE), files={"corrections": corrections}), tmp_path)

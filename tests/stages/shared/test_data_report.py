@@ -1,0 +1,65 @@
+"""The data report says first what is wrong, shows texts as they are, needs no network, and can be read by everybody."""
+
+import re
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from tests.conftest import chromium
+from tests.stages.test_preprocess import TABLE, process_files, written
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a table with one of everything: cp949, no header, conflicts, duplicates, leaks, markup, a long text."""
+    folder = tmp_path_factory.mktemp("report")
+    rows = TABLE.splitlines()[1:]
+    rows += ["같은 글,positive", "같은 글,negative", "FILM 1 was good,positive", " ,negative", "<script>alert(1)</script> & <b>,positive"]
+    rows += [f"{'길다 ' * 200}{number},negative" for number in range(6)]
+    rows += ["the film was really very good today,positive", "the film was really very good today!,positive"]
+    source = written(folder, "\n".join(rows).encode("cp949"))
+    test = written(folder, "text,label\nfilm 5 was bad,negative\n", "test.csv")
+    process_files(folder, {"source": source, "test": test}, near_duplicates=0.8)
+    return folder / "report.html"
+
+
+def test_what_is_wrong_stands_first(page):
+    text = page.read_text("utf-8")
+    warnings = text.partition('aria-label="Warnings"')[2].partition("</section>")[0]
+    for sentence in (
+        "2 rows have a text that stands in the source with several labels",
+        "1 rows have no text",
+        "taken out of train",
+        "was read as cp949",
+        "The source file has no header: column 0 is the text, 1 the label",
+        "test has no text of: positive",
+        "longer than train.max_length",
+    ):
+        assert sentence in warnings, sentence
+    assert text.index("Warnings") < text.index("Classes in each split")
+
+
+def test_texts_are_shown_as_they_are_and_never_run(page):
+    text = page.read_text("utf-8")
+    assert "<script" not in text
+    assert "같은 글" in text
+    assert "negative 1, positive 1" in text
+
+
+def test_page_needs_no_network_and_says_nothing_of_the_machine(page):
+    text = page.read_text("utf-8")
+    assert not re.search(r"https?://|src=|@import|url\(", text)
+    assert str(page.parent) not in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_passes_axe(page, scheme):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        tab = browser.new_page(color_scheme=scheme)
+        tab.goto(page.as_uri())
+        found = Axe().run(tab)
+        browser.close()
+    assert found.violations_count == 0, found.generate_report()
