@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.inference.redaction import Kind
 from serving.rows import MEDIA_TYPES
 from serving.served import Served
 
@@ -90,6 +91,7 @@ class Model(BaseModel):
     evaluated_engine: str = Field(description="whose scores metrics/evaluate.json holds")
     classes: list[str] = Field(description="names in id order")
     max_length: int = Field(description="tokens that the model reads of a text")
+    redact: tuple[Kind, ...] = Field(description="personal data that is exchanged for tokens before a text is classified")
     uncertain_below: float
     lineage: dict[str, str] = Field(description="sha256 of what the model was made of")
 
@@ -132,6 +134,7 @@ def describe(served: Served) -> Model:
         evaluated_engine=bundle.engines[0].name,
         classes=list(bundle.class_names),
         max_length=bundle.max_length,
+        redact=bundle.redact,
         uncertain_below=bundle.uncertain_below,
         lineage=bundle.lineage,
     )

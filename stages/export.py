@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from serving.inference.bundle import PORTABLE, TOKENIZER, Bundle, EngineSpec, write_manifest
 from serving.inference.hashing import file_sha256
 from serving.inference.machine import multiplies_int8
+from serving.inference.redaction import Kind
 from stages.shared import command, params, tables, tracking
 from stages.shared.comparison import LOAD_TOLERANCE, SAME, Candidate, Checked, compare
 from stages.shared.errors import StageError
@@ -54,6 +55,14 @@ class ExportParams(params.Section):
     uncertain_below: Annotated[float, Field(ge=0, le=1)]
 
 
+class RedactParams(params.Section):
+    """The param of preprocess that the service has to follow."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    redact: tuple[Kind, ...]
+
+
 @dataclass(frozen=True)
 class Paths(command.Paths):
     model: Annotated[Path, "folder of the trained model"]
@@ -63,14 +72,17 @@ class Paths(command.Paths):
     metrics: Annotated[Path, "JSON to write"]
 
 
-def run(settings: ExportParams, paths: Paths, store: tracking.Store) -> None:
-    """Export to ONNX, compress, compare each engine with torch, write the bundle with those that pass."""
+def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: tracking.Store) -> None:
+    """Export to ONNX, compress, compare each engine with torch, write the bundle with those that pass.
+
+    redact: the kinds of personal data that preprocess has taken out of the texts, and the service will.
+    """
     model, tokenizer = load_model(paths.model)
     checked = checked_texts(model, tokenizer, paths)
     with whole_folder(paths.bundle) as draft_dir:
         write_onnx(model, tokenizer.model_max_length, draft_dir / MODEL)
         shutil.copyfile(paths.model / TOKENIZER, draft_dir / TOKENIZER)
-        bundle = describe(draft_dir, model, tokenizer, settings, paths)
+        bundle = describe(draft_dir, model, tokenizer, settings, redact, paths)
         candidates = [make_candidate(name, bundle, checked, settings, paths.train) for name in engines_here(settings.engines)]
         bundle, report = keep_faithful(bundle, candidates, checked, settings)
         write_manifest(bundle)
@@ -131,7 +143,14 @@ def torch_probabilities(model: "PreTrainedModel", tokenizer: "PreTrainedTokenize
     return probabilities
 
 
-def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", settings: ExportParams, paths: Paths) -> Bundle:
+def describe(
+    folder: Path,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    settings: ExportParams,
+    redact: tuple[Kind, ...],
+    paths: Paths,
+) -> Bundle:
     """Describe the bundle that the folder will be, without engines yet."""
     origin = json.loads((paths.model / "lineage.json").read_text("utf-8"))
     return Bundle(
@@ -139,6 +158,7 @@ def describe(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedToken
         class_names=tuple(model.config.id2label[number] for number in range(model.config.num_labels)),
         max_length=tokenizer.model_max_length,
         pad_token_id=tokenizer.pad_token_id,
+        redact=redact,
         uncertain_below=settings.uncertain_below,
         engines=(),
         lineage={**origin, "model_sha256": file_sha256(paths.model / "model.safetensors")},
@@ -260,7 +280,8 @@ def main() -> None:
     """Wire flags and params."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "export", ExportParams)
-        run(settings, paths, tracking.open_store())
+        redact = params.load(paths.params, "preprocess", RedactParams).redact
+        run(settings, redact, paths, tracking.open_store())
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from serving.inference.redaction import Kind, redact
 from serving.inference.text import clean_text
 from stages.shared import aihub, command, data_report, params
 from stages.shared.classes import ClassParams
 from stages.shared.corpus import SPLITS, Conflicts, Corpus, Entry, open_corpus
 from stages.shared.errors import LabelsUnknown, SourceUnreadable, StageError, TooFewTexts
-from stages.shared.keys import KEYS, ws
+from stages.shared.keys import KEYS
 from stages.shared.outputs import whole_files, write_metrics
 from stages.shared.sources.delimited import SEPARATORS
 from stages.shared.sources.rows import AUTO, Reading
@@ -62,6 +63,7 @@ class PreprocessParams(ClassParams):
     ignore_labels: tuple[str, ...]
     duplicate_key: Literal["exact", "ws", "nfkc", "alnum"]
     conflicts: Conflicts
+    redact: tuple[Kind, ...]
     near_duplicates: Annotated[float, Field(ge=0, le=1)]
     near_duplicates_limit: Annotated[int, Field(ge=0)]
     validation_size: Share
@@ -158,7 +160,7 @@ class Corrections:
         self._rows = 0
         unknown: Counter[str] = Counter()
         for row in Source(file, how, optional=True).rows():
-            text, label = ws(clean_text(row.text)), settings.class_of(row.label)
+            text, label = redact(clean_text(row.text), settings.redact), settings.class_of(row.label)
             if label is None and row.label.strip():
                 unknown[row.label] += 1
             verdict = Verdict(label, None if row.label.strip() else "corrected")
@@ -269,7 +271,7 @@ def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams,
             if source.corpus and not labels.corpus:
                 labels.corpus = True
                 _tell_polarity(settings)
-            text = clean_text(row.text)
+            text = redact(clean_text(row.text), settings.redact)
             label, reason = corrections.verdict(text) or labels.verdict(row.label)
             yield Entry(origin, row.line, text, label, reason or (None if text else "empty"), key(text), row.person)
 

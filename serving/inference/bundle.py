@@ -14,8 +14,9 @@ from pydantic.dataclasses import dataclass
 
 from serving.inference.errors import BundleBroken
 from serving.inference.hashing import file_sha256
+from serving.inference.redaction import Kind
 
-FORMAT = 2
+FORMAT = 3
 PORTABLE = "onnxruntime-fp32"  # the engine that every bundle has
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
@@ -45,14 +46,15 @@ class EngineSpec:
 class Bundle:
     """What bundle.json says.
 
-    uncertain_below: a lower score is marked as uncertain. engines: in order of preference. reference: texts, and per engine
-    their probabilities.
+    redact: kinds of personal data that are exchanged for tokens. uncertain_below: a lower score is marked as uncertain. engines: in
+    order of preference. reference: texts, and per engine their probabilities.
     """
 
     folder: Path
     class_names: Annotated[tuple[str, ...], Field(min_length=2)]
     max_length: Annotated[int, Field(ge=3)]  # first and last token, and one of the text
     pad_token_id: NonNegativeInt
+    redact: tuple[Kind, ...]
     uncertain_below: NonNegative
     engines: tuple[EngineSpec, ...]
     lineage: dict[str, str]
@@ -78,6 +80,7 @@ def write_manifest(bundle: Bundle) -> None:
         "class_names": bundle.class_names,
         "max_length": bundle.max_length,
         "pad_token_id": bundle.pad_token_id,
+        "redact": bundle.redact,
         "uncertain_below": bundle.uncertain_below,
         "engines": [asdict(engine) for engine in bundle.engines],
         "files": {name: file_sha256(bundle.folder / name) for name in names},

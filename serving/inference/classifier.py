@@ -14,6 +14,7 @@ from serving.inference.bundle import Bundle, EngineSpec, read_bundle
 from serving.inference.engines import Engine, import_runtime, start_engine
 from serving.inference.errors import BundleBroken
 from serving.inference.packing import Packer
+from serving.inference.redaction import redact
 from serving.inference.text import clean_text, require_characters
 from serving.inference.tokens import TextEncoder
 
@@ -99,7 +100,7 @@ class Classifier:
 
     def predict(self, texts: Sequence[str]) -> Predictions:
         """Classify texts; an empty list gives empty arrays. Raises TextRefused for a lone surrogate or a NUL."""
-        cleaned = [clean_text(require_characters(text)) for text in texts]
+        cleaned = [redact(clean_text(require_characters(text)), self.bundle.redact) for text in texts]
         probabilities = np.zeros((len(texts), len(self.bundle.class_names)))
         with self._turn:
             token_ids, truncated = self._encoder.encode(cleaned)

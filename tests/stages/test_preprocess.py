@@ -399,3 +399,10 @@ def test_a_correction_may_settle_a_conflict(tmp_path):
 def test_corrections_that_make_no_sense_are_refused(tmp_path, rows, sentence):
     corrections = written(tmp_path, "text,label\n" + rows, "corrections.csv")
     assert sentence in refusal(run(tmp_path, written(tmp_path, TABLE), files={"corrections": corrections}), tmp_path)
+
+
+def test_personal_data_is_taken_out_before_texts_are_compared(tmp_path):
+    rows = [*ENOUGH, ("good, mail a@example.com", "positive"), ("good, mail b@example.org", "positive")]
+    metrics, splits = process(tmp_path, rows, redact=["email"])
+    assert "good, mail [EMAIL]" in set(pd.concat(splits.values())["text"])
+    assert metrics["dropped"]["duplicate"] == 1

@@ -85,14 +85,14 @@ def test_other_format_is_refused(copied_bundle: Path, number: object) -> None:
     assert_refused(copied_bundle, "format", str(FORMAT), "dvc repro")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 2', b"\xff\xfe", b"[]", b"null", b'{"format": 2}'])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 3', b"\xff\xfe", b"[]", b"null", b'{"format": 3}'])
 def test_broken_manifest_is_refused(copied_bundle: Path, content: bytes) -> None:
     (copied_bundle / MANIFEST).write_bytes(content)
     assert_refused(copied_bundle, copied_bundle.name)
 
 
 @pytest.mark.parametrize(
-    "key", ["class_names", "max_length", "pad_token_id", "uncertain_below", "engines", "files", "lineage", "reference_texts"]
+    "key", ["class_names", "max_length", "pad_token_id", "redact", "uncertain_below", "engines", "files", "lineage", "reference_texts"]
 )
 def test_manifest_without_a_key_is_refused(copied_bundle: Path, key: str) -> None:
     change_manifest(copied_bundle, lambda manifest: manifest.pop(key))
@@ -108,6 +108,7 @@ def test_manifest_without_a_key_is_refused(copied_bundle: Path, key: str) -> Non
         ("class_names", ["one"]),
         ("class_names", [0, 1]),
         ("uncertain_below", float("nan")),
+        ("redact", ["secrets"]),
         ("pad_token_id", -1),
         ("reference_probabilities", {"onnxruntime-fp32": ["high"]}),
         ("colour", "red"),

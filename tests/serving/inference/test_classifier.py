@@ -163,6 +163,15 @@ def test_uncertain_is_a_score_below_the_threshold(classifier: Classifier, tiny_b
         assert changed.predict(MIXED).uncertain.tolist() == (scores < threshold).tolist()
 
 
+def test_personal_data_is_taken_out_where_the_bundle_says_so(classifier: Classifier, tiny_bundle: Path) -> None:
+    bundle = replace(classifier.bundle, redact=("email", "phone"))
+    redacting = Classifier(bundle, classifier.spec, start_engine(classifier.spec, tiny_bundle))
+    told = ["good film, write to some.one@example.com", "bad food, call 010-1234-5678"]
+    meant = ["good film, write to [EMAIL]", "bad food, call [PHONE]"]
+    np.testing.assert_array_equal(redacting.predict(told).probabilities, classifier.predict(meant).probabilities)
+    assert redacting.predict(told).tokens.tolist() != classifier.predict(told).tokens.tolist()
+
+
 def test_temperature_of_the_engine_is_applied(classifier: Classifier, tiny_bundle: Path) -> None:
     cold = Classifier(classifier.bundle, replace(classifier.spec, temperature=1.0), start_engine(classifier.spec, tiny_bundle))
     hot = Classifier(classifier.bundle, replace(classifier.spec, temperature=4.0), start_engine(classifier.spec, tiny_bundle))

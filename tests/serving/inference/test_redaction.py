@@ -1,0 +1,63 @@
+"""Personal data goes, words stay, and no text takes long."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from serving.inference.redaction import KINDS, redact
+
+CASES = {
+    "mail me at first.last+tag@mail.example.co.kr today": "mail me at [EMAIL] today",
+    "메일은 hong@example.com으로 주세요": "메일은 [EMAIL]으로 주세요",
+    "see https://example.com/a?b=c&d=e#f now": "see [URL] now",
+    "주소는 http://example.com/경로 입니다": "주소는 [URL]경로 입니다",
+    "WWW.EXAMPLE.COM is down": "[URL] is down",
+    "call 010-1234-5678 or 01012345678": "call [PHONE] or [PHONE]",
+    "전화 010-1234-5678로, 회사는 02-123-4567": "전화 [PHONE]로, 회사는 [PHONE]",
+    "대표번호 1588-1234": "대표번호 [PHONE]",
+    "+82 10-1234-5678 and +44 20 7946 0958": "[PHONE] and [PHONE]",
+    "(555) 010-9999, 555-010-9999": "[PHONE], [PHONE]",
+    "thanks @some_user. and @홍길동": "thanks [NAME]. and [NAME]",
+    "https://example.com/@user/me@example.com": "[URL]",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES.items(), ids=range(len(CASES)))
+def test_personal_data_is_exchanged_for_its_token(text, expected):
+    assert redact(text, KINDS) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10/10, seen in 1999 2000 2001 and 2019-2020",
+        "it cost 1,234,567 won, or 12.50",
+        "1.5 GB of 2026-11-26 12:30:45",
+        "a @ b, 3 @ 5, me@ home, @",
+        "email and http are words; e.g. this.that",
+        "0.123456789 is no number to call",
+        "ISBN 978-3-16-148410-0",
+        "좋아요ㅋㅋㅋ 10점 만점에 10점!!",
+    ],
+)
+def test_other_numbers_and_signs_stay(text):
+    assert redact(text, KINDS) == text
+
+
+def test_only_the_kinds_asked_for_go():
+    text = "me@example.com 010-1234-5678"
+    assert redact(text, ["phone"]) == "me@example.com [PHONE]"
+    assert redact(text, []) == text
+
+
+@given(st.text(alphabet="a@.0-15+( )/:htpsw_가[]", max_size=60))
+@example("@a@a@0 555-010-9999(555) 010-9999")
+@settings(max_examples=3000)
+def test_redacting_again_changes_nothing(text):
+    once = redact(text, KINDS)
+    assert redact(once, KINDS) == once
+
+
+@pytest.mark.parametrize("piece", ["a", "1", "@", "1-", "+1", "a.", "a@", "www.", "0 ", "(1"])
+def test_a_megabyte_of_one_piece_is_redacted(piece):
+    assert redact(piece * 1_000_000, KINDS)
