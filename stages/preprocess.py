@@ -24,6 +24,7 @@ from stages.shared import aihub, command, data_report, params
 from stages.shared.classes import ClassParams
 from stages.shared.corpus import SPLITS, Conflicts, Corpus, Entry, open_corpus
 from stages.shared.errors import LabelsUnknown, SourceUnreadable, StageError, TooFewTexts
+from stages.shared.formulas import as_written
 from stages.shared.keys import KEYS
 from stages.shared.outputs import whole_files, write_metrics
 from stages.shared.sources.delimited import SEPARATORS
@@ -160,7 +161,7 @@ class Corrections:
         self._rows = 0
         unknown: Counter[str] = Counter()
         for row in Source(file, how, optional=True).rows():
-            text, label = redact(clean_text(row.text), settings.redact), settings.class_of(row.label)
+            text, label = redact(clean_text(as_written(row.text)), settings.redact), settings.class_of(row.label)
             if label is None and row.label.strip():
                 unknown[row.label] += 1
             verdict = Verdict(label, None if row.label.strip() else "corrected")

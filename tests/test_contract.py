@@ -87,6 +87,7 @@ def test_every_param_is_known_to_its_stage_and_none_is_missing() -> None:
     from stages.emotion_distribution import EmotionParams
     from stages.evaluate import EvaluateParams
     from stages.export import ExportParams
+    from stages.label_noise import LabelNoiseParams
     from stages.preprocess import PreprocessParams
     from stages.train import TrainParams
 
@@ -95,6 +96,7 @@ def test_every_param_is_known_to_its_stage_and_none_is_missing() -> None:
         "emotion_distribution": EmotionParams,
         "evaluate": EvaluateParams,
         "export": ExportParams,
+        "label_noise": LabelNoiseParams,
         "preprocess": PreprocessParams,
         "train": TrainParams,
     }
@@ -225,8 +227,8 @@ def test_import_laws(file: Path) -> None:
         assert all(name.startswith(("stages.shared", "serving.inference")) or name == "stages" for name in own)
         assert "fastapi" not in libraries
     owners = {
-        "torch": ("base_model", "train", "export", "coverage", "onnx_file"),
-        "transformers": ("base_model", "train", "export", "coverage", "onnx_file"),
+        "torch": ("base_model", "label_noise", "train", "export", "coverage", "onnx_file"),
+        "transformers": ("base_model", "label_noise", "train", "export", "coverage", "onnx_file"),
     }
     owners |= {"mlflow": ("tracking",), "matplotlib": ("plots",)}
     for library, stems in owners.items():

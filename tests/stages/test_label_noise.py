@@ -1,0 +1,106 @@
+"""Labels that were planted wrong are found, and what is found may be copied into the corrections."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import label_noise
+from stages.label_noise import COLUMNS, LabelNoiseParams
+from stages.shared.errors import StageError
+from stages.shared.formulas import as_words, as_written
+from tests.conftest import read_json, run_command, write_params
+
+CLASSES = ("negative", "positive")
+SHARES = {"train": slice(0, 300), "validation": slice(300, 350), "test": slice(350, 400)}
+WORDS = ("good", "bad", "great", "awful", "lovely", "poor")
+PLANTED = (3, 40, 77, 108, 151, 190, 233, 274, 310, 347, 361, 388)
+
+
+@pytest.fixture
+def paths(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> label_noise.Paths:
+    """Splits of 400 texts, twelve of which have the other label; all begin as a formula does.
+
+    Embeddings tell the words of praise and blame, with noise.
+    """
+
+    def told(texts: Sequence[str], *_: object) -> np.ndarray:
+        words = np.array([[word in text for word in WORDS] for text in texts], dtype=float)
+        return np.hstack([words, np.random.default_rng(0).normal(0, 0.2, (len(texts), 4))])
+
+    monkeypatch.setattr(label_noise, "embed", told)
+    rows = pd.DataFrame({"text": [f"=a {WORDS[number % 6]} film {number}" for number in range(400)], "label": [1, 0] * 200})
+    rows.loc[list(PLANTED), "label"] = 1 - rows.loc[list(PLANTED), "label"]
+    for name, share in SHARES.items():
+        rows[share].to_csv(tmp_path / f"{name}.csv", index=False)
+    splits = {name: tmp_path / f"{name}.csv" for name in SHARES}
+    return label_noise.Paths(params=tmp_path, base=tiny_base, issues=tmp_path / "issues.csv", metrics=tmp_path / "metrics.json", **splits)
+
+
+def issues_of(paths: label_noise.Paths) -> list[dict[str, str]]:
+    with paths.issues.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_planted_errors_are_listed_with_the_label_they_should_have(paths):
+    label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
+    found = issues_of(paths)
+    numbers = {int(as_written(row["text"]).split()[-1]) for row in found}
+    assert len(numbers & set(PLANTED)) >= 7
+    assert len(numbers - set(PLANTED)) <= 4
+    assert all(row["label"] != row["given"] and {row["label"], row["given"]} == set(CLASSES) for row in found)
+    assert [float(row["quality"]) for row in found] == sorted(float(row["quality"]) for row in found)
+    metrics = read_json(paths.metrics)
+    assert metrics["checked"] == 400
+    assert sum(metrics["issues"].values()) == sum(metrics["classes"].values()) == len(found)
+
+
+def test_a_text_that_would_be_a_formula_is_shown_as_words(paths):
+    label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
+    assert all(row["text"].startswith("'=a ") for row in issues_of(paths))
+
+
+def test_equal_runs_give_equal_bytes(paths):
+    written = []
+    for _ in range(2):
+        label_noise.run(LabelNoiseParams(folds=3, max_length=32, seed=7), CLASSES, paths)
+        written.append((paths.issues.read_bytes(), paths.metrics.read_bytes()))
+    assert written[0] == written[1]
+
+
+def test_it_is_off_by_default_and_needs_no_model_then(paths, tmp_path):
+    flags = [part for name in SHARES for part in (f"--{name}", getattr(paths, name))]
+    outputs = ["--issues", paths.issues, "--metrics", paths.metrics]
+    done = run_command(
+        *(sys.executable, "-m", "stages.label_noise", "--params", write_params(tmp_path / "params.yaml", {})),
+        *(*flags, "--base", tmp_path / "nowhere", *outputs),
+    )
+    assert done.returncode == 0, done.stderr
+    assert paths.issues.read_text("utf-8") == ",".join(COLUMNS) + "\n"
+    assert read_json(paths.metrics)["checked"] == 0
+
+
+def test_a_text_is_embedded_alike_alone_and_among_others(tiny_base):
+    texts = ["good film", "the staff was very great and lovely and good", "bad", "awful food, poor phone"] * 20
+    together = label_noise.embed(texts, tiny_base, 32)
+    assert together.shape == (80, 16)
+    np.testing.assert_allclose(together[1], label_noise.embed([texts[1]], tiny_base, 32)[0], atol=1e-5)
+
+
+def test_a_class_with_fewer_texts_than_folds_is_refused(paths):
+    rows = pd.read_csv(paths.train)
+    rows[rows["label"] == 0].to_csv(paths.train, index=False)
+    for split in (paths.validation, paths.test):
+        rows[:3].assign(label=[0, 1, 1]).to_csv(split, index=False)
+    with pytest.raises(StageError, match="the smallest class has 4 texts"):
+        label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'quoted'", "'=1", ""])
+def test_a_cell_that_was_made_words_comes_back(cell):
+    assert not as_words(cell).startswith(("=", "+", "-", "@", "\t"))
+    assert as_written(as_words(cell)) == cell or cell.startswith("'=")
