@@ -406,3 +406,65 @@ def test_personal_data_is_taken_out_before_texts_are_compared(tmp_path):
     metrics, splits = process(tmp_path, rows, redact=["email"])
     assert "good, mail [EMAIL]" in set(pd.concat(splits.values())["text"])
     assert metrics["dropped"]["duplicate"] == 1
+
+
+def corpus_table(older: bool) -> pd.DataFrame:
+    """A table as the AI Hub corpus's XLSX editions are, of invented sentences: twenty of each of six emotions, named as they are there."""
+    names = [
+        ("기쁨", "신이 난"),
+        ("불안 ", "걱정스러운"),
+        ("분노", "짜증나는" if older else "짜증내는"),
+        ("슬픔", "눈물나는" if older else "눈물이 나는"),
+    ]
+    names += [("상처", "고립된"), ("당황", "고립된" if older else "고립된(당황한)")]
+    rows = [
+        {
+            "연령": "청년",
+            "성별": "여성",
+            "상황키워드": "연애, 결혼, 출산",
+            "신체질환": "만성질환 무",
+            "감정_대분류": group,
+            "감정_소분류": name,
+        }
+        | {
+            "사람문장1": f"{group.strip()}, {name} 이야기 {number}번째입니다",
+            "시스템응답1" if older else "시스템문장1": "그렇군요.",
+            "사람문장2": None,
+        }
+        for number in range(20)
+        for group, name in names
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("target", "joy"), [("polarity", 1), ("emotion", 5), ("emotion_fine", 58)])
+@pytest.mark.parametrize(
+    ("name", "older"), [("감성대화말뭉치(최종데이터)_Training.xlsx", False), ("old.xlsx", True), ("export.tsv", True), ("saved.csv", False)]
+)
+def test_tables_of_the_ai_hub_corpus_are_known_by_their_columns(tmp_path, target, joy, name, older):
+    table, source = corpus_table(older), tmp_path / name
+    if name.endswith(".xlsx"):
+        table.to_excel(source, index=not older)
+    elif name.endswith(".tsv"):
+        table.to_csv(source, sep="\t", index=False, encoding="cp949")
+    else:
+        table.to_csv(source, index=True, encoding="utf-8-sig")
+    settings = {"aihub_target": target, "labels": ["negative", "positive"]}
+    done = run(tmp_path, source, **settings) if target != "emotion_fine" else None
+    if done is None:  # twenty texts are of six emotions only, where each of the 60 must be there
+        assert "cannot be split: 'E10 분노' has 0" in refusal(run(tmp_path, source, **settings), tmp_path)
+        return
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(tmp_path / "out/metrics.json")
+    assert metrics["source"]["format"].startswith("aihub ")
+    assert metrics["source"]["rows"] == sum(metrics["rows"].values()) == 120
+    label_of = dict(pd.concat([read_split(tmp_path / f"out/{part}.csv") for part in preprocess.SPLITS]).itertuples(index=False))
+    assert label_of["기쁨, 신이 난 이야기 3번째입니다"] == joy
+    assert target == "polarity" or label_of["상처, 고립된 이야기 3번째입니다"] == 3
+
+
+def test_an_emotion_that_the_corpus_does_not_have_is_refused(tmp_path):
+    table = corpus_table(older=False)
+    table.loc[5, "감정_소분류"] = "무덤덤한"
+    table.to_csv(tmp_path / "corpus.csv", index=False)
+    assert "1 rows whose label is no class: '당황/무덤덤한'" in refusal(run(tmp_path, tmp_path / "corpus.csv"), tmp_path)
