@@ -42,7 +42,8 @@ class LabelsUnknown(StageError):
         known = ", ".join(f"{name} = {number}" for number, name in enumerate(class_names))
         super().__init__(
             f"{file} has {sum(counts.values()):,} rows whose label is no class: {shown}{more}. "
-            f"The classes are {known}: correct the rows, or name the classes in preprocess.labels"
+            f"The classes are {known}: correct the rows, name the classes in preprocess.labels, "
+            f"or say in preprocess.label_values what values mean them"
         )
 
 

@@ -26,9 +26,9 @@ def columns_of(shard: Shard, first: Sequence[list[str]], how: Reading) -> Column
     if text is None and how.text_column == AUTO and label is not None:
         text = _text_column(first[1:], label)
     if text is None:
-        raise ColumnMissing(shard.file, how.text_column, "preprocess.text_column", header)
+        raise ColumnMissing(shard.file, TEXT_NAMES[0] if how.text_column == AUTO else how.text_column, "preprocess.text_column", header)
     if label is None:
-        raise ColumnMissing(shard.file, how.label_column, "preprocess.label_column", header)
+        raise ColumnMissing(shard.file, LABEL_NAMES[0] if how.label_column == AUTO else how.label_column, "preprocess.label_column", header)
     for position in (text, label):
         if header.count(header[position]) > 1:
             raise SourceUnreadable(shard.file, f"has the column '{header[position]}' more than once", "rename or remove one of them")
