@@ -39,7 +39,7 @@ def commit(project: Path) -> None:
 def reproduced_once(committed_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(committed_project, tmp_path_factory.mktemp("reproduced") / "project", symlinks=True))
     output = dvc(folder, "repro")
-    assert len(stages_run(output)) == 6
+    assert len(stages_run(output)) == 7
     commit(folder)
     return folder
 

@@ -10,6 +10,7 @@ from stages.base_model import BaseModelParams
 from stages.emotion_distribution import EmotionParams
 from stages.evaluate import EvaluateParams
 from stages.export import ExportParams
+from stages.label_noise import LabelNoiseParams
 from stages.preprocess import PreprocessParams
 from stages.shared.errors import ParamsInvalid
 from stages.shared.params import load
@@ -19,6 +20,7 @@ from tests.conftest import ROOT, write_params
 SECTIONS = {
     "base_model": BaseModelParams,
     "preprocess": PreprocessParams,
+    "label_noise": LabelNoiseParams,
     "train": TrainParams,
     "export": ExportParams,
     "evaluate": EvaluateParams,
