@@ -131,25 +131,28 @@ def _warnings(
         if name != "train" and totals[name] < 500:
             points = 100 * 1.96 * math.sqrt(0.1 * 0.9 / max(1, totals[name]))
             found.append((True, f"{name} has {totals[name]:,} texts: an accuracy of 90 % on it is known to {points:.1f} points only."))
-    for origin, how in facts.items():
-        if how.get("encoding", "utf-8") not in ("utf-8", "utf-8-sig"):
-            found.append((True, f"The {origin} file was read as {how['encoding']}: see that the texts below are what they should be."))
-        if how.get("quoting") in ("none", "twice"):
-            what = "are characters of the texts" if how["quoting"] == "none" else "were taken off twice"
-            found.append((True, f"Quotes of the {origin} file {what}."))
-        if how.get("header") == "no":
-            found.append(
-                (
-                    True,
-                    f"The {origin} file has no header: column {how['text_column']} is the text, {how['label_column']} the label.",
-                )
-            )
+    found += [(True, sentence) for sentence in _guesses(facts)]
     if lengths:
         cut = float((lengths.tokens > lengths.limit).mean())
         found.append((cut > TRUNCATED, f"{cut:.1%} of the texts are longer than train.max_length and will be cut."))
         unknown = lengths.unknown_share
         found.append((unknown > 0.02, f"{unknown:.1%} of the tokens are unknown to the base model: is it of this language?"))
     return [sentence for holds, sentence in found if holds]
+
+
+def _guesses(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what was guessed of how the files are written, where a guess may be wrong."""
+    found = []
+    for origin, how in facts.items():
+        if how.get("encoding", "utf-8") not in ("utf-8", "utf-8-sig"):
+            found.append(f"The {origin} file was read as {how['encoding']}: see that the texts below are what they should be.")
+        if how.get("quoting") in ("none", "twice"):
+            found.append(
+                f"Quotes of the {origin} file {'are characters of the texts' if how['quoting'] == 'none' else 'were taken off twice'}."
+            )
+        if how.get("header") == "no":
+            found.append(f"The {origin} file has no header: column {how['text_column']} is the text, {how['label_column']} the label.")
+    return found
 
 
 def _histogram(lengths: Lengths) -> dict[str, Any]:

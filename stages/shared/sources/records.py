@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.shared.errors import ColumnMissing, SourceUnreadable
-from stages.shared.sources.columns import columns_of
-from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
+from stages.shared.sources.delimited import lines_of
 from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, Shard, Watch, opened
 from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading, Row
 
@@ -137,8 +136,3 @@ def read_sheet(shard: Shard, sheet: Sequence[list[str]], columns: Columns, watch
     with opened(shard, watch):
         for number, fields in enumerate(islice(sheet, 0 if columns.names is None else 1, None), 1 if columns.names is None else 2):
             yield Row(fields[columns.text], columns.label_of(fields), number)
-
-
-def columns_of_sheet(shard: Shard, sheet: Sequence[list[str]], how: Reading) -> Columns:
-    """Find the columns of a sheet."""
-    return columns_of(shard, sheet[:SAMPLE_ROWS], how)

@@ -11,9 +11,10 @@ from tqdm import tqdm
 from stages.shared import aihub
 from stages.shared.encoding import decoded, encoding_of
 from stages.shared.errors import SourceUnreadable
-from stages.shared.sources.delimited import dialect_of, read_delimited
+from stages.shared.sources.columns import columns_of
+from stages.shared.sources.delimited import SAMPLE_ROWS, dialect_of, read_delimited
 from stages.shared.sources.files import Shard, opened, shards_of
-from stages.shared.sources.records import columns_of_sheet, read_json_lines, read_parquet, read_sheet, rows_of_records, sheet_of
+from stages.shared.sources.records import read_json_lines, read_parquet, read_sheet, rows_of_records, sheet_of
 from stages.shared.sources.rows import AUTO, Reading, Row
 
 LARGE = 10 * 2**20  # bytes from which a bar is drawn
@@ -68,7 +69,7 @@ class Source:
             return read_parquet(shard, self._how, self)
         if shard.kind == "xlsx":
             sheet = sheet_of(shard)
-            columns = columns_of_sheet(shard, sheet, self._how)
+            columns = columns_of(shard, sheet[:SAMPLE_ROWS], self._how)
             self._found(shard, corpus=columns.corpus, format="aihub xlsx" if columns.corpus else "xlsx", **columns.facts)
             return read_sheet(shard, sheet, columns, self)
         encoding = self._encoding(shard)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.preprocess import Labels, PreprocessParams
+from stages.preprocess import PreprocessParams
 from stages.shared.corpus import Corpus, Entry, open_corpus
 from stages.shared.keys import KEYS, ws
+from stages.shared.labels import Labels
 from stages.shared.sources.rows import Reading
 from stages.shared.sources.source import Source
 from tests.stages.test_preprocess import PARAMS

@@ -21,7 +21,7 @@ def rows(path: Path) -> list[tuple[str, str]]:
     return [(row.text, row.label) for row in Source(path, Reading({"0", "1"}.__contains__), optional=False).rows()]
 
 
-def refused(path: Path, sentence: str) -> None:
+def assert_refused(path: Path, sentence: str) -> None:
     with pytest.raises(SourceUnreadable, match=sentence):
         rows(path)
 
@@ -44,28 +44,28 @@ def test_shards_may_be_written_in_different_ways(tmp_path):
 def test_a_folder_of_several_kinds_or_of_folders_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text(TABLE, "utf-8")
     (tmp_path / "b.jsonl").write_text('{"text": "a", "label": 1}', "utf-8")
-    refused(tmp_path, "holds files of several kinds")
+    assert_refused(tmp_path, "holds files of several kinds")
     (tmp_path / "b.jsonl").unlink()
     (tmp_path / "deep").mkdir()
-    refused(tmp_path, "is a folder in a folder")
+    assert_refused(tmp_path, "is a folder in a folder")
 
 
 def test_a_damaged_gzip_file_is_refused(tmp_path):
     packed = gzip.compress(TABLE.encode() * 1000)
     (tmp_path / "a.csv.gz").write_bytes(packed[:-20])
-    refused(tmp_path / "a.csv.gz", "is no whole gzip file")
+    assert_refused(tmp_path / "a.csv.gz", "is no whole gzip file")
     (tmp_path / "a.csv.gz").write_text(TABLE, "utf-8")
-    refused(tmp_path / "a.csv.gz", "is no whole gzip file")
+    assert_refused(tmp_path / "a.csv.gz", "is no whole gzip file")
 
 
 def test_a_bomb_is_refused_before_it_takes_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "FREE_BYTES", 2**20)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text,label\n" + b"good,1\n" * 3_000_000))
-    refused(tmp_path / "a.csv.gz", "holds over 300 times its size")
+    assert_refused(tmp_path / "a.csv.gz", "holds over 300 times its size")
     monkeypatch.setattr("stages.shared.sources.records.FREE_BYTES", 2**20)
     with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/worksheets/sheet1.xml", b" " * 20_000_000)
-    refused(tmp_path / "a.xlsx", "holds over 300 times its size")
+    assert_refused(tmp_path / "a.xlsx", "holds over 300 times its size")
 
 
 def test_a_link_out_of_the_project_is_refused_and_one_within_is_followed(tmp_path, monkeypatch):
@@ -74,7 +74,7 @@ def test_a_link_out_of_the_project_is_refused_and_one_within_is_followed(tmp_pat
     outside.write_text(TABLE, "utf-8")
     monkeypatch.setenv("DVC_ROOT", str(project))
     (project / "linked.csv").symlink_to(outside)
-    refused(project / "linked.csv", "is a symbolic link out of the project")
+    assert_refused(project / "linked.csv", "is a symbolic link out of the project")
     (project / "own.csv").write_text(TABLE, "utf-8")
     (project / "inner.csv").symlink_to(project / "own.csv")
     assert len(rows(project / "inner.csv")) == 2
@@ -104,7 +104,7 @@ def test_a_line_without_end_is_refused_and_takes_no_memory(tmp_path, monkeypatch
         for _ in range(64):
             out.write(b"a" * 2**20)
     tracemalloc.start()
-    refused(file, "has over 1,048,576 characters in line 2")
+    assert_refused(file, "has over 1,048,576 characters in line 2")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * 2**20
@@ -118,4 +118,4 @@ def test_a_pointer_or_an_error_page_in_the_place_of_the_data_is_refused(tmp_path
 
 def test_a_broken_byte_behind_the_sample_is_named(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"text,label\n" + "좋은 영화,1\n".encode() * 200_000 + b"bad \xff,1\n")
-    refused(tmp_path / "a.csv", "is not utf-8 throughout")
+    assert_refused(tmp_path / "a.csv", "is not utf-8 throughout")
