@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from stages.shared.encoding import read_text
 from stages.shared.errors import SourceUnreadable, StageError
 from stages.shared.outputs import whole_files
+from stages.shared.sources.files import as_stored
 
 log = logging.getLogger("aihub")
 
@@ -245,7 +246,7 @@ def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
 
 def take_in(file: Path, raw_dir: Path) -> Path:
     """Check the user's corpus file, copy it under an ASCII name into `raw_dir`, and have DVC track it."""
-    file = _as_stored(file)
+    file = as_stored(file)
     dialogues = read_corpus(file)
     part = "validation" if "validation" in file.name.casefold() else "training"
     copy = raw_dir / f"aihub_{part}.json"
@@ -254,14 +255,6 @@ def take_in(file: Path, raw_dir: Path) -> Path:
     subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(copy)], check=True)
     print(f"{copy}: {len(dialogues):,} dialogues, tracked by {copy}.dvc (commit that file; the corpus itself stays out of git)")
     return copy
-
-
-def _as_stored(file: Path) -> Path:
-    """Find a file whose name is stored decomposed (as macOS does) by its composed name, and the reverse."""
-    if file.exists() or not file.parent.is_dir():
-        return file
-    wanted = unicodedata.normalize("NFC", file.name)
-    return next((found for found in file.parent.iterdir() if unicodedata.normalize("NFC", found.name) == wanted), file)
 
 
 def main() -> None:
