@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report test check serve mlflow bench lock aihub system-packages
+.PHONY: help install run report test check serve mlflow bench lock aihub dataset system-packages
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
@@ -84,7 +84,10 @@ lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to co
 	git status --short dvc.lock metrics
 
 aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json'
-	@python -m stages.shared.aihub $(if $(FILE),"$(FILE)")
+	@python -m stages.shared.import_aihub $(if $(FILE),"$(FILE)")
+
+dataset: install  ## take a data set of the Hugging Face Hub in: make dataset HUB=<id>@<revision> [CONFIG=<name>]
+	@python -m stages.shared.import_hub $(if $(HUB),"$(HUB)") $(if $(CONFIG),"$(CONFIG)")
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 system-packages:

@@ -7,20 +7,17 @@ Writes: one folder. After it has run once, everything else works without a netwo
 import importlib.util
 import json
 import logging
-import os
 import re
-import socket
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
 from serving.inference.hashing import file_sha256
 from stages.shared import command, params
 from stages.shared.errors import StageError, Unavailable
+from stages.shared.hub import require_hub
 from stages.shared.outputs import whole_folder
 
 if TYPE_CHECKING:
@@ -37,7 +34,6 @@ PACKAGE_SHA256 = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 CONVERSION_TOLERANCE = 1e-5  # largest difference of a hidden state between the BERT and the DistilBERT form
-CONNECT_SECONDS = 2.0
 HUB_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 HUB_TOKENIZER = (
     "tokenizer.json",
@@ -50,7 +46,6 @@ HUB_TOKENIZER = (
     "spiece.model",
     "tokenizer.model",
 )
-HUB = "https://huggingface.co"
 
 
 def _known_form(source: str) -> str:
@@ -206,7 +201,7 @@ def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
     if cached is not None:  # a mark that the model is known to have no such file
         return None
     try:
-        require_hub(repo_id)
+        require_hub(f"hub:{repo_id}", _hub_remedy())
     except Unavailable:
         if name in HUB_TOKENIZER:
             return None
@@ -217,25 +212,6 @@ def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
         raise Unavailable(f"{name} of hub:{repo_id}@{revision} cannot be fetched ({_first_line(error)}). {_hub_remedy()}") from error
     except EntryNotFoundError:
         return None
-
-
-def require_hub(repo_id: str) -> None:
-    """Raise Unavailable when the Hub (HF_ENDPOINT, or the proxy in front of it) does not take connections."""
-    endpoint = os.environ.get("HF_ENDPOINT") or HUB
-    proxies = urllib.request.getproxies()
-    scheme = urlsplit(endpoint).scheme
-    host = urlsplit(endpoint).hostname or ""
-    if not host:
-        raise Unavailable(f"HF_ENDPOINT is {endpoint!r}, which is no URL such as {HUB}")
-    use_proxy = scheme in proxies and not urllib.request.proxy_bypass(host)
-    target = urlsplit(proxies[scheme] if use_proxy else endpoint)
-    port = target.port or (443 if target.scheme == "https" else 80)
-    if os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True", "ON", "YES"):
-        raise Unavailable(f"hub:{repo_id} is not in the Hugging Face cache and HF_HUB_OFFLINE is set. {_hub_remedy()}")
-    try:
-        socket.create_connection((target.hostname or "", port), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise Unavailable(f"hub:{repo_id} needs {target.hostname}:{port}, which cannot be reached ({error}). {_hub_remedy()}") from None
 
 
 def _hub_remedy() -> str:

@@ -103,6 +103,17 @@ def run_command(*command: str | Path, cwd: Path = ROOT, **environment: str) -> s
 
 
 @pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """An empty project under git and DVC, with this project's ignore rules."""
+    folder = tmp_path / "repository"
+    (folder / "data/raw").mkdir(parents=True)
+    shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        assert run_command(*command, cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
 def run_stage(mlflow_store: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python -m stages.<name>` with path flags given as keywords; params: sections to change in a copy of params.yaml."""
 

@@ -2,16 +2,10 @@
 
 A dialogue is labelled for its first human sentence (HS01) with one of 60 emotion codes; the tens digit is its group.
 Keyed on codes throughout: names repeat between groups and differ between editions. The English is this project's translation.
-
-As a command, takes the user's own copy into the project: `python -m stages.shared.aihub FILE`. AI Hub forbids passing
-the corpus on, so its copy stays out of git; DVC tracks it.
 """
 
 import json
 import logging
-import shutil
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
@@ -19,9 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages.shared.encoding import read_text
-from stages.shared.errors import SourceUnreadable, StageError
-from stages.shared.outputs import whole_files
-from stages.shared.sources.files import as_stored
+from stages.shared.errors import SourceUnreadable
 
 log = logging.getLogger("aihub")
 
@@ -242,35 +234,3 @@ def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
                 unknown_codes.add(value)
                 log.warning("%s: code %r of record %d is not in the corpus's list; counted under its code", file, value, number)
         yield dialogue
-
-
-def take_in(file: Path, raw_dir: Path) -> Path:
-    """Check the user's corpus file, copy it under an ASCII name into `raw_dir`, and have DVC track it."""
-    file = as_stored(file)
-    dialogues = read_corpus(file)
-    part = "validation" if "validation" in file.name.casefold() else "training"
-    copy = raw_dir / f"aihub_{part}.json"
-    with whole_files(copy) as (draft,):
-        shutil.copyfile(file, draft)
-    subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(copy)], check=True)
-    print(f"{copy}: {len(dialogues):,} dialogues, tracked by {copy}.dvc (commit that file; the corpus itself stays out of git)")
-    return copy
-
-
-def main() -> None:
-    """Take a corpus file in and print the command that runs the graph on it."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: make aihub FILE='감성대화말뭉치(최종데이터)_Training.json'")
-    try:
-        copy = take_in(Path(sys.argv[1]), Path("data/raw"))
-    except (StageError, OSError, subprocess.CalledProcessError) as error:
-        raise SystemExit(f"ERROR: {error}") from None
-    print("Run the graph on it:")
-    print(f"  dvc exp run -S preprocess.source={copy} -S emotion_distribution.corpus={copy}")
-    print("with 6 or 60 classes instead of positive and negative:")
-    print(f"  dvc exp run -S preprocess.source={copy} -S preprocess.aihub_target=emotion  # or emotion_fine")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,11 @@
-"""Where the main checkout is: queued and temporary experiments run in copies of it that DVC removes afterwards."""
+"""The main checkout, which queued and temporary experiments run in copies of, and what git and DVC are asked to do in it."""
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+
+from stages.shared.errors import StageError
 
 
 def project_root() -> Path:
@@ -18,3 +21,11 @@ def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def dvc_add(*files: Path) -> None:
+    """Have DVC track files of the user's, and git ignore them; raise StageError where it does not."""
+    try:
+        subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", *map(str, files)], check=True)
+    except subprocess.CalledProcessError:
+        raise StageError(f"DVC does not track {', '.join(map(str, files))} (its reason stands above): type dvc add yourself") from None

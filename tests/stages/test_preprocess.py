@@ -22,7 +22,7 @@ from stages import preprocess
 from stages.shared.keys import nfkc
 from stages.shared.tables import read_split
 from tests.conftest import ROOT, read_json, run_command, write_params
-from tests.stages.shared.test_aihub import dialogue
+from tests.stages.shared.test_aihub import corpus_table, dialogue
 
 PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["preprocess"]
 PARAMS |= {"near_duplicates": 0, "validation_size": 0.1, "test_size": 0.2, "seed": 42}
@@ -406,35 +406,6 @@ def test_personal_data_is_taken_out_before_texts_are_compared(tmp_path):
     metrics, splits = process(tmp_path, rows, redact=["email"])
     assert "good, mail [EMAIL]" in set(pd.concat(splits.values())["text"])
     assert metrics["dropped"]["duplicate"] == 1
-
-
-def corpus_table(older: bool) -> pd.DataFrame:
-    """A table as the AI Hub corpus's XLSX editions are, of invented sentences: twenty of each of six emotions, named as they are there."""
-    names = [
-        ("기쁨", "신이 난"),
-        ("불안 ", "걱정스러운"),
-        ("분노", "짜증나는" if older else "짜증내는"),
-        ("슬픔", "눈물나는" if older else "눈물이 나는"),
-    ]
-    names += [("상처", "고립된"), ("당황", "고립된" if older else "고립된(당황한)")]
-    rows = [
-        {
-            "연령": "청년",
-            "성별": "여성",
-            "상황키워드": "연애, 결혼, 출산",
-            "신체질환": "만성질환 무",
-            "감정_대분류": group,
-            "감정_소분류": name,
-        }
-        | {
-            "사람문장1": f"{group.strip()}, {name} 이야기 {number}번째입니다",
-            "시스템응답1" if older else "시스템문장1": "그렇군요.",
-            "사람문장2": None,
-        }
-        for number in range(20)
-        for group, name in names
-    ]
-    return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize(("target", "joy"), [("polarity", 1), ("emotion", 5), ("emotion_fine", 58)])

@@ -1,11 +1,10 @@
 """The AI Hub corpus is read by its codes, refused when it is another file, and kept out of git. All records are invented."""
 
 import json
-import shutil
-import sys
 import unicodedata
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stages.shared import aihub
@@ -29,6 +28,35 @@ def corpus(folder: Path, records: object, name="corpus.json", encoding="utf-8") 
     file = folder / name
     file.write_bytes(json.dumps(records, ensure_ascii=False).encode(encoding))
     return file
+
+
+def corpus_table(older: bool) -> pd.DataFrame:
+    """A table as the AI Hub corpus's XLSX editions are, of invented sentences: twenty of each of six emotions, named as they are there."""
+    names = [
+        ("기쁨", "신이 난"),
+        ("불안 ", "걱정스러운"),
+        ("분노", "짜증나는" if older else "짜증내는"),
+        ("슬픔", "눈물나는" if older else "눈물이 나는"),
+    ]
+    names += [("상처", "고립된"), ("당황", "고립된" if older else "고립된(당황한)")]
+    rows = [
+        {
+            "연령": "청년",
+            "성별": "여성",
+            "상황키워드": "연애, 결혼, 출산",
+            "신체질환": "만성질환 무",
+            "감정_대분류": group,
+            "감정_소분류": name,
+        }
+        | {
+            "사람문장1": f"{group.strip()}, {name} 이야기 {number}번째입니다",
+            "시스템응답1" if older else "시스템문장1": "그렇군요.",
+            "사람문장2": None,
+        }
+        for number in range(20)
+        for group, name in names
+    ]
+    return pd.DataFrame(rows)
 
 
 def test_a_dialogue_is_its_first_sentence_with_code_person_and_situation(tmp_path):
@@ -155,36 +183,3 @@ def test_git_ignores_the_corpus_in_any_folder_under_any_form_of_its_name():
 def test_git_keeps_the_invented_sample_and_the_pointer_to_the_corpus():
     kept = ["data/raw/emotion_dialogues_sample.json", "data/raw/aihub_training.json.dvc", "data/raw/aihub_validation.json.dvc"]
     assert run_command("git", "check-ignore", "--no-index", *kept, cwd=ROOT).stdout == ""
-
-
-@pytest.fixture
-def repository(tmp_path):
-    """An empty project under git and DVC, with this project's ignore rules."""
-    folder = tmp_path / "repository"
-    (folder / "data/raw").mkdir(parents=True)
-    shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
-    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
-        assert run_command(*command, cwd=folder).returncode == 0
-    return folder
-
-
-@pytest.mark.parametrize(("form", "name", "part"), [("NFC", CORPUS_NAMES[0], "training"), ("NFD", CORPUS_NAMES[1], "validation")])
-def test_the_command_takes_the_corpus_in_under_an_ascii_name(tmp_path, repository, form, name, part):
-    file = corpus(tmp_path, [dialogue()], unicodedata.normalize(form, name))
-    done = run_command(sys.executable, "-m", "stages.shared.aihub", file, cwd=repository, PYTHONPATH=str(ROOT))
-    assert done.returncode == 0, done.stderr
-    copy = repository / f"data/raw/aihub_{part}.json"
-    assert copy.read_bytes() == file.read_bytes()
-    assert f"-S preprocess.source=data/raw/{copy.name} -S emotion_distribution.corpus=data/raw/{copy.name}" in done.stdout
-    seen = run_command("git", "status", "--porcelain", "--untracked-files=all", cwd=repository).stdout
-    assert f"data/raw/{copy.name}.dvc" in seen
-    assert f"data/raw/{copy.name}\n" not in seen
-
-
-def test_the_command_refuses_another_file_and_leaves_nothing(tmp_path, repository):
-    file = corpus(tmp_path, {"data": []}, CORPUS_NAMES[0])
-    done = run_command(sys.executable, "-m", "stages.shared.aihub", file, cwd=repository, PYTHONPATH=str(ROOT))
-    assert done.returncode == 1
-    assert done.stderr.startswith("ERROR: ")
-    assert done.stderr.count("\n") == 1
-    assert list((repository / "data/raw").iterdir()) == []
