@@ -7,7 +7,7 @@ Keyed on codes throughout: names repeat between groups and differ between editio
 import json
 import logging
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,45 +163,26 @@ def _code_by_names() -> dict[str, str]:
     return {"".join(f"{GROUPS[code[:2]].korean}/{name}".split()): code for name, code in named}
 
 
-def is_corpus(content: Any) -> bool:
-    """Tell the corpus from any other JSON by the shape of its first record."""
-    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and {"profile", "talk"} <= content[0].keys()
-
-
-def read_json(file: Path) -> tuple[Any, str]:
-    """Return the content of a JSON file and its encoding; raise SourceUnreadable where it is cut off."""
-    text, encoding = read_text(file)
-    return parsed(file, text), encoding
-
-
-def parsed(file: Path, text: str) -> Any:
-    """Return what JSON says; raise SourceUnreadable where it is cut off."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        remedy = (
-            "rename it to .jsonl if it holds one JSON object a line" if "Extra data" in str(error) else "it may be cut off, get it again"
-        )
-        raise SourceUnreadable(file, f"is no complete JSON ({error})", remedy) from None
+def is_dialogue(record: Any) -> bool:
+    """Tell a record of the corpus from any other JSON by its shape."""
+    return isinstance(record, dict) and {"profile", "talk"} <= record.keys()
 
 
 def read_corpus(file: Path) -> list[Dialogue]:
     """Read the corpus JSON; raise SourceUnreadable for another file, a broken record or an emotion code that does not exist."""
-    content, _ = read_json(file)
-    return parse_corpus(file, content)
-
-
-def parse_corpus(file: Path, content: Any) -> list[Dialogue]:
-    """Turn the JSON of the corpus into dialogues; `file` is for the sentences only."""
-    if not is_corpus(content):
+    text, _ = read_text(file)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceUnreadable(file, f"is no complete JSON ({error})", "it may be cut off, get it again") from None
+    if not isinstance(content, list) or not content or not is_dialogue(content[0]):
         shape = "of another AI Hub corpus" if isinstance(content, dict) and "data" in content else "without 'profile' and 'talk'"
-        raise SourceUnreadable(
-            file, f"holds JSON {shape}", "give the JSON of 감성대화말뭉치 (emotional dialogues), or a table with a text and a label column"
-        )
-    return list(_dialogues(file, content))
+        raise SourceUnreadable(file, f"holds JSON {shape}", "give the JSON of 감성대화말뭉치 (emotional dialogues)")
+    return list(dialogues_of(file, content))
 
 
-def _dialogues(file: Path, records: list[Any]) -> Iterator[Dialogue]:
+def dialogues_of(file: Path, records: Iterable[Any]) -> Iterator[Dialogue]:
+    """Yield the dialogues of records; raise SourceUnreadable for a broken one. file: for the sentences."""
     unknown_codes = set()
     for number, record in enumerate(records, 1):
         try:

@@ -73,9 +73,7 @@ def encoding_of(file: Path, stream: io.RawIOBase) -> str:
     marked = sample.startswith(tuple(BYTE_ORDER_MARKS)) or b"\0" in sample[:2000]
     while sample.isascii() and not marked and (more := buffered.read(SAMPLE_BYTES)):
         sample = sample[sample.rfind(b"\n") + 1 :][-SAMPLE_BYTES:] + more
-    if buffered.read(1):
-        sample = sample[: (sample.rfind(b"\n") + 1 or len(sample)) if not marked else len(sample) // 4 * 4 - 4]
-    encoding = _encoding(sample)
+    encoding = _encoding(sample, whole=not buffered.read(1))
     if encoding is None:
         raise SourceUnreadable(
             file,
@@ -96,37 +94,41 @@ def _read_bytes(file: Path) -> bytes:
         raise SourceUnreadable(file, "is a directory", "name one file in it") from None
 
 
-def _encoding(data: bytes) -> str | None:
+def _encoding(data: bytes, whole: bool = True) -> str | None:
+    """Return the encoding of bytes; unless they are whole, they may end within a character."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
-            return encoding if _decodes(data, encoding) else None
-    if utf16 := _utf16_without_mark(data):
+            return encoding if _text(data, encoding, whole) is not None else None
+    if utf16 := _utf16_without_mark(data, whole):
         return utf16
-    if _decodes(data, "utf-8"):
+    if _text(data, "utf-8", whole) is not None:
         return "utf-8"
     if _is_damaged_utf8(data):
         return None
-    if _decodes(data, "cp949") and _is_korean(data.decode("cp949")):
+    korean = _text(data, "cp949", whole)
+    if korean is not None and _is_korean(korean):
         return "cp949"
     if _ksx1001_share(data.decode("cp949", "replace")) >= BROKEN_KSX1001_SHARE:
         return None  # damaged cp949, or Chinese or Japanese
-    return "cp1252" if _decodes(data, "cp1252") and _is_western(data.decode("cp1252")) else None
+    western = _text(data, "cp1252", whole)
+    return "cp1252" if western is not None and _is_western(western) else None
 
 
-def _decodes(data: bytes, encoding: str) -> bool:
+def _text(data: bytes, encoding: str, whole: bool) -> str | None:
+    """Return the text of bytes, or None where they are of another encoding."""
     try:
-        data.decode(encoding)
+        return codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
     except UnicodeDecodeError:
-        return False
-    return True
+        return None
 
 
-def _utf16_without_mark(data: bytes) -> str | None:
+def _utf16_without_mark(data: bytes, whole: bool) -> str | None:
     """Find UTF-16 by its NUL bytes, which stand on one side of the ASCII characters only."""
     if b"\0" not in data[:2000] or len(data) % 2:
         return None
     for encoding in ("utf-16-le", "utf-16-be"):
-        if _decodes(data, encoding) and "\0" not in (text := data.decode(encoding)) and text.count("\n") > data.count(b"\n") / 2:
+        text = _text(data, encoding, whole)
+        if text is not None and "\0" not in text and text.count("\n") > data.count(b"\n") / 2:
             return encoding
     return None
 

@@ -204,7 +204,7 @@ BAD_FILES = {
     "no JSON records": ("a.json", "[]", "a.json "),
     "half a character": ("a.jsonl", '{"text": "\\ud83d", "label": 1}\n{"text": "a", "label": 0}\n', "surrogate"),
     "truncated JSON": ("a.json", CORPUS[:-9], "is no complete JSON"),
-    "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "holds JSON of another AI Hub corpus"),
+    "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "holds a JSON object, not a list of records"),
     "unknown emotion": ("a.json", CORPUS, "emotion code 'E70' in record 2"),
 }
 BAD_PARAMS = {

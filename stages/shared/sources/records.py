@@ -2,50 +2,76 @@
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stages.shared.errors import ColumnMissing, SourceUnreadable
-from stages.shared.sources.delimited import lines_of
+from stages.shared.sources.columns import columns_of
+from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
 from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, Shard, Watch, opened
 from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading, Row
 
 PARQUET_ROWS = 10_000  # that are in memory at a time
 
 
-def read_json_lines(shard: Shard, encoding: str, how: Reading, watch: Watch) -> Iterator[Row]:
-    """Yield the rows of a file with one JSON object a line."""
+class Names(NamedTuple):
+    """The columns of a source whose values have names."""
+
+    text: str
+    label: str
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the report says of them."""
+        return {"text_column": self.text, "label_column": self.label}
+
+
+def read_json_lines(shard: Shard, encoding: str, how: Reading, watch: Watch) -> tuple[Names, Iterator[Row]]:
+    """Return the columns of a file with one JSON object a line, and its rows."""
+    return rows_of_records(shard.file, _objects(shard, encoding, watch), how)
+
+
+def _objects(shard: Shard, encoding: str, watch: Watch) -> Iterator[tuple[int, Any]]:
     with lines_of(shard, encoding, watch) as lines:
-        yield from rows_of_records(shard.file, _objects(shard.file, lines), how)
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise SourceUnreadable(
+                    shard.file, f"is broken in line {number:,} ({error})", "every line must be one JSON object"
+                ) from None
 
 
-def _objects(file: Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise SourceUnreadable(file, f"is broken in line {number:,} ({error})", "every line must be one JSON object") from None
+def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], how: Reading) -> tuple[Names, Iterator[Row]]:
+    """Return the columns of flat JSON objects, and their rows; raise ColumnMissing or SourceUnreadable.
 
-
-def rows_of_records(file: Path, records: Iterable[tuple[int, Any]], how: Reading) -> Iterator[Row]:
-    """Yield the rows of flat JSON objects; raise ColumnMissing or SourceUnreadable. records: with the line or number of each."""
-    names: tuple[str, str] | None = None
-    for number, record in records:
-        if not isinstance(record, dict):
-            raise SourceUnreadable(file, f"has no JSON object as record {number:,}", "give one object with a text and a label per record")
-        if names is None:
-            names = names_of(file, list(record), how)
-        text, label = (_value(file, number, record, name) for name in names)
-        yield Row(text, label, number)
-    if names is None:
+    records: with the line or number of each.
+    """
+    first = list(islice(records, 1))
+    if not first:
         raise SourceUnreadable(file, "has no records", "give a file with labelled texts")
+    names = names_of(file, list(_object(file, *first[0])), how)
+
+    def rows() -> Iterator[Row]:
+        for number, record in chain(first, records):
+            text, label = (_value(file, number, _object(file, number, record), name) for name in names)
+            yield Row(text, label, number)
+
+    return names, rows()
 
 
-def names_of(file: Path, found: Sequence[str], how: Reading) -> tuple[str, str]:
+def _object(file: Path, number: int, record: Any) -> Mapping[str, Any]:
+    if not isinstance(record, dict):
+        raise SourceUnreadable(file, f"has no JSON object as record {number:,}", "give one object with a text and a label per record")
+    return record
+
+
+def names_of(file: Path, found: Sequence[str], how: Reading) -> Names:
     """Return the names of text and label among those found; raise ColumnMissing."""
     chosen = []
     for wanted, likely, param in ((how.text_column, TEXT_NAMES, "text_column"), (how.label_column, LABEL_NAMES, "label_column")):
@@ -53,7 +79,7 @@ def names_of(file: Path, found: Sequence[str], how: Reading) -> tuple[str, str]:
         if position is None:
             raise ColumnMissing(file, likely[0] if wanted == AUTO else wanted, f"preprocess.{param}", found)
         chosen.append(found[position])
-    return chosen[0], chosen[1]
+    return Names(*chosen)
 
 
 def _value(file: Path, number: int, record: Mapping[str, Any], name: str) -> str:
@@ -77,23 +103,33 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()) else str(value)
 
 
-def read_parquet(shard: Shard, how: Reading, watch: Watch) -> Iterator[Row]:
-    """Yield the rows of a Parquet file."""
+def read_parquet(shard: Shard, how: Reading, watch: Watch) -> tuple[Names, Iterator[Row]]:
+    """Return the columns of a Parquet file, and its rows."""
     import pyarrow.parquet as parquet
-    from pyarrow import ArrowException
 
-    number = 0
-    with opened(shard, watch):
-        try:
-            table = parquet.ParquetFile(shard.file)
-            names = names_of(shard.file, table.schema_arrow.names, how)
-            for batch in table.iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(names))):
+    with opened(shard), _parquet_sentences(shard):
+        names = names_of(shard.file, parquet.read_schema(shard.file).names, how)
+
+    def rows() -> Iterator[Row]:
+        number = 0
+        with opened(shard, watch), _parquet_sentences(shard):
+            for batch in parquet.ParquetFile(shard.file).iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(names))):
                 for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
                     number += 1
                     text, label = (_cell(shard.file, number, name, value) for name, value in zip(names, values, strict=True))
                     yield Row(text, label, number)
-        except (ArrowException, OSError) as error:
-            raise SourceUnreadable(shard.file, f"is not a Parquet file ({str(error).splitlines()[0]})", "export it again") from None
+
+    return names, rows()
+
+
+@contextmanager
+def _parquet_sentences(shard: Shard) -> Iterator[None]:
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError) as error:
+        raise SourceUnreadable(shard.file, f"is not a Parquet file ({str(error).splitlines()[0]})", "export it again") from None
 
 
 def _cell(file: Path, number: int, name: str, value: Any) -> str:
@@ -105,20 +141,19 @@ def _cell(file: Path, number: int, name: str, value: Any) -> str:
         raise SourceUnreadable(file, "holds bytes that are no UTF-8 text", "write the column as strings") from None
 
 
-def sheet_of(shard: Shard) -> list[list[str]]:
-    """Return the rows of the first sheet of an XLSX file that are not blank."""
+def cells_of(shard: Shard) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of the first sheet of an XLSX file that are not blank, each with its number; raise SourceUnreadable."""
     from python_calamine import CalamineError, CalamineWorkbook
 
     _refuse_bomb(shard)
     try:
         sheet = CalamineWorkbook.from_path(shard.file).get_sheet_by_index(0)
-        rows = [[as_text(value) for value in row] for row in sheet.to_python(skip_empty_area=False)]
     except (CalamineError, OSError) as error:
         raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
-    rows = [row for row in rows if any(cell.strip() for cell in row)]
-    if not rows:
-        raise SourceUnreadable(shard.file, "has an empty first sheet", "put the texts on the first sheet")
-    return rows
+    for number, row in enumerate(sheet.iter_rows(), 1):
+        cells = [as_text(value) for value in row]
+        if any(cell.strip() for cell in cells):
+            yield number, cells
 
 
 def _refuse_bomb(shard: Shard) -> None:
@@ -131,8 +166,17 @@ def _refuse_bomb(shard: Shard) -> None:
         raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
 
 
-def read_sheet(shard: Shard, sheet: Sequence[list[str]], columns: Columns, watch: Watch) -> Iterator[Row]:
-    """Yield the rows of a sheet."""
-    with opened(shard, watch):
-        for number, fields in enumerate(islice(sheet, 0 if columns.names is None else 1, None), 1 if columns.names is None else 2):
-            yield Row(fields[columns.text], columns.label_of(fields), number)
+def read_sheet(shard: Shard, how: Reading, watch: Watch) -> tuple[Columns, Iterator[Row]]:
+    """Return the columns of a sheet and its rows; raise ColumnMissing or SourceUnreadable."""
+    cells = cells_of(shard)
+    first = list(islice(cells, SAMPLE_ROWS))
+    if not first:
+        raise SourceUnreadable(shard.file, "has an empty first sheet", "put the texts on the first sheet")
+    columns = columns_of(shard, [fields for _, fields in first], how)
+
+    def rows() -> Iterator[Row]:
+        with opened(shard, watch):
+            for number, fields in islice(chain(first, cells), 0 if columns.names is None else 1, None):
+                yield Row(fields[columns.text], columns.label_of(fields), number)
+
+    return columns, rows()

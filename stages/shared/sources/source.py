@@ -2,19 +2,20 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from stages.shared import aihub
-from stages.shared.encoding import decoded, encoding_of
+from stages.shared.encoding import encoding_of
 from stages.shared.errors import SourceUnreadable
-from stages.shared.sources.columns import columns_of
-from stages.shared.sources.delimited import SAMPLE_ROWS, dialect_of, read_delimited
+from stages.shared.sources.delimited import dialect_of, read_delimited
 from stages.shared.sources.files import Shard, opened, shards_of
-from stages.shared.sources.records import read_json_lines, read_parquet, read_sheet, rows_of_records, sheet_of
+from stages.shared.sources.json_list import elements_of
+from stages.shared.sources.records import read_json_lines, read_parquet, read_sheet, rows_of_records
 from stages.shared.sources.rows import AUTO, Reading, Row
 
 LARGE = 10 * 2**20  # bytes from which a bar is drawn
@@ -62,31 +63,34 @@ class Source:
     def _rows_of(self, shard: Shard) -> Iterator[Row]:
         if shard.kind == "delimited":
             dialect = dialect_of(shard, self._how)
-            self._found(shard, corpus=dialect.columns.corpus, **dialect.facts)
+            self._found(shard, dialect.facts, dialect.columns.corpus)
             return read_delimited(shard, dialect, self._how, self)
-        if shard.kind == "parquet":
-            self._found(shard, format="parquet")
-            return read_parquet(shard, self._how, self)
         if shard.kind == "xlsx":
-            sheet = sheet_of(shard)
-            columns = columns_of(shard, sheet[:SAMPLE_ROWS], self._how)
-            self._found(shard, corpus=columns.corpus, format="aihub xlsx" if columns.corpus else "xlsx", **columns.facts)
-            return read_sheet(shard, sheet, columns, self)
+            columns, rows = read_sheet(shard, self._how, self)
+            self._found(shard, {"format": "aihub xlsx" if columns.corpus else "xlsx", **columns.facts}, columns.corpus)
+            return rows
+        if shard.kind == "parquet":
+            names, rows = read_parquet(shard, self._how, self)
+            self._found(shard, {"format": "parquet", **names.facts})
+            return rows
         encoding = self._encoding(shard)
         if shard.kind == "json":
             return self._json_rows(shard, encoding)
-        self._found(shard, format="jsonl", encoding=encoding)
-        return read_json_lines(shard, encoding, self._how, self)
+        names, rows = read_json_lines(shard, encoding, self._how, self)
+        self._found(shard, {"format": "jsonl", "encoding": encoding, **names.facts})
+        return rows
 
     def _json_rows(self, shard: Shard, encoding: str) -> Iterator[Row]:
-        with opened(shard, self) as stream:
-            content = aihub.parsed(shard.file, decoded(shard.file, stream.read(), encoding))
-        if not isinstance(content, list) or aihub.is_corpus(content):
-            self._found(shard, corpus=True, format="aihub", encoding=encoding)
-            dialogues = enumerate(aihub.parse_corpus(shard.file, content), 1)
+        records = elements_of(shard, encoding, self)
+        first = list(islice(records, 1))
+        records = chain(first, records)
+        if first and aihub.is_dialogue(first[0]):
+            self._found(shard, {"format": "aihub", "encoding": encoding}, corpus=True)
+            dialogues = enumerate(aihub.dialogues_of(shard.file, records), 1)
             return (Row(dialogue.text, dialogue.emotion, number, dialogue.profile) for number, dialogue in dialogues)
-        self._found(shard, format="json", encoding=encoding)
-        return rows_of_records(shard.file, enumerate(content, 1), self._how)
+        names, rows = rows_of_records(shard.file, enumerate(records, 1), self._how)
+        self._found(shard, {"format": "json", "encoding": encoding, **names.facts})
+        return rows
 
     def _encoding(self, shard: Shard) -> str:
         if self._how.encoding != AUTO:
@@ -94,7 +98,7 @@ class Source:
         with opened(shard) as stream:
             return encoding_of(shard.file, stream)
 
-    def _found(self, shard: Shard, *, corpus: bool = False, **facts: str) -> None:
+    def _found(self, shard: Shard, facts: Mapping[str, str], corpus: bool = False) -> None:
         if self.facts and corpus != self.corpus:
             raise SourceUnreadable(shard.file, "is no AI Hub corpus as the other files are", "keep one kind in a folder")
         self.corpus = corpus

@@ -1,10 +1,11 @@
 """Any encoding a user's file comes in is read and named; what is no text is refused with the line."""
 
+import io
 from pathlib import Path
 
 import pytest
 
-from stages.shared.encoding import read_text
+from stages.shared.encoding import encoding_of, read_text
 from stages.shared.errors import SourceUnreadable
 
 KOREAN = "text,label\n정말 재미있어요,1\n다시는 안 봐요,0\n"
@@ -121,3 +122,11 @@ def test_chinese_and_japanese_bytes_are_refused_and_not_read_as_something_else(t
     file = written(tmp_path, f"text,label\n{text},1\n".encode(encoding))
     with pytest.raises(SourceUnreadable, match="save it as UTF-8"):
         read_text(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
+def test_a_long_file_is_known_wherever_the_sample_ends(before, encoding):
+    """The first mebibyte ends within a letter, or between two surrogates, for some of them; there may be no line to cut at."""
+    letters = "정말재미있어요" if encoding == "cp949" else "정말재미있어요😀"
+    assert encoding_of(Path("long.json"), io.BytesIO((before + letters * 100_000).encode(encoding))) == encoding

@@ -58,7 +58,7 @@ def unknown_emotion(folder):
 @pytest.mark.parametrize(
     ("write", "sentence"),
     [
-        (other_json, "holds JSON of another AI Hub corpus"),
+        (other_json, "holds a JSON object, not a list of records"),
         (flat_json, "not of the corpus"),
         (other_table, "not of the corpus"),
         (unknown_emotion, "has the emotion '당황/무덤덤한' in row 7"),
