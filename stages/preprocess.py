@@ -20,7 +20,7 @@ from serving.inference.redaction import redact
 from serving.inference.text import clean_text
 from stages.shared import command, data_report, params
 from stages.shared.corpus import SPLITS, Conflicts, Corpus, Entry, open_corpus
-from stages.shared.errors import LabelsUnknown, StageError, TooFewTexts
+from stages.shared.errors import LabelsUnknown, SourceUnreadable, StageError, TooFewTexts
 from stages.shared.keys import KEYS
 from stages.shared.labels import Corrections, LabelParams, Labels
 from stages.shared.outputs import whole_files, write_metrics
@@ -107,6 +107,9 @@ def run(
             corpus.drop_leaked()
         with timed("finding near duplicates"):
             find_near(corpus, settings)
+        for origin in facts:
+            if not corpus.kept(origin):
+                raise SourceUnreadable(sources[origin], f"has no text left ({_reasons(corpus, origin)})", "give another file")
         with timed("splitting"):
             corpus.sample(settings.max_rows, settings.seed)
             shares = {name: 0.0 if name in facts else getattr(settings, f"{name}_size") for name in SPLITS[1:]}
@@ -127,12 +130,16 @@ def run(
             drafts[-1].write_text(page, "utf-8")
         write_metrics(files["metrics"], metrics)
         for origin in facts:
-            dropped = corpus.dropped(origin)
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count) or "none dropped"
-            log.info("%s: %s rows read, %s kept (%s)", origin, f"{facts[origin]['rows']:,}", f"{corpus.kept(origin):,}", reasons)
+            log.info(
+                "%s: %s rows read, %s kept (%s)", origin, f"{facts[origin]['rows']:,}", f"{corpus.kept(origin):,}", _reasons(corpus, origin)
+            )
         log.info(
             ", ".join(f"{name} {sum(classes.get((name, label), 0) for label in range(len(settings.class_names))):,}" for name in SPLITS)
         )
+
+
+def _reasons(corpus: Corpus, origin: str) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in corpus.dropped(origin).items() if count) or "none dropped"
 
 
 def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams, corrections: Corrections) -> dict[str, object] | None:

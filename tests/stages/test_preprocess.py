@@ -1,11 +1,13 @@
 """preprocess loses no row in silence, keeps splits apart, and refuses bad input in one sentence that leaves nothing behind."""
 
 import gzip
+import hashlib
 import io
 import json
 import sys
 import tracemalloc
 import unicodedata
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +21,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from serving.inference.text import clean_text
 from stages import preprocess
-from stages.shared.keys import nfkc
+from stages.shared.keys import KEYS, nfkc
+from stages.shared.near_duplicates import similarity
 from stages.shared.tables import read_split
 from tests.conftest import ROOT, read_json, run_command, write_params
 from tests.stages.shared.test_aihub import corpus_table, dialogue
@@ -117,6 +120,74 @@ def test_any_table_is_counted_whole_and_split_the_same_without_overlap(tmp_path_
     assert [(folders[0] / name).read_bytes() for name in OUTPUTS] == [(folders[1] / name).read_bytes() for name in OUTPUTS]
     _, reordered = process(folders[2], order.sample(rows, len(rows)), seed=seed, max_rows=max_rows)
     assert keys_of(reordered) == keys
+
+
+UNLIKE = [(hashlib.md5(f"{label} {number}".encode()).hexdigest(), label) for label in PARAMS["labels"] for number in range(20)]
+LIKE = st.lists(st.sampled_from(["the film", "was", "good", "bad", "정말", "좋아요!", "1"]), min_size=1, max_size=9).map(" ".join)
+LIKE_ROWS = st.lists(st.tuples(LIKE, st.sampled_from(["negative", "positive"])), min_size=1, max_size=25)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    origins=st.fixed_dictionaries({"source": LIKE_ROWS}, optional={"validation": LIKE_ROWS, "test": LIKE_ROWS}),
+    seed=st.integers(0, 2**32 - 1),
+    conflicts=st.sampled_from(["drop", "majority", "keep_first"]),
+    key=st.sampled_from(sorted(KEYS)),
+)
+def test_any_files_are_counted_whole_and_no_like_texts_stand_in_two_splits(tmp_path_factory, origins, seed, conflicts, key):
+    own = {name: [(hashlib.md5(f"{name} {text}".encode()).hexdigest(), label) for text, label in UNLIKE] for name in origins}
+    origins = {name: [*rows, *own[name]] for name, rows in origins.items()}
+    how = {"near_duplicates": 0.5, "seed": seed, "conflicts": conflicts, "duplicate_key": key}
+    folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
+    for folder in folders:
+        for name, rows in origins.items():
+            written(folder, "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows), f"{name}.jsonl")
+        metrics = process_files(folder, {name: folder / f"{name}.jsonl" for name in origins}, **how)
+    assert [(folders[0] / name).read_bytes() for name in OUTPUTS] == [(folders[1] / name).read_bytes() for name in OUTPUTS]
+    splits = {name: read_split(file) for name, file in split_files(folders[0]).items()}
+    for name, rows in origins.items():
+        facts = metrics["source"] | {"dropped": metrics["dropped"]} if name == "source" else metrics[f"{name}_source"]
+        kept = sum(len(splits[part]) for part in splits if (part in origins) == (name != "source") and (name in (part, "source")))
+        assert facts["rows"] == len(rows) == kept + sum(facts["dropped"].values())
+    keys = {name: {KEYS[key](text) for text in frame["text"]} for name, frame in splits.items()}
+    for one, other in combinations(keys, 2):
+        assert not {(a, b) for a in keys[one] for b in keys[other] if a == b or (len(a) > 6 and similarity(a, b) >= 0.9)}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(LIKE, st.sampled_from(["E10", "E60", "E65"]), st.integers(0, 30)), max_size=40), st.integers(0, 2**32 - 1))
+def test_persons_and_like_texts_stay_on_one_side_in_any_corpus(tmp_path_factory, rows, seed):
+    folder = tmp_path_factory.mktemp("run")
+    rows = [*rows, *((text, "E60" if label == "positive" else "E20", 100 + number) for number, (text, label) in enumerate(UNLIKE))]
+    records = [dialogue(text=text, emotion=emotion, profile=f"Pro_{person}") for text, emotion, person in rows]
+    source = written(folder, json.dumps(records), "corpus.json")
+    metrics = process_files(folder, {"source": source}, near_duplicates=0.5, seed=seed, conflicts="keep_first")
+    assert metrics["source"]["rows"] == len(rows) == sum(metrics["rows"].values()) + sum(metrics["dropped"].values())
+    split_of = {nfkc(text): name for name, file in split_files(folder).items() for text in read_split(file)["text"]}
+    kept = {}
+    for text, _, person in rows:
+        kept.setdefault(nfkc(text), person)  # of equal texts the first row is kept
+    splits = {}
+    for text, person in kept.items():
+        splits.setdefault(person, set()).add(split_of[text])
+    assert all(len(found) == 1 for found in splits.values())
+    assert not {(a, b) for a, b in combinations(kept, 2) if len(a) > 6 and similarity(a, b) >= 0.9 and split_of[a] != split_of[b]}
+
+
+def test_a_supplied_file_of_which_nothing_is_left_is_refused(tmp_path):
+    source = written(tmp_path, TABLE)
+    validation = written(tmp_path, "text,label\nfine,1\n ,1\n", "validation.csv")
+    test = written(tmp_path, "text,label\nFINE,1\nawful,0\n", "test.csv")
+    done = run(tmp_path, source, files={"validation-source": validation, "test-source": test})
+    assert "validation.csv has no text left (1 empty, 1 leaked)" in refusal(done, tmp_path)
+
+
+def test_too_little_memory_is_a_sentence_that_names_the_setting(tmp_path):
+    source = written(tmp_path, "text,label\n" + "".join(f"{'word ' * 40}{number},{number % 2}\n" for number in range(40_000)))
+    done = run(tmp_path, source, environment={"PREPROCESS_MEMORY": "2MB"})
+    assert "PREPROCESS_MEMORY is '2MB', which is not enough" in refusal(done, tmp_path)
+    done = run(tmp_path, source, environment={"PREPROCESS_MEMORY": "plenty"})
+    assert "PREPROCESS_MEMORY is 'plenty'" in refusal(done, tmp_path)
 
 
 def test_empty_conflicting_and_duplicate_rows_are_counted_and_dropped(tmp_path):
