@@ -117,7 +117,8 @@ def checked(folder: Path, source: Path, near: float) -> Run:
         "--test-source",
         none,
     ]
-    flags += ["--tokenizer", "models/base/tokenizer.json", "--report", folder / "report.html", "--metrics", folder / "metrics.json"]
+    flags += ["--tokenizer", "models/base/tokenizer.json", "--dropped", folder / "dropped.csv"]
+    flags += ["--report", folder / "report.html", "--metrics", folder / "metrics.json"]
     return run([sys.executable, "-m", "stages.preprocess", *flags, *outputs], LOG_LEVEL="DEBUG")
 
 

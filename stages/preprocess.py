@@ -1,8 +1,8 @@
 """Turn labelled texts into clean train, validation and test splits.
 
 Reads: the source (a file or a folder of shards), validation and test files where they are given, the preprocess section of
-params.yaml. Writes: three CSVs `text,label` (label = class id) and metrics/preprocess.json. Never touches the sources. Rows read =
-rows kept + rows dropped by each named reason; data/report.html shows them to a person.
+params.yaml. Writes: three CSVs `text,label` (label = class id), metrics/preprocess.json, and for a person data/report.html and
+data/dropped.csv, each dropped row with its reason. Never touches the sources. Rows read = kept + dropped by each named reason.
 """
 
 import logging
@@ -84,6 +84,7 @@ class Paths(command.Paths):
     validation: Annotated[Path, "split to write"]
     test: Annotated[Path, "split to write"]
     tokenizer: Annotated[Path, "tokenizer.json of the base model, for the lengths in the report"]
+    dropped: Annotated[Path, "CSV of the dropped rows to write"]
     report: Annotated[Path, "HTML page to write"]
     metrics: Annotated[Path, "JSON to write"]
 
@@ -93,7 +94,8 @@ def run(
 ) -> None:
     """Read, clean, drop, sample, split, write.
 
-    sources: `source`, and `validation` and `test` where there are files for them. files: to write, the splits, `report` and `metrics`.
+    sources: `source`, and `validation` and `test` where there are files for them. files: to write, the splits, `dropped`, `report`
+    and `metrics`.
     tokenizer, limit: the base model's, and the tokens that train cuts texts at, for the report.
     """
     with open_corpus() as corpus:
@@ -118,15 +120,17 @@ def run(
             corpus.split(split(groups, shares, settings.seed))
 
         classes = corpus.classes()
-        metrics = _metrics(facts, corpus, classes, settings.class_names) | {"corrections": corrections.counts}
         warn_of_missing_classes(classes, settings.class_names)
         with timed("counting tokens"):
             lengths = lengths_of(corpus, tokenizer, limit)
+        metrics = _metrics(facts, corpus, classes, settings.class_names)
+        metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
         with timed("reporting"):
             page = data_report.render(corpus, facts, classes, settings.class_names, lengths)
-        with timed("writing"), whole_files(*(files[name] for name in SPLITS), files["report"]) as drafts:
+        with timed("writing"), whole_files(*(files[name] for name in (*SPLITS, "dropped", "report"))) as drafts:
             for name, draft in zip(SPLITS, drafts, strict=False):
                 corpus.write(name, draft)
+            corpus.write_dropped(settings.class_names, drafts[-2])
             drafts[-1].write_text(page, "utf-8")
         write_metrics(files["metrics"], metrics)
         for origin in facts:
@@ -250,6 +254,7 @@ def _metrics(facts: dict[str, dict[str, object]], corpus: Corpus, classes: Class
         "rows": {name: sum(classes.get((name, number), 0) for number in numbers) for name in SPLITS},
         "dropped": corpus.dropped(),
         "near_duplicates": corpus.near_counts(),
+        "largest_group": corpus.largest_group(),
         "classes": {class_names[number]: {name: classes.get((name, number), 0) for name in SPLITS} for number in numbers},
     }
     for origin in facts.keys() - {"source"}:
@@ -267,7 +272,7 @@ def main() -> None:
             settings,
             sources,
             paths.corrections,
-            {name: getattr(paths, name) for name in (*SPLITS, "report", "metrics")},
+            {name: getattr(paths, name) for name in (*SPLITS, "dropped", "report", "metrics")},
             paths.tokenizer,
             limit,
         )

@@ -150,6 +150,7 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
     params_file = write_params(folder / "params.yaml", {"preprocess": TINY_PREPROCESS, "train": train})
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
+    reports = ["--dropped", folder / "dropped.csv", "--report", folder / "report.html"]
     none = ROOT / "data/raw/none.csv"
     sources = [
         "--source",
@@ -164,7 +165,7 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
         tiny_base / "tokenizer.json",
     ]
     steps: list[list[str | Path]] = [
-        ["preprocess", *sources, *splits, "--report", folder / "report.html", "--metrics", folder / "preprocess.json"],
+        ["preprocess", *sources, *splits, *reports, "--metrics", folder / "preprocess.json"],
         ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json", *pictures],
         ["export", *splits[:4], "--model", folder / "final", "--bundle", folder / "serving", "--metrics", folder / "export.json"],
     ]

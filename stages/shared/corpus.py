@@ -6,7 +6,7 @@ No row is ever removed from it: each has the reason why it was dropped, or none,
 import csv
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.shared.errors import StageError
+from stages.shared.formulas import as_words
 from stages.shared.near_duplicates import near_pairs
 
 if TYPE_CHECKING:
@@ -219,6 +220,15 @@ class Corpus:
         mixed = self._database.execute("SELECT number, labels FROM classes WHERE len(labels) > 1 ORDER BY number").fetchall()
         return Groups(np.asarray(alone["number"]), np.asarray(alone["label"]), dict(mixed))
 
+    def largest_group(self) -> int:
+        """Count the rows of the largest group."""
+        return int(
+            self._one(
+                f"SELECT coalesce(max(size), 0) FROM (SELECT count(*) AS size FROM rows JOIN groups USING (name) WHERE {KEPT} "
+                "GROUP BY groups.number)"
+            )
+        )
+
     def _join_near(self) -> None:
         """Join the groups that hold near duplicates of one another."""
         import pyarrow as pa
@@ -319,6 +329,18 @@ class Corpus:
             writer.writerow(("text", "label"))
             while chunk := rows.fetchmany(CHUNK_ROWS):
                 writer.writerows(chunk)
+
+    def write_dropped(self, class_names: Sequence[str], file: Path) -> None:
+        """Write the dropped rows, but for those that only max_rows left out, as CSV for a spreadsheet, in the order of the sources."""
+        rows = self._database.execute(
+            "SELECT origin, line, reason, label, text FROM rows WHERE reason IS NOT NULL AND reason <> 'sampled_out' ORDER BY number"
+        )
+        with file.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(("file", "line", "reason", "label", "text"))
+            while chunk := rows.fetchmany(CHUNK_ROWS):
+                for origin, line, reason, label, text in chunk:
+                    writer.writerow((origin, line, reason, "" if label is None else as_words(class_names[label]), as_words(text)))
 
     def _one(self, query: str) -> Any:
         return self._row(query)[0]

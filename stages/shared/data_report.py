@@ -25,6 +25,8 @@ SHOWN = 32  # characters of a fact, enough of a hash to tell files apart
 COLUMNS = 40  # of the histogram
 IMBALANCE = 5  # times as many texts in the largest class as in the smallest
 TRUNCATED = 0.05  # share of the texts
+UNKNOWN = 0.02  # share of the tokens
+LARGE_GROUP = 0.05  # share of the kept rows
 WORD = re.compile(r"\w[\w'’]*")
 PLAIN = {
     "empty": "no text is left after cleaning",
@@ -46,6 +48,17 @@ class Lengths:
     unknown_share: float
     limit: int
 
+    @property
+    def cut(self) -> float:
+        """Share of the texts that train cuts."""
+        return float((self.tokens > self.limit).mean())
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers that `dvc metrics diff` compares."""
+        half, most = (float(np.quantile(self.tokens, share)) for share in (0.5, 0.95))
+        return {"median": half, "p95": most, "longest": int(self.tokens.max()), "truncated": self.cut, "unknown": self.unknown_share}
+
 
 class Column(NamedTuple):
     name: str
@@ -57,7 +70,7 @@ def render(
     facts: Mapping[str, Mapping[str, Any]],
     classes: Mapping[tuple[str, int], int],
     class_names: Sequence[str],
-    lengths: Lengths | None,
+    lengths: Lengths,
 ) -> str:
     """Return the page. facts: of each source; classes: rows of each split and class id."""
     from jinja2 import Environment
@@ -66,6 +79,7 @@ def render(
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     totals = {name: sum(classes.get((name, label), 0) for label in range(len(class_names))) for name in SPLITS}
+    shares = {(name, label): classes.get((name, label), 0) / max(1, totals[name]) for name in SPLITS for label in range(len(class_names))}
     dropped = corpus.dropped()
     return environment.from_string(TEMPLATE.read_text("utf-8")).render(
         summary=f"{facts['source']['rows']:,} rows read from the source, {corpus.kept():,} kept.",
@@ -79,15 +93,13 @@ def render(
         classes=[
             {
                 "name": class_name,
-                "cells": [
-                    {"count": classes.get((name, label), 0), "share": classes.get((name, label), 0) / max(1, totals[name])}
-                    for name in SPLITS
-                ],
+                "cells": [{"count": classes.get((name, label), 0), "share": shares[name, label]} for name in SPLITS],
             }
             for label, class_name in enumerate(class_names)
         ],
+        largest_share=max(shares.values()),
         totals=[totals[name] for name in SPLITS],
-        lengths=_histogram(lengths) if lengths else None,
+        lengths=_histogram(lengths),
         tables=[table for table in _tables(corpus, facts, class_names) if table["rows"]],
         words=_words(corpus, class_names),
     )
@@ -99,12 +111,12 @@ def _warnings(
     classes: Mapping[tuple[str, int], int],
     class_names: Sequence[str],
     totals: Mapping[str, int],
-    lengths: Lengths | None,
+    lengths: Lengths,
 ) -> list[str]:
     rows, dropped = facts["source"]["rows"], corpus.dropped()
     sizes = {name: classes.get(("train", label), 0) for label, name in enumerate(class_names)}
     largest, smallest = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
-    near = corpus.near_counts()
+    near, group = corpus.near_counts(), corpus.largest_group()
     found = [
         (dropped["conflicting"], f"{dropped['conflicting']:,} rows have a text that stands in the source with several labels."),
         (
@@ -117,6 +129,11 @@ def _warnings(
             f"{dropped['leaked']:,} texts of the source are in a supplied validation or test file too, and were taken out of train.",
         ),
         (near["pairs"], f"{near['pairs']:,} pairs of texts are nearly the same; each stands in one split."),
+        (
+            group > max(50, LARGE_GROUP * corpus.kept()),
+            f"{group:,} rows hang together, by texts that are nearly the same or by one person, and stand in one split: "
+            "raise preprocess.near_duplicates if that is too many.",
+        ),
         (near["conflicting_pairs"], f"{near['conflicting_pairs']:,} pairs of nearly the same texts have two labels."),
         (dropped["empty"], f"{dropped['empty']:,} rows have no text."),
         (
@@ -132,11 +149,13 @@ def _warnings(
             points = 100 * 1.96 * math.sqrt(0.1 * 0.9 / max(1, totals[name]))
             found.append((True, f"{name} has {totals[name]:,} texts: an accuracy of 90 % on it is known to {points:.1f} points only."))
     found += [(True, sentence) for sentence in _guesses(facts)]
-    if lengths:
-        cut = float((lengths.tokens > lengths.limit).mean())
-        found.append((cut > TRUNCATED, f"{cut:.1%} of the texts are longer than train.max_length and will be cut."))
-        unknown = lengths.unknown_share
-        found.append((unknown > 0.02, f"{unknown:.1%} of the tokens are unknown to the base model: is it of this language?"))
+    found += [
+        (lengths.cut > TRUNCATED, f"{lengths.cut:.1%} of the texts are longer than train.max_length and will be cut."),
+        (
+            lengths.unknown_share > UNKNOWN,
+            f"{lengths.unknown_share:.1%} of the tokens are unknown to the base model: is it of this language?",
+        ),
+    ]
     return [sentence for holds, sentence in found if holds]
 
 
@@ -158,7 +177,7 @@ def _guesses(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _histogram(lengths: Lengths) -> dict[str, Any]:
     """Return the drawing of the texts by their tokens, on a field of 1000 x 240, as bars above a line at y = 206."""
     tokens, limit = lengths.tokens, lengths.limit
-    cut = float((tokens > limit).mean())
+    cut = lengths.cut
     end = max(int(np.quantile(tokens, 0.995)), 20)
     end = max(end, limit) if end > limit / 2 else end
     step = math.ceil((end + 1) / COLUMNS)
@@ -207,6 +226,7 @@ def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names:
         },
         {
             "title": "Examples of dropped rows",
+            "sentence": "All of them are in data/dropped.csv.",
             "columns": [Column("Reason"), Column("Line", number=True), Column("Text"), Column("Label")],
             "rows": examples,
         },

@@ -53,8 +53,9 @@ class TooFewTexts(StageError):
     def __init__(self, file: Path, counts: Mapping[str, int], needed: int) -> None:
         shown = ", ".join(f"'{name}' has {count:,}" for name, count in counts.items())
         super().__init__(
-            f"{file} cannot be split: {shown} (texts or persons, after cleaning), and every class needs at least "
-            f"{needed}: add rows, raise preprocess.max_rows if it is set, or take the class out of preprocess.labels and of the file"
+            f"{file} cannot be split: {shown} (texts, after cleaning; like ones, and those of one person, count as one), "
+            f"and every class needs at least {needed}: add rows, raise preprocess.max_rows or preprocess.near_duplicates, "
+            f"or take the class out of preprocess.labels and of the file"
         )
 
 

@@ -32,7 +32,7 @@ PARAMS |= {"near_duplicates": 0, "validation_size": 0.1, "test_size": 0.2, "seed
 NONE = ROOT / "data/raw/none.csv"
 TABLE = "text,label\n" + "".join(f"film {n} was good,positive\nfilm {n} was bad,negative\n" for n in range(30))
 ENOUGH = [(f"{label} {number}", label) for label in ("negative", "positive") for number in range(3)]
-OUTPUTS = ["metrics.json", "report.html", "test.csv", "train.csv", "validation.csv"]
+OUTPUTS = ["dropped.csv", "metrics.json", "report.html", "test.csv", "train.csv", "validation.csv"]
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -42,7 +42,7 @@ def split_files(folder: Path) -> dict[str, Path]:
 def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
     """Run the stage on files; return its metrics."""
     corrections = params.pop("corrections", NONE)
-    files = {**split_files(folder), "report": folder / "report.html", "metrics": folder / "metrics.json"}
+    files = {**split_files(folder), "dropped": folder / "dropped.csv", "report": folder / "report.html", "metrics": folder / "metrics.json"}
     preprocess.run(preprocess.PreprocessParams(**PARAMS | params), sources, corrections, files, tokenizer_file(folder), 128)
     return read_json(folder / "metrics.json")
 
@@ -70,7 +70,7 @@ def run(folder: Path, source: Path, *extra: str, before=(), environment=None, fi
     command = [sys.executable, "-m", "stages.preprocess", "--params", params_file, "--source", source, *flags]
     others = {"corrections": NONE, "validation-source": NONE, "test-source": NONE} | (files or {})
     command += [*(part for name, file in others.items() for part in (f"--{name}", file)), *extra]
-    command += ["--tokenizer", tokenizer_file(folder), "--report", folder / "out/report.html"]
+    command += ["--tokenizer", tokenizer_file(folder), "--dropped", folder / "out/dropped.csv", "--report", folder / "out/report.html"]
     done = run_command(*before, *command, "--metrics", folder / "out/metrics.json", **environment or {})
     assert content == (source.read_bytes() if source.is_file() else None)
     return done
@@ -182,6 +182,14 @@ def test_a_supplied_file_of_which_nothing_is_left_is_refused(tmp_path):
     assert "validation.csv has no text left (1 empty, 1 leaked)" in refusal(done, tmp_path)
 
 
+def test_texts_of_one_pattern_are_one_group_and_the_refusal_says_what_to_change(tmp_path):
+    source = written(tmp_path, "text,label\n" + "".join(f"the film that we saw was very long {n},{n % 2}\n" for n in range(99)))
+    sentence = refusal(run(tmp_path, source, near_duplicates=0.6), tmp_path)
+    assert "'negative' has 1" in sentence
+    assert "raise preprocess.max_rows or preprocess.near_duplicates" in sentence
+    assert run(tmp_path, source, near_duplicates=0).returncode == 0
+
+
 def test_too_little_memory_is_a_sentence_that_names_the_setting(tmp_path):
     source = written(tmp_path, "text,label\n" + "".join(f"{'word ' * 40}{number},{number % 2}\n" for number in range(40_000)))
     done = run(tmp_path, source, environment={"PREPROCESS_MEMORY": "2MB"})
@@ -196,6 +204,29 @@ def test_empty_conflicting_and_duplicate_rows_are_counted_and_dropped(tmp_path):
     assert {reason: count for reason, count in metrics["dropped"].items() if count} == {"conflicting": 2, "duplicate": 2, "empty": 2}
     assert metrics["classes"] == {name: {"test": 1, "train": 1 + extra, "validation": 1} for extra, name in enumerate(PARAMS["labels"])}
     assert sorted(pd.concat(splits.values())["text"]) == sorted([*(text for text, _ in ENOUGH), "twice"])
+
+
+def test_each_dropped_row_is_listed_with_its_file_line_and_reason(tmp_path):
+    lines = [
+        *(f"{text},{label}" for text, label in ENOUGH),
+        "=HYPERLINK(1),positive",
+        "leaks,positive",
+        ",positive",
+        '"two\nlines",positive',
+    ]
+    lines += ["=hyperlink(1),negative", "Two lines,positive", "meh,neutral"]
+    source = written(tmp_path, "\n".join(["text,label", *lines]))
+    test = written(tmp_path, "text,label\nLEAKS,1\nawful,0\n", "test.csv")
+    metrics = process_files(tmp_path, {"source": source, "test": test}, ignore_labels=["neutral"], test_size=0.1)
+    assert pd.read_csv(tmp_path / "dropped.csv", keep_default_na=False).to_numpy().tolist() == [
+        ["source", 8, "conflicting", "positive", "'=HYPERLINK(1)"],
+        ["source", 9, "leaked", "positive", "leaks"],
+        ["source", 10, "empty", "positive", ""],
+        ["source", 13, "conflicting", "negative", "'=hyperlink(1)"],
+        ["source", 14, "duplicate", "positive", "Two lines"],
+        ["source", 15, "ignored_label", "", "meh"],
+    ]
+    assert sum(metrics["dropped"].values()) == 6
 
 
 def test_texts_are_written_clean_and_labels_as_class_ids(tmp_path):

@@ -1,5 +1,6 @@
 """The data report says first what is wrong, shows texts as they are, needs no network, and can be read by everybody."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def test_what_is_wrong_stands_first(page):
     ):
         assert sentence in warnings, sentence
     assert text.index("Warnings") < text.index("Classes in each split")
+
+
+def test_texts_that_hang_together_are_warned_of_and_counted(tmp_path):
+    rows = [
+        f"{word},{label}" for label in (0, 1) for word in (hashlib.md5(f"{label} {number}".encode()).hexdigest() for number in range(40))
+    ]
+    rows += [f"the film that we saw was very long {number},1" for number in range(60)]
+    source = written(tmp_path, "text,label\n" + "\n".join(rows))
+    metrics = process_files(tmp_path, {"source": source}, near_duplicates=0.6)
+    assert metrics["largest_group"] == 60
+    assert metrics["tokens"]["longest"] == len("the film that we saw was very long 59")
+    assert "60 rows hang together" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_texts_are_shown_as_they_are_and_never_run(page):
