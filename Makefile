@@ -71,6 +71,7 @@ bench: install  ## measure what docs/ states
 	@command -v wrk >/dev/null || { echo "The benchmarks need wrk. Type: sudo apt-get install wrk"; exit 1; }
 	pip install --quiet -r tests/requirements.txt
 	python -m benchmarks.preprocess
+	python -m benchmarks.label_noise
 	python -m benchmarks.transfer
 	python -m benchmarks.inference
 	python -m benchmarks.packing

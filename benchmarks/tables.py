@@ -5,6 +5,7 @@ from pathlib import Path
 from serving.inference.machine import multiplies_int8
 
 PERFORMANCE = Path("docs/performance.md")
+QUALITY = Path("docs/quality.md")
 
 
 def write_table(name: str, table: str, document: Path) -> None:

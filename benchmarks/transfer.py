@@ -18,14 +18,13 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from benchmarks.tables import write_table
+from benchmarks.tables import QUALITY, write_table
 from serving.inference.bundle import PORTABLE
 from serving.inference.classifier import Classifier
 from stages.evaluate import linear_baseline
 from stages.shared.tables import read_split
 
 DATA = Path("../shared/data")
-DOCS = Path("docs/quality.md")
 TARGETS = {"UCI amazon (products)": 0.85, "UCI imdb (films)": 0.85, "UCI yelp (restaurants)": 0.85, "SST-2 dev (film critics)": 0.80}
 
 Labelled = list[tuple[str, int]]
@@ -96,7 +95,7 @@ def main() -> None:
     if options.errors:
         print(table)
     else:
-        write_table("transfer", table, DOCS)
+        write_table("transfer", table, QUALITY)
 
 
 def refuse_another_model() -> None:

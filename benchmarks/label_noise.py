@@ -1,0 +1,53 @@
+"""How many wrong labels the label_noise stage finds, and how fast.
+
+Labels of one text in twenty are turned, at random, in the sample's train and validation splits and in 6,000 sentences of SST-2 train
+(read from ../shared/data); then the stage's own function lists the labels that look wrong. No test text is looked at. Labels that
+were wrong before count as found wrongly, so precision is a lower bound. Writes a table into docs/quality.md.
+
+    dvc repro && python -m benchmarks.label_noise
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.tables import QUALITY, write_table
+from benchmarks.transfer import DATA, read_table
+from stages.label_noise import LabelNoiseParams, find_issues
+from stages.shared.tables import read_split
+
+SHARE = 0.05  # of the labels are turned
+SENTENCES = 6_000
+SETTINGS = LabelNoiseParams(folds=5, max_length=128, seed=7)
+
+
+def main() -> None:
+    """Turn labels, list those that look wrong, and write the table."""
+    sentences = pd.DataFrame(read_table(DATA / "sst2" / "train.tsv", header=True), columns=["text", "label"])
+    sources = {
+        "sample, train and validation": pd.concat([read_split(Path(f"data/{name}.csv")) for name in ("train", "validation")]),
+        "SST-2 train, 6,000 of it": sentences.sample(SENTENCES, random_state=7).astype({"label": int}),
+    }
+    lines = [
+        "| texts | labels turned | listed | turned ones found | by chance | of the first so many, turned | time |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in sources.items():
+        frame = rows.reset_index(drop=True)
+        turned = np.random.default_rng(7).choice(len(frame), round(SHARE * len(frame)), replace=False)
+        frame.loc[turned, "label"] = 1 - frame.loc[turned, "label"]
+        start = time.perf_counter()
+        listed = find_issues(frame, SETTINGS, Path("models/base")).index
+        seconds = time.perf_counter() - start
+        found = np.isin(listed, turned)
+        lines.append(
+            f"| {name}: {len(frame):,} | {len(turned)} | {len(listed)} | {found.sum() / len(turned):.0%} "
+            f"| {len(listed) / len(frame):.0%} | {found[: len(turned)].mean():.0%} | {seconds:.0f} s |"
+        )
+    write_table("label_noise", "\n".join(lines), QUALITY)
+
+
+if __name__ == "__main__":
+    main()
