@@ -6,6 +6,7 @@ No row is ever removed from it: each has the reason why it was dropped, or none,
 import csv
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from stages.shared.errors import StageError
 from stages.shared.formulas import as_words
@@ -27,6 +29,7 @@ SPLITS = ("train", "validation", "test")
 REASONS = ("empty", "corrected", "ignored_label", "several_labels", "conflicting", "duplicate", "leaked", "sampled_out")
 Conflicts = Literal["drop", "majority", "keep_first"]
 CHUNK_ROWS = 20_000  # that are taken in and written at a time
+MANY = 5 * CHUNK_ROWS  # rows from which a bar is drawn
 MEMORY = "PREPROCESS_MEMORY"  # environment variable: what the database may take, e.g. 500MB
 KEPT = "origin = 'source' AND reason IS NULL"
 
@@ -151,8 +154,12 @@ class Corpus:
 
         def chunks() -> Iterator[list[str]]:
             rows = kept.execute("SELECT key FROM rows WHERE reason IS NULL AND key <> '' ORDER BY number")
-            while chunk := rows.fetchmany(CHUNK_ROWS):
-                yield [key for (key,) in chunk]
+            with tqdm(
+                total=len(numbers), desc="near duplicates", unit=" rows", disable=len(numbers) < MANY or not sys.stderr.isatty()
+            ) as bar:
+                while chunk := rows.fetchmany(CHUNK_ROWS):
+                    yield [key for (key,) in chunk]
+                    bar.update(len(chunk))
 
         def keys_at(places: NDArray[np.int64]) -> list[str]:
             self._database.register("wanted", pa.table({"number": numbers[places]}))

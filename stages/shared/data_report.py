@@ -255,8 +255,8 @@ def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names:
         },
         {
             "title": "How the files were read",
-            "columns": [Column("File"), *(Column(name.replace("_", " ")) for name in read)],
-            "rows": [[origin, *(_fact(how.get(name, ""))[:SHOWN] for name in read)] for origin, how in facts.items()],
+            "columns": [Column("Fact"), *(Column(f"{origin} file" if origin != "source" else origin) for origin in facts)],
+            "rows": [[name.replace("_", " "), *(_fact(how.get(name, ""))[:SHOWN] for how in facts.values())] for name in read],
         },
     ]
 
