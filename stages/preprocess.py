@@ -99,7 +99,7 @@ def run(
     tokenizer, limit: the base model's, and the tokens that train cuts texts at, for the report.
     """
     with open_corpus() as corpus:
-        corrections = Corrections(corrections_file, settings)
+        corrections = Corrections(corrections_file, settings, KEYS[settings.duplicate_key])
         with timed("reading and cleaning"):
             facts = {origin: facts for origin in sources if (facts := take_in(corpus, origin, sources[origin], settings, corrections))}
         corrections.report()
@@ -168,8 +168,8 @@ def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams,
                 labels.corpus = True
                 _tell_polarity(settings)
             text = redact(clean_text(row.text), settings.redact)
-            label, reason = corrections.verdict(text) or labels.verdict(row.label)
-            yield Entry(origin, row.line, text, label, reason or (None if text else "empty"), key(text), row.person)
+            label, reason = corrections.verdict(text) or labels.verdict(row.label, source.file, row.line)
+            yield Entry(origin, source.file.name, row.line, text, label, reason or (None if text else "empty"), key(text), row.person)
 
     rows = corpus.add(entries())
     if not rows:
@@ -178,7 +178,7 @@ def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams,
     if not source.corpus and settings.aihub_target != "polarity":
         raise StageError(f"preprocess.aihub_target is {settings.aihub_target!r}: {file} is no AI Hub corpus, set it to polarity")
     if labels.unknown:
-        raise LabelsUnknown(file, dict(labels.unknown.most_common()), settings.labels)
+        raise LabelsUnknown(labels.unknown, settings.labels)
     return {"rows": rows, "sha256": source.sha256, **source.facts}
 
 

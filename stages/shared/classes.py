@@ -15,13 +15,15 @@ from stages.shared import aihub
 from stages.shared.params import Section, load
 
 WHOLE_NUMBER = re.compile(r"-?\d+")
+POINT_ZERO = re.compile(r"(?<=\d)\.0+$")
+BOOLEANS = {"true": "1", "false": "0"}
 BINARY = ("negative", "positive")
 POSITIVE_NAMES = ("positive", "긍정", "긍정적")
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     cleaned = tuple(clean_text(name) for name in names)
-    if not all(cleaned) or len({name.casefold() for name in cleaned}) < len(cleaned):
+    if not all(cleaned) or len(set(map(label_key, cleaned))) < len(cleaned):
         raise ValueError("class names must be distinct and not empty")
     return cleaned
 
@@ -45,20 +47,20 @@ class ClassParams(Section):
 
     def label_id(self, label: str) -> int | None:
         """Return the class id of a label as it stands in a file (class name or id), or None if it is no class."""
-        return self._ids_by_label.get(_key(label))
+        return self._ids_by_label.get(label_key(label))
 
     @cached_property
     def _ids_by_label(self) -> dict[str, int]:
         """Names; and ids, unless a name is a number: then a number in the file can only be meant as a name."""
-        by_name = {_key(name): number for number, name in enumerate(self.labels)}
+        by_name = {label_key(name): number for number, name in enumerate(self.labels)}
         numbers = {name: number for name, number in by_name.items() if WHOLE_NUMBER.fullmatch(name)}
         numbers = numbers or {str(number): number for number in range(len(self.labels))}
-        return {f"{name}.0": number for name, number in numbers.items()} | numbers | by_name
+        return numbers | by_name
 
     @property
     def joy_id(self) -> int:
         """Class id of joy in polarity: the class that is named positive, else the second."""
-        return 0 if _key(self.labels[0]) in POSITIVE_NAMES else 1
+        return 0 if label_key(self.labels[0]) in POSITIVE_NAMES else 1
 
     @cached_property
     def id_by_emotion(self) -> dict[str, int]:
@@ -94,13 +96,15 @@ def _code(target: str, label: str) -> str | None:
     """Find the group or emotion that a class name means: by code, corpus name, or English gloss."""
     names = aihub.GROUPS if target == "emotion" else aihub.EMOTIONS
     for code, name in names.items():
-        if _key(label) in {_key(form) for form in (code, name.korean, f"{code} {name.korean}", name.english)}:
+        if label_key(label) in {label_key(form) for form in (code, name.korean, f"{code} {name.korean}", name.english)}:
             return code
     return None
 
 
-def _key(label: str) -> str:
-    return clean_text(label).casefold()
+def label_key(label: str) -> str:
+    """Return what labels are compared by: 1.0, as a column with missing values makes of 1, and true, as JSON has for 1, are 1."""
+    key = clean_text(label).casefold()
+    return BOOLEANS.get(key) or POINT_ZERO.sub("", key)
 
 
 def load_class_names(params_file: Path) -> tuple[str, ...]:

@@ -42,12 +42,13 @@ WINNERS: dict[str, str] = {
 
 
 class Entry(NamedTuple):
-    """A row as it is taken in. origin: source, validation or test. label: class id. reason: why the row is dropped already.
+    """A row as it is taken in. origin: source, validation or test. file: its name. label: class id. reason: why the row is dropped already.
 
     key: texts with the same are one; empty: like no other. person: whose rows stay on one side of the split.
     """
 
     origin: str
+    file: str
     line: int
     text: str
     label: int | None
@@ -88,8 +89,8 @@ class Corpus:
     def __init__(self, database: "duckdb.DuckDBPyConnection") -> None:
         self._database = database
         database.execute(
-            "CREATE TABLE rows (number BIGINT, origin VARCHAR, line BIGINT, text VARCHAR, label SMALLINT, key VARCHAR, person VARCHAR, "
-            "reason VARCHAR, part VARCHAR, "
+            "CREATE TABLE rows (number BIGINT, origin VARCHAR, file VARCHAR, line BIGINT, text VARCHAR, label SMALLINT, key VARCHAR, "
+            "person VARCHAR, reason VARCHAR, part VARCHAR, "
             "name VARCHAR GENERATED ALWAYS AS (coalesce(nullif(person, ''), nullif(key, ''), concat('row ', number))))"
         )
         database.execute("CREATE TABLE near (one BIGINT, other BIGINT)")
@@ -176,6 +177,15 @@ class Corpus:
                 SELECT one FROM links JOIN rows AS supplied ON supplied.number = links.other WHERE supplied.origin <> 'source'
             )
             """
+        )
+
+    def shared_persons(self) -> int:
+        """Count the persons of the source that speak in a supplied file too."""
+        return int(
+            self._one(
+                f"SELECT count(DISTINCT person) FROM rows WHERE {KEPT} AND person <> '' "
+                "AND person IN (SELECT person FROM rows WHERE origin <> 'source' AND reason IS NULL)"
+            )
         )
 
     def near_counts(self) -> dict[str, int]:
@@ -340,14 +350,14 @@ class Corpus:
     def write_dropped(self, class_names: Sequence[str], file: Path) -> None:
         """Write the dropped rows, but for those that only max_rows left out, as CSV for a spreadsheet, in the order of the sources."""
         rows = self._database.execute(
-            "SELECT origin, line, reason, label, text FROM rows WHERE reason IS NOT NULL AND reason <> 'sampled_out' ORDER BY number"
+            "SELECT file, line, reason, label, text FROM rows WHERE reason IS NOT NULL AND reason <> 'sampled_out' ORDER BY number"
         )
         with file.open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(("file", "line", "reason", "label", "text"))
             while chunk := rows.fetchmany(CHUNK_ROWS):
-                for origin, line, reason, label, text in chunk:
-                    writer.writerow((origin, line, reason, "" if label is None else as_words(class_names[label]), as_words(text)))
+                for name, line, reason, label, text in chunk:
+                    writer.writerow((as_words(name), line, reason, "" if label is None else as_words(class_names[label]), as_words(text)))
 
     def _one(self, query: str) -> Any:
         return self._row(query)[0]

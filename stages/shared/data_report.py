@@ -116,7 +116,7 @@ def _warnings(
     rows, dropped = facts["source"]["rows"], corpus.dropped()
     sizes = {name: classes.get(("train", label), 0) for label, name in enumerate(class_names)}
     largest, smallest = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
-    near, group = corpus.near_counts(), corpus.largest_group()
+    near, group, persons = corpus.near_counts(), corpus.largest_group(), corpus.shared_persons()
     found = [
         (dropped["conflicting"], f"{dropped['conflicting']:,} rows have a text that stands in the source with several labels."),
         (
@@ -128,6 +128,7 @@ def _warnings(
             dropped["leaked"],
             f"{dropped['leaked']:,} texts of the source are in a supplied validation or test file too, and were taken out of train.",
         ),
+        (persons, f"{persons:,} persons of train speak in a supplied validation or test file too."),
         (near["pairs"], f"{near['pairs']:,} pairs of texts are nearly the same; each stands in one split."),
         (
             group > max(50, LARGE_GROUP * corpus.kept()),
@@ -169,6 +170,11 @@ def _guesses(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
             found.append(
                 f"Quotes of the {origin} file {'are characters of the texts' if how['quoting'] == 'none' else 'were taken off twice'}."
             )
+        if guessed := how.get("guessed"):
+            named = " and ".join(f"'{how[f'{name}_column']}'" for name in guessed.split(" and "))
+            found.append(f"No known name told the column of the {guessed} of the {origin} file: {named} was taken for its values.")
+        if others := how.get("other_sheets"):
+            found.append(f"Of the {origin} file the sheet '{how['sheet']}' was read, not: {others}.")
         if how.get("header") == "no":
             found.append(f"The {origin} file has no header: column {how['text_column']} is the text, {how['label_column']} the label.")
     return found

@@ -21,6 +21,8 @@ HANGUL_SHARE = 0.5  # of the same: Japanese bytes read as cp949 give loose lette
 HANJA_SHARE = 0.2  # of the same: Chinese bytes read as cp949 give far more of them than Korean text has
 UTF8_SHARE = 0.9  # of the same: above it, bytes that are no UTF-8 are damage in a UTF-8 file
 WESTERN_SHARE = 0.8  # of the characters beyond ASCII: bytes of another encoding give signs that no text holds in such numbers
+BEYOND_SHARE = 0.5  # letters beyond ASCII to one of ASCII: Cyrillic, Greek and Hebrew bytes read as cp1252 are far above it
+FEW = 10  # of them, which say nothing
 WESTERN_SIGNS = "‘’“”–—…•·€£¥§°©®™«»¿¡´×½¼¾²³±\u00a0"  # beside the letters
 BROKEN_KSX1001_SHARE = 0.9  # above it, bytes that are no cp949 are damage in a Korean file
 
@@ -160,7 +162,10 @@ def _is_korean(text: str) -> bool:
 def _is_western(text: str) -> bool:
     """Tell Western text from bytes of another encoding, which decode as cp1252 too."""
     beyond_ascii = _beyond_ascii(text)
-    return sum(character.isalpha() or character in WESTERN_SIGNS for character in beyond_ascii) >= WESTERN_SHARE * len(beyond_ascii)
+    letters = sum(map(str.isalpha, beyond_ascii))
+    known = letters + sum(character in WESTERN_SIGNS for character in beyond_ascii)
+    ascii_letters = sum(character.isalpha() for character in text[:200_000] if character <= "\x7f")
+    return known >= WESTERN_SHARE * len(beyond_ascii) and letters <= max(FEW, BEYOND_SHARE * ascii_letters)
 
 
 def _first_invalid_byte(data: bytes) -> str:

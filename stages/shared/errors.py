@@ -5,6 +5,10 @@ The classes take facts and write the sentence, so that a call site is one line.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+SHOWN = 10  # of a list of values
+LONGEST = 60  # characters of a value
 
 
 class StageError(Exception):
@@ -29,22 +33,44 @@ class ColumnMissing(StageError):
     """A table without a column that the params name."""
 
     def __init__(self, file: Path, wanted: str, param: str, found: Iterable[str]) -> None:
-        names = ", ".join(f"'{name}'" for name in found)
+        columns = list(found)
+        names = ", ".join(f"'{_short(name)}'" for name in columns[:SHOWN]) + (
+            f" and {len(columns) - SHOWN} more" if columns[SHOWN:] else ""
+        )
         super().__init__(f"{file} has no column '{wanted}' (found: {names}): name the right one in {param}")
+
+
+class Unknown(NamedTuple):
+    """How often a label was met, and where first."""
+
+    rows: int
+    file: Path
+    line: int
+
+    def again(self) -> "Unknown":
+        return self._replace(rows=self.rows + 1)
 
 
 class LabelsUnknown(StageError):
     """Labels in a source that are neither a class name nor a class id."""
 
-    def __init__(self, file: Path, counts: Mapping[str, int], class_names: Iterable[str]) -> None:
-        shown = ", ".join(f"{label or '(empty)'!r} ({count:,} rows)" for label, count in list(counts.items())[:10])
-        more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
+    def __init__(self, found: Mapping[str, Unknown], class_names: Iterable[str]) -> None:
+        most = sorted(found.items(), key=lambda item: -item[1].rows)
+        shown = ", ".join(
+            f"{_short(label) if label.strip() else '(empty)'!r} ({where.rows:,} rows, first in line {where.line:,})"
+            for label, where in most[:SHOWN]
+        )
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         known = ", ".join(f"{name} = {number}" for number, name in enumerate(class_names))
         super().__init__(
-            f"{file} has {sum(counts.values()):,} rows whose label is no class: {shown}{more}. "
+            f"{most[0][1].file} has {sum(where.rows for where in found.values()):,} rows whose label is no class: {shown}{more}. "
             f"The classes are {known}: correct the rows, name the classes in preprocess.labels, "
             f"or say in preprocess.label_values what values mean them"
         )
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
 
 
 class TooFewTexts(StageError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 FORM = re.compile(r"(?P<id>[\w.-]+(/[\w.-]+)?)@(?P<revision>[\w./-]+)")
-SEPARATOR = "|"  # between several labels of a text
+SEPARATORS = ("|", ";", ",", "/")  # between several labels of a text: the first that no label has
 CHUNK_ROWS = 10_000  # that are in memory at a time
 MOST_CLASSES = 200  # above it a column holds no classes
 REMEDY = "Point HF_ENDPOINT at a mirror, HTTPS_PROXY at a proxy, or download the files by hand and name them in preprocess.source"
@@ -46,20 +46,23 @@ class Origin(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A split as it was written. labelled: whether it has any label."""
+    """A split as it was written. unlabelled: rows without a label."""
 
     file: Path
     rows: int
-    labelled: bool
+    unlabelled: int
 
 
 class Task(NamedTuple):
-    """What the columns are for, as far as they tell. labels: names of the classes in id order, or none. several: labels of a text."""
+    """What the columns are for, as far as they tell. labels: names of the classes in id order, or none.
+
+    separator: between several labels of a text, or none where each has one.
+    """
 
     text: str | None
     label: str | None
     labels: list[str]
-    several: bool
+    separator: str
 
 
 def fetch(wanted: str, config: str | None, raw_dir: Path) -> list[str]:
@@ -75,17 +78,17 @@ def fetch(wanted: str, config: str | None, raw_dir: Path) -> list[str]:
         origin = _origin(form["id"], form["revision"], config)
         data = load(origin)
     task = task_of(data)
-    files = {name: raw_dir / f"{origin.file_stem}_{name}.parquet" for name in data}
+    files = {str(name): raw_dir / f"{origin.file_stem}_{name}.parquet" for name in data}
     provenance = raw_dir / f"{origin.file_stem}.provenance.json"
     parts: dict[str, Part] = {}
     with whole_files(*files.values()) as drafts:
-        for (name, split), draft in zip(data.items(), drafts, strict=True):
-            labelled = write(split, draft, task.label)
-            parts[str(name)] = Part(files[str(name)], len(split), labelled)
+        for (name, file), draft in zip(files.items(), drafts, strict=True):
+            parts[name] = Part(file, len(data[name]), write(data[name], draft, task))
     write_metrics(provenance, _provenance(origin, data, parts))
     dvc_add(*files.values())
     for name, part in parts.items():
-        print(f"{part.file}: {part.rows:,} rows of {name}{'' if part.labelled else ', without labels'}")
+        unlabelled = f", {part.unlabelled:,} of them without a label" if part.unlabelled else ""
+        print(f"{part.file}: {part.rows:,} rows of {name}{unlabelled}")
     print(f"{provenance}: {origin.id} at {origin.commit}, licence {origin.licence or 'not stated'}")
     print("DVC tracks the rows; commit the .dvc files and the provenance.")
     return settings_of(task, parts, data)
@@ -135,20 +138,20 @@ def task_of(data: "DatasetDict") -> Task:
     from datasets import ClassLabel, List, Value
 
     split = next(iter(data.values()))
+    texts = [name for name, feature in split.features.items() if feature in (Value("string"), Value("large_string"))]
     kinds = {name: feature.feature if isinstance(feature, List) else feature for name, feature in split.features.items()}
-    names = list(kinds)
-    text = _named(names, TEXT_NAMES) or _only(
-        [name for name in names if kinds[name] == Value("string") or kinds[name] == Value("large_string")]
-    )
-    label = _named(names, LABEL_NAMES) or _only([name for name in names if isinstance(kinds[name], ClassLabel)])
+    text = _named(texts, TEXT_NAMES) or _only(texts)
+    label = _named(list(kinds), LABEL_NAMES) or _only([name for name, kind in kinds.items() if isinstance(kind, ClassLabel)])
     if label is None:
-        return Task(text, None, [], several=False)
-    kind = kinds[label]
+        return Task(text, None, [], "")
     several = isinstance(split.features[label], List)
-    if isinstance(kind, ClassLabel):
-        return Task(text, label, kind.names, several)
-    values = set() if several else {value for part in data.values() for value in part.unique(label) if value is not None and value != ""}
-    return Task(text, label, [str(value) for value in sorted(values)] if len(values) <= MOST_CLASSES else [], several)
+    if isinstance(kinds[label], ClassLabel):
+        names = list(kinds[label].names)
+    else:
+        found = (value for part in data.values() for value in part.unique(label) if not several and value not in (None, ""))
+        names = [str(value) for value in sorted(set(found))]
+    separator = next((sign for sign in SEPARATORS if not any(sign in name for name in names)), SEPARATORS[0])
+    return Task(text, label, names if len(names) <= MOST_CLASSES else [], separator if several else "")
 
 
 def _named(names: Sequence[str], likely: Sequence[str]) -> str | None:
@@ -160,30 +163,39 @@ def _only(names: Sequence[str]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def write(split: "Dataset", file: Path, label: str | None) -> bool:
-    """Write a split as Parquet, lists as their values between bars, and tell whether it has labels."""
+def write(split: "Dataset", file: Path, task: Task) -> int:
+    """Write a split as Parquet, its labels by name; return the rows without a label."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
-    from datasets import List
+    from datasets import ClassLabel, List
 
-    lists = [name for name, feature in split.features.items() if isinstance(feature, List)]
-    labelled = False
+    feature = split.features[task.label] if task.label else None
+    kind = feature.feature if isinstance(feature, List) else feature
+
+    def named(value: Any) -> str | None:
+        if isinstance(kind, ClassLabel):
+            return kind.names[value] if value is not None and value >= 0 else None  # -1 stands for a label that is kept secret
+        return None if value is None else str(value)
+
+    unlabelled = 0
     writer: parquet.ParquetWriter | None = None
     try:
         for table in split.with_format("arrow").iter(CHUNK_ROWS):
-            for name in lists:
-                joined = [None if values is None else SEPARATOR.join(map(str, values)) for values in table[name].to_pylist()]
-                table = table.set_column(table.column_names.index(name), name, pa.array(joined, pa.string()))
+            if task.label:
+                values = table[task.label].to_pylist()
+                if task.separator:
+                    labels = [task.separator.join(filter(None, map(named, value or []))) or None for value in values]
+                else:
+                    labels = [named(value) or None for value in values]
+                unlabelled += labels.count(None)
+                table = table.set_column(table.column_names.index(task.label), task.label, pa.array(labels, pa.string()))
             table = table.replace_schema_metadata(None)
             writer = writer or parquet.ParquetWriter(file, table.schema)
             writer.write_table(table)
-            labelled = labelled or label is None or any(value not in (None, "", -1) for value in table[label].unique().to_pylist())
     finally:
         if writer:
             writer.close()
-    if writer is None:
-        raise StageError(f"{file.name} would have no rows: the data set has an empty split")
-    return labelled
+    return unlabelled
 
 
 def _provenance(origin: Origin, data: "DatasetDict", parts: dict[str, Part]) -> dict[str, Any]:
@@ -206,7 +218,7 @@ def settings_of(task: Task, parts: dict[str, Part], data: "DatasetDict") -> list
 
     A validation split takes the place of a test split without labels: its texts are those that others publish figures on.
     """
-    labelled = {name: part.file for name, part in parts.items() if part.labelled}
+    labelled = {name: part.file for name, part in parts.items() if part.unlabelled < part.rows}
     if not labelled:
         raise StageError("no split has labels: there is nothing to train on")
     train = "train" if "train" in labelled else next(iter(labelled))
@@ -222,8 +234,10 @@ def settings_of(task: Task, parts: dict[str, Part], data: "DatasetDict") -> list
         elif column.strip().casefold() not in likely:
             settings.append(f"preprocess.{param}={column}")
     settings.append(f"preprocess.labels={_listed(task.labels)}" if task.labels else "preprocess.labels=<names of the classes>")
-    if task.several:
-        settings.append(f'preprocess.label_separator="{SEPARATOR}"')
+    if task.separator:
+        settings.append(f'preprocess.label_separator="{task.separator}"')
+    if any(0 < part.unlabelled < part.rows for part in parts.values()):
+        settings.append('preprocess.ignore_labels=[""]')
     return settings
 
 

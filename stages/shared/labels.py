@@ -1,7 +1,7 @@
 """What the labels of a source mean: the classes of the task, reasons to drop a row, and what a person has put right."""
 
 import logging
-from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -11,8 +11,8 @@ from pydantic import model_validator
 from serving.inference.redaction import Kind, redact
 from serving.inference.text import clean_text
 from stages.shared import aihub
-from stages.shared.classes import ClassParams
-from stages.shared.errors import LabelsUnknown, SourceUnreadable
+from stages.shared.classes import ClassParams, label_key
+from stages.shared.errors import ColumnMissing, LabelsUnknown, SourceUnreadable, Unknown
 from stages.shared.formulas import as_written
 from stages.shared.sources.rows import Reading
 from stages.shared.sources.source import Source
@@ -30,7 +30,7 @@ class LabelParams(ClassParams):
 
     @model_validator(mode="after")
     def _values_fit_the_labels(self) -> Self:
-        values = [_key(value) for values in self.label_values for value in values]
+        values = [label_key(value) for values in self.label_values for value in values]
         if self.label_values and len(self.label_values) != len(self.labels):
             raise ValueError(
                 f"label_values has {len(self.label_values)} lists: give one for each of the {len(self.labels)} labels, in their order"
@@ -41,12 +41,12 @@ class LabelParams(ClassParams):
 
     def class_of(self, label: str) -> int | None:
         """Return the class id of a label as it stands in a file: of a name, or of a value; where there are no values, of an id."""
-        return self._class_by_value.get(_key(label)) if self.label_values else self.label_id(label)
+        return self._class_by_value.get(label_key(label)) if self.label_values else self.label_id(label)
 
     @cached_property
     def _class_by_value(self) -> dict[str, int]:
-        names = {_key(name): number for number, name in enumerate(self.labels)}
-        return names | {_key(value): number for number, values in enumerate(self.label_values) for value in values}
+        names = {label_key(name): number for number, name in enumerate(self.labels)}
+        return names | {label_key(value): number for number, values in enumerate(self.label_values) for value in values}
 
 
 class Verdict(NamedTuple):
@@ -62,7 +62,7 @@ class Labels:
     def __init__(self, settings: LabelParams) -> None:
         self._settings = settings
         self._verdicts: dict[str, Verdict] = {}
-        self.unknown: Counter[str] = Counter()
+        self.unknown: dict[str, Unknown] = {}
         self.corpus = False  # AI Hub codes or names
 
     def knows(self, label: str) -> bool:
@@ -70,13 +70,13 @@ class Labels:
         verdict = self._verdict(label)
         return verdict.label is not None or verdict.reason is not None
 
-    def verdict(self, label: str) -> Verdict:
-        """Return what a label means, and count it where it is unknown."""
+    def verdict(self, label: str, file: Path, line: int) -> Verdict:
+        """Return what a label means, and count it where it is unknown. file, line: where it stands."""
         verdict = self._verdicts.get(label)
         if verdict is None:
             verdict = self._verdicts[label] = self._verdict(label)
         if verdict.label is None and verdict.reason is None:
-            self.unknown[label] += 1
+            self.unknown[label] = self.unknown.get(label, Unknown(0, file, line)).again()
         return verdict
 
     def _verdict(self, label: str) -> Verdict:
@@ -85,8 +85,8 @@ class Labels:
             code = aihub.code_of(label)
             return Verdict(settings.id_by_emotion[code] if code else None, None)
         values = label.split(settings.label_separator) if settings.label_separator else [label]
-        ignored = {_key(value) for value in settings.ignore_labels}
-        if any(_key(value) in ignored for value in values):
+        ignored = {label_key(value) for value in settings.ignore_labels}
+        if any(label_key(value) in ignored for value in values):
             return Verdict(None, "ignored_label")
         ids = {settings.class_of(value) for value in values}
         if None in ids:
@@ -94,36 +94,45 @@ class Labels:
         return Verdict(ids.pop(), None) if len(ids) == 1 else Verdict(None, "several_labels")
 
 
-def _key(label: str) -> str:
-    return clean_text(label).casefold()
-
-
 class Corrections:
     """Labels that a person has put right, by text. counts: rows that were changed, and corrections whose text no source has."""
 
-    def __init__(self, file: Path, settings: LabelParams) -> None:
-        how = Reading(lambda _: False, "text", "label", separator=",", quoting="csv", header="yes")
+    def __init__(self, file: Path, settings: LabelParams, key: Callable[[str], str]) -> None:
+        """Read them. key: of a text, for all rows that are the same by it are put right."""
         self._file = file
+        self._key = key
         self._verdicts: dict[str, Verdict] = {}
         self._used: set[str] = set()
         self._rows = 0
-        unknown: Counter[str] = Counter()
-        for row in Source(file, how, optional=True).rows():
+        unknown: dict[str, Unknown] = {}
+        try:
+            rows = list(Source(file, Reading(lambda _: False, quoting="csv", header="yes"), optional=True).rows())
+        except ColumnMissing:
+            raise SourceUnreadable(file, "has no columns text and label", "begin it with the line text,label") from None
+        for row in rows:
             text, label = redact(clean_text(as_written(row.text)), settings.redact), settings.class_of(row.label)
+            if not text:
+                continue
             if label is None and row.label.strip():
-                unknown[row.label] += 1
+                unknown[row.label] = unknown.get(row.label, Unknown(0, file, row.line)).again()
             verdict = Verdict(label, None if row.label.strip() else "corrected")
-            if self._verdicts.setdefault(text, verdict) != verdict:
+            if self._verdicts.setdefault(self._name(text), verdict) != verdict:
                 raise SourceUnreadable(file, f"corrects one text in two ways (line {row.line:,})", "leave one of them")
         if unknown:
-            raise LabelsUnknown(file, dict(unknown.most_common()), settings.labels)
+            raise LabelsUnknown(unknown, settings.labels)
+
+    def _name(self, text: str) -> str:
+        return self._key(text) or text
 
     def verdict(self, text: str) -> Verdict | None:
         """Return what a clean text's label was put right to, if it was."""
-        verdict = self._verdicts.get(text)
+        if not self._verdicts:
+            return None
+        name = self._name(text)
+        verdict = self._verdicts.get(name)
         if verdict:
             self._rows += 1
-            self._used.add(text)
+            self._used.add(name)
         return verdict
 
     @property

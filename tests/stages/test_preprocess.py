@@ -219,12 +219,12 @@ def test_each_dropped_row_is_listed_with_its_file_line_and_reason(tmp_path):
     test = written(tmp_path, "text,label\nLEAKS,1\nawful,0\n", "test.csv")
     metrics = process_files(tmp_path, {"source": source, "test": test}, ignore_labels=["neutral"], test_size=0.1)
     assert pd.read_csv(tmp_path / "dropped.csv", keep_default_na=False).to_numpy().tolist() == [
-        ["source", 8, "conflicting", "positive", "'=HYPERLINK(1)"],
-        ["source", 9, "leaked", "positive", "leaks"],
-        ["source", 10, "empty", "positive", ""],
-        ["source", 13, "conflicting", "negative", "'=hyperlink(1)"],
-        ["source", 14, "duplicate", "positive", "Two lines"],
-        ["source", 15, "ignored_label", "", "meh"],
+        ["texts.csv", 8, "conflicting", "positive", "'=HYPERLINK(1)"],
+        ["texts.csv", 9, "leaked", "positive", "leaks"],
+        ["texts.csv", 10, "empty", "positive", ""],
+        ["texts.csv", 13, "conflicting", "negative", "'=hyperlink(1)"],
+        ["texts.csv", 14, "duplicate", "positive", "Two lines"],
+        ["texts.csv", 15, "ignored_label", "", "meh"],
     ]
     assert sum(metrics["dropped"].values()) == 6
 
@@ -295,8 +295,12 @@ CORPUS = json.dumps([dialogue(), dialogue(emotion="E70")])
 BAD_FILES = {
     "empty": ("a.csv", "", "is empty"),
     "header only": ("a.csv", "text,label\n", "has a header but no rows"),
-    "unknown label": ("a.csv", TABLE + "a,x\nb,X\nc,x\n", "3 rows whose label is no class: 'x' (2 rows), 'X' (1 rows)"),
-    "empty label": ("a.csv", TABLE + "a,\n", "1 rows whose label is no class: '(empty)' (1 rows)"),
+    "unknown label": (
+        "a.csv",
+        TABLE + "a,x\nb,X\nc,x\n",
+        "3 rows whose label is no class: 'x' (2 rows, first in line 62), 'X' (1 rows, first in line 63)",
+    ),
+    "empty label": ("a.csv", TABLE + "a,\n", "1 rows whose label is no class: '(empty)' (1 rows, first in line 62)"),
     "single class": ("a.csv", TABLE.replace("positive", "negative"), "'positive' has 0"),
     "small class": ("a.csv", "text,label\na,0\nb,0\nc,0\nd,1\ne,1\n", "'positive' has 2"),
     "NUL": ("a.csv", TABLE + "a\0b,1\n", "has a NUL byte in line 62"),

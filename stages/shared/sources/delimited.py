@@ -4,9 +4,11 @@ Real files disagree on each of them: CSV rules swallow 252 of the 1,000 rows of 
 that was quoted twice keeps a layer of quotes. So the whole file is read by both rules before one is chosen.
 """
 
+import codecs
 import csv
 import io
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +26,11 @@ log = logging.getLogger("preprocess")
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 QUOTINGS: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "twice": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+MAX_HEADER = 4096  # bytes of a file that is nothing but a header
 MAX_LINE = 16 * 2**20  # characters: no text is as long, and a longer line would take the memory
 SAMPLE_ROWS = 1000
 SHOWN_LINES = 10
+LINE_END = re.compile(r"\r\n|\r|\n")
 csv.field_size_limit(MAX_LINE)
 Record = tuple[int, list[str]]  # line of its end, fields
 
@@ -53,20 +57,32 @@ class Dialect:
 
 def dialect_of(shard: Shard, how: Reading) -> Dialect:
     """Find out how a file is written, but for what `how` says; raise SourceUnreadable or ColumnMissing."""
-    if how.encoding == AUTO:
-        with opened(shard) as stream:
-            encoding = encoding_of(shard.file, stream)
-    else:
-        encoding = how.encoding
+    encoding = encoding_for(shard, how)
     with lines_of(shard, encoding) as lines:
-        sample = list(islice(lines, SAMPLE_ROWS))
-    if not any(line.strip() for line in sample):
-        raise SourceUnreadable(shard.file, "is empty", "give a file with labelled texts")
+        sample = [line for line in islice(lines, SAMPLE_ROWS) if line.strip()]
     separator = how.separator if how.separator != AUTO else _separator(sample, how)
     quoting = how.quoting if how.quoting != AUTO else _quoting(shard, encoding, separator)
     with lines_of(shard, encoding) as lines:
         first = [fields for _, fields in islice(records_of(shard, lines, separator, quoting), SAMPLE_ROWS)]
+    if not first:
+        raise SourceUnreadable(shard.file, "is empty", "give a file with labelled texts")
     return Dialect(encoding, separator, quoting, columns_of(shard, first, how))
+
+
+def encoding_for(shard: Shard, how: Reading) -> str:
+    """Return the encoding that is wanted, or found; a mark at the start of UTF-8 is never part of the text."""
+    if how.encoding != AUTO:
+        return "utf-8-sig" if codecs.lookup(how.encoding).name == "utf-8" else how.encoding
+    with opened(shard) as stream:
+        return encoding_of(shard.file, stream)
+
+
+def has_only_header(shard: Shard) -> bool:
+    """Tell whether a file is a header that names text and label, and nothing else."""
+    with opened(shard) as stream:
+        start = stream.read(MAX_HEADER)
+    lines = [line for line in start.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    return len(start) < MAX_HEADER and len(lines) == 1 and Reading(lambda _: False).named_in(next(csv.reader(lines)))
 
 
 def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -> Iterator[Row]:
@@ -82,7 +98,7 @@ def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -
             if columns.names and fields[:width] == columns.names:
                 repeated += 1
                 continue
-            if dialect.quoting != "none" and any("\n" in field for field in fields):
+            if dialect.quoting != "none" and any(map(LINE_END.search, fields)):
                 _refuse_swallowed_rows(shard, line, fields, dialect, how)
             yield Row(fields[columns.text], columns.label_of(fields), line)
     if ragged:
@@ -117,12 +133,16 @@ def _lines(shard: Shard, reader: io.TextIOWrapper) -> Iterator[str]:
                     shard.file, f"has a NUL byte in line {number:,}", "it is damaged or not a text file, export it again"
                 )
             yield line
-    except UnicodeDecodeError as error:
-        raise SourceUnreadable(
-            shard.file,
-            f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} behind line {number:,})",
-            "repair it, or name its encoding in preprocess.encoding",
-        ) from None
+    except UnicodeError as error:
+        raise not_decoded(shard, error, f"line {number:,}") from None
+
+
+def not_decoded(shard: Shard, error: UnicodeError, place: str) -> SourceUnreadable:
+    """Return the sentence on bytes that are not of the encoding. place: what was read before them."""
+    problem = f"cannot be decoded ({error})"
+    if isinstance(error, UnicodeDecodeError):
+        problem = f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} behind {place})"
+    return SourceUnreadable(shard.file, problem, "repair it, or name its encoding in preprocess.encoding")
 
 
 def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str) -> Iterator[Record]:
@@ -130,6 +150,8 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
     reader = csv.reader(lines, delimiter=separator, quoting=QUOTINGS[quoting], strict=True)
     try:
         for fields in reader:
+            if reader.line_num == 1 and fields[:1] == ["sep="]:  # which Excel reads, and writes nowhere
+                continue
             if len(fields) > 1 or any(field.strip() for field in fields):
                 yield reader.line_num, [unquoted(field) for field in fields] if quoting == "twice" else fields
     except csv.Error as error:
@@ -147,14 +169,14 @@ def unquoted(field: str) -> str:
 
 def _separator(sample: Sequence[str], how: Reading) -> str:
     """Choose the separator whose header names the columns, else the one that cuts most lines into the same number of fields."""
-    header = next(line for line in sample if line.strip())
+    header = next(iter(sample), "")
     for separator in SEPARATORS:
         if how.named_in([name.strip().strip('"') for name in header.split(separator)]):
             return separator
 
     def evenness(separator: str) -> float:
-        widths = Counter(line.count(separator) for line in sample if line.strip())
-        width, lines = widths.most_common(1)[0]
+        widths = Counter(line.count(separator) for line in sample)
+        width, lines = next(iter(widths.most_common(1)), (0, 0))
         return lines / widths.total() if width else 0.0
 
     return max(SEPARATORS, key=evenness)
@@ -214,10 +236,19 @@ def _profile(shard: Shard, encoding: str, separator: str, quoting: Literal["csv"
 
 
 def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], dialect: Dialect, how: Reading) -> None:
-    """Raise SourceUnreadable where a quoted text of several lines holds whole rows: its opening quote was never meant to quote."""
-    inner = [part for field in fields if "\n" in field for part in field.split("\n")[:-1]]
-    for parsed in csv.reader(inner, delimiter=dialect.separator):
-        if len(parsed) == dialect.columns.width and (dialect.columns.corpus or how.knows(dialect.columns.label_of(parsed))):
+    """Raise SourceUnreadable where a quoted text of several lines holds whole rows: its opening quote was never meant to quote.
+
+    Its first and last piece are parts of rows, whose other fields stand beside it; their label must be within the piece.
+    """
+    columns = dialect.columns
+    place = next(place for place, field in enumerate(fields) if LINE_END.search(field))
+    pieces = list(csv.reader(LINE_END.split(fields[place]), delimiter=dialect.separator))
+    rows = [([*fields[:place], *pieces[0]], place, columns.width)]
+    rows += [(piece, 0, columns.width) for piece in pieces[1:-1]]
+    rows.append(([*pieces[-1], *fields[place + 1 :]], 0, len(pieces[-1])))
+    for row, begin, end in rows:
+        within = all(begin <= position < end for position in columns.labels)
+        if within and len(row) == columns.width and (columns.corpus or how.knows(columns.label_of(row))):
             raise SourceUnreadable(
                 shard.file, f"has whole rows inside a quoted text that ends in line {line:,}", "double the quotes that are part of a text"
             )

@@ -57,9 +57,8 @@ def shards_of(source: Path) -> list[Shard]:
     source = as_stored(source)
     if not source.is_dir():
         return [_shard(source)]
-    files = sorted(
-        (file for file in source.iterdir() if not file.name.startswith(".")), key=lambda file: unicodedata.normalize("NFC", file.name)
-    )
+    files = [file for file in source.iterdir() if not file.name.startswith(".") and file.suffix != ".dvc"]
+    files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
     if not files:
         raise SourceUnreadable(source, "is an empty folder", "put the files with the texts into it")
     shards = [_shard(file, within=source) for file in files]

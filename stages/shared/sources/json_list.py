@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from stages.shared.errors import SourceUnreadable
-from stages.shared.sources.delimited import MAX_LINE
+from stages.shared.sources.delimited import MAX_LINE, not_decoded
 from stages.shared.sources.files import Shard, Watch, opened
 
 CHUNK = 2**18  # characters that are read at a time
@@ -36,17 +36,15 @@ def elements_of(shard: Shard, encoding: str, watch: Watch) -> Iterator[Any]:
             window.at += 1
             if window.sign():
                 raise SourceUnreadable(shard.file, "goes on after the end of its JSON list", "give one list of records")
-        except (json.JSONDecodeError, RecursionError) as error:
-            problem = error.msg if isinstance(error, json.JSONDecodeError) else "too many brackets in brackets"
-            raise SourceUnreadable(shard.file, f"is no complete JSON (record {number:,}: {problem})", CUT_OFF) from None
         except OverflowError:
             raise SourceUnreadable(shard.file, f"has over {MAX_LINE:,} characters in record {number:,}", "it is no list of texts") from None
-        except UnicodeDecodeError as error:
-            raise SourceUnreadable(
-                shard.file,
-                f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} behind record {max(0, number - 1):,})",
-                "repair it, or name its encoding in preprocess.encoding",
-            ) from None
+        except UnicodeError as error:
+            raise not_decoded(shard, error, f"record {max(0, number - 1):,}") from None
+        except RecursionError:
+            raise SourceUnreadable(shard.file, f"has too many brackets in brackets in record {number:,}", "correct that record") from None
+        except ValueError as error:
+            problem = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise SourceUnreadable(shard.file, f"is no complete JSON (record {number:,}: {problem})", CUT_OFF) from None
 
 
 def _no_list(shard: Shard, sign: str) -> SourceUnreadable:

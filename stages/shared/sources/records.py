@@ -4,15 +4,19 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.shared.errors import ColumnMissing, SourceUnreadable
 from stages.shared.sources.columns import columns_of
 from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
 from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, Shard, Watch, opened
 from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading, Row
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet
 
 PARQUET_ROWS = 10_000  # that are in memory at a time
 
@@ -109,6 +113,7 @@ def read_parquet(shard: Shard, how: Reading, watch: Watch) -> tuple[Names, Itera
 
     with opened(shard), _parquet_sentences(shard):
         names = names_of(shard.file, parquet.read_schema(shard.file).names, how)
+        _refuse_twice(shard, parquet.read_schema(shard.file).names, names)
 
     def rows() -> Iterator[Row]:
         number = 0
@@ -122,38 +127,43 @@ def read_parquet(shard: Shard, how: Reading, watch: Watch) -> tuple[Names, Itera
     return names, rows()
 
 
+def _refuse_twice(shard: Shard, found: Sequence[str], names: Names) -> None:
+    for name in names:
+        if found.count(name) > 1:
+            raise SourceUnreadable(shard.file, f"has the column '{name}' more than once", "rename or remove one of them")
+
+
 @contextmanager
 def _parquet_sentences(shard: Shard) -> Iterator[None]:
     from pyarrow import ArrowException
 
     try:
         yield
-    except (ArrowException, OSError) as error:
-        raise SourceUnreadable(shard.file, f"is not a Parquet file ({str(error).splitlines()[0]})", "export it again") from None
+    except UnicodeDecodeError:
+        raise SourceUnreadable(shard.file, "holds bytes that are no UTF-8 text", "write its columns of text and label as strings") from None
+    except (ArrowException, OSError, KeyError, OverflowError) as error:
+        raise SourceUnreadable(shard.file, f"cannot be read as Parquet ({str(error).splitlines()[0]})", "export it again") from None
 
 
 def _cell(file: Path, number: int, name: str, value: Any) -> str:
     if isinstance(value, dict | list):
         raise SourceUnreadable(file, f"has a nested value in '{name}' of row {number:,}", "give a text and one label per row")
-    try:
-        return value.decode() if isinstance(value, bytes) else as_text(value)
-    except UnicodeDecodeError:
-        raise SourceUnreadable(file, "holds bytes that are no UTF-8 text", "write the column as strings") from None
+    return value.decode() if isinstance(value, bytes) else as_text(value)
 
 
-def cells_of(shard: Shard) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of the first sheet of an XLSX file that are not blank, each with its number; raise SourceUnreadable."""
-    from python_calamine import CalamineError, CalamineWorkbook
+@dataclass(frozen=True)
+class Sheet:
+    """The sheet of an XLSX file that is read. others: visible ones that are not."""
 
-    _refuse_bomb(shard)
-    try:
-        sheet = CalamineWorkbook.from_path(shard.file).get_sheet_by_index(0)
-    except (CalamineError, OSError) as error:
-        raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
-    for number, row in enumerate(sheet.iter_rows(), 1):
-        cells = [as_text(value) for value in row]
-        if any(cell.strip() for cell in cells):
-            yield number, cells
+    name: str
+    others: tuple[str, ...]
+    columns: Columns
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the report says of it."""
+        facts = {"format": "aihub xlsx" if self.columns.corpus else "xlsx", **self.columns.facts, "sheet": self.name}
+        return facts | ({"other_sheets": ", ".join(self.others)} if self.others else {})
 
 
 def _refuse_bomb(shard: Shard) -> None:
@@ -166,17 +176,34 @@ def _refuse_bomb(shard: Shard) -> None:
         raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
 
 
-def read_sheet(shard: Shard, how: Reading, watch: Watch) -> tuple[Columns, Iterator[Row]]:
-    """Return the columns of a sheet and its rows; raise ColumnMissing or SourceUnreadable."""
-    cells = cells_of(shard)
+def read_sheet(shard: Shard, how: Reading, watch: Watch) -> tuple[Sheet, Iterator[Row]]:
+    """Return the first visible sheet of an XLSX file and its rows; raise ColumnMissing or SourceUnreadable."""
+    from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+
+    _refuse_bomb(shard)
+    try:
+        book = CalamineWorkbook.from_path(shard.file)
+        names = [sheet.name for sheet in book.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible]
+        cells = _cells_of(book.get_sheet_by_name(names[0]))
+    except (CalamineError, OSError) as error:
+        raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
     first = list(islice(cells, SAMPLE_ROWS))
     if not first:
-        raise SourceUnreadable(shard.file, "has an empty first sheet", "put the texts on the first sheet")
-    columns = columns_of(shard, [fields for _, fields in first], how)
+        raise SourceUnreadable(shard.file, f"has an empty first sheet '{names[0]}'", "put the texts on the first sheet")
+    sheet = Sheet(names[0], tuple(names[1:]), columns_of(shard, [fields for _, fields in first], how))
+    columns = sheet.columns
 
     def rows() -> Iterator[Row]:
         with opened(shard, watch):
             for number, fields in islice(chain(first, cells), 0 if columns.names is None else 1, None):
                 yield Row(fields[columns.text], columns.label_of(fields), number)
 
-    return columns, rows()
+    return sheet, rows()
+
+
+def _cells_of(sheet: "CalamineSheet") -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with its number."""
+    for number, row in enumerate(sheet.iter_rows(), 1):
+        cells = [as_text(value) for value in row]
+        if any(cell.strip() for cell in cells):
+            yield number, cells

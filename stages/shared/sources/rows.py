@@ -1,5 +1,6 @@
 """What every kind of source gives: rows of a text and a label, and how they were found."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,7 +30,8 @@ class Row(NamedTuple):
 class Columns:
     """Where text and label stand, of how many columns. names: those of the header, or None where there is none.
 
-    corpus: the table is an AI Hub edition, whose label is of two columns, group and emotion.
+    corpus: the table is an AI Hub edition, whose label is of two columns, group and emotion. guessed: `text` or `label`, where the
+    column was chosen by its values.
     """
 
     text: int
@@ -37,6 +39,7 @@ class Columns:
     width: int
     names: list[str] | None
     corpus: bool = False
+    guessed: tuple[str, ...] = ()
 
     def label_of(self, fields: Sequence[str]) -> str:
         """Return the label of a row."""
@@ -46,7 +49,8 @@ class Columns:
     def facts(self) -> dict[str, str]:
         """What the report says of them."""
         text, *labels = [str(at) if self.names is None else self.names[at].strip() for at in (self.text, *self.labels)]
-        return {"header": "no" if self.names is None else "yes", "text_column": text, "label_column": "/".join(labels)}
+        found = {"header": "no" if self.names is None else "yes", "text_column": text, "label_column": "/".join(labels)}
+        return found | ({"guessed": " and ".join(self.guessed)} if self.guessed else {})
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Reading:
         """Return the position of a named column, or of the likeliest."""
         if wanted != AUTO:
             return header.index(wanted) if wanted in header else None
-        names = [name.strip().casefold() for name in header]
+        names = [unicodedata.normalize("NFC", name).strip().casefold() for name in header]
         return next((names.index(name) for name in likely if name in names), None)
 
     @staticmethod

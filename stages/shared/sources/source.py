@@ -10,19 +10,21 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.shared import aihub
-from stages.shared.encoding import encoding_of
 from stages.shared.errors import SourceUnreadable
-from stages.shared.sources.delimited import dialect_of, read_delimited
-from stages.shared.sources.files import Shard, opened, shards_of
+from stages.shared.sources.delimited import dialect_of, encoding_for, has_only_header, read_delimited
+from stages.shared.sources.files import Shard, shards_of
 from stages.shared.sources.json_list import elements_of
 from stages.shared.sources.records import read_json_lines, read_parquet, read_sheet, rows_of_records
-from stages.shared.sources.rows import AUTO, Reading, Row
+from stages.shared.sources.rows import Reading, Row
 
 LARGE = 10 * 2**20  # bytes from which a bar is drawn
 
 
 class Source:
-    """All files of a source. facts: of how they were read, where files differ all that were found. corpus: whether it is of AI Hub."""
+    """All files of a source. facts: of how they were read, where files differ all that were found.
+
+    corpus: whether it is of AI Hub. file: that is being read.
+    """
 
     def __init__(self, path: Path, how: Reading, *, optional: bool) -> None:
         """Find the files; optional: a file with a header and no rows will do."""
@@ -33,6 +35,7 @@ class Source:
         self._bar: Any = None
         self.facts: dict[str, str] = {}
         self.corpus = False
+        self.file = path
 
     @property
     def sha256(self) -> str:
@@ -46,7 +49,9 @@ class Source:
         size = sum(shard.state[1] for shard in self._shards)
         with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or not sys.stderr.isatty()) as self._bar:
             for shard in self._shards:
-                number = 0
+                if self._optional and shard.kind == "delimited" and has_only_header(shard):
+                    continue
+                self.file, number = shard.file, 0
                 for number, row in enumerate(self._rows_of(shard), 1):  # noqa: B007
                     yield row
                 if not number and not self._optional:
@@ -66,14 +71,14 @@ class Source:
             self._found(shard, dialect.facts, dialect.columns.corpus)
             return read_delimited(shard, dialect, self._how, self)
         if shard.kind == "xlsx":
-            columns, rows = read_sheet(shard, self._how, self)
-            self._found(shard, {"format": "aihub xlsx" if columns.corpus else "xlsx", **columns.facts}, columns.corpus)
+            sheet, rows = read_sheet(shard, self._how, self)
+            self._found(shard, sheet.facts, sheet.columns.corpus)
             return rows
         if shard.kind == "parquet":
             names, rows = read_parquet(shard, self._how, self)
             self._found(shard, {"format": "parquet", **names.facts})
             return rows
-        encoding = self._encoding(shard)
+        encoding = encoding_for(shard, self._how)
         if shard.kind == "json":
             return self._json_rows(shard, encoding)
         names, rows = read_json_lines(shard, encoding, self._how, self)
@@ -91,12 +96,6 @@ class Source:
         names, rows = rows_of_records(shard.file, enumerate(records, 1), self._how)
         self._found(shard, {"format": "json", "encoding": encoding, **names.facts})
         return rows
-
-    def _encoding(self, shard: Shard) -> str:
-        if self._how.encoding != AUTO:
-            return self._how.encoding
-        with opened(shard) as stream:
-            return encoding_of(shard.file, stream)
 
     def _found(self, shard: Shard, facts: Mapping[str, str], corpus: bool = False) -> None:
         if self.facts and corpus != self.corpus:

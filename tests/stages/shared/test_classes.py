@@ -46,7 +46,7 @@ def test_a_label_is_a_class_by_name_in_any_case_or_by_id(label, number):
     assert classes(BINARY).label_id(label) == number
 
 
-@pytest.mark.parametrize("label", ["", "neutral", "2", "-1", "0.5", "1.00", "01", "pos", "true"])
+@pytest.mark.parametrize("label", ["", "neutral", "2", "-1", "0.5", "1.5", "01", "pos", "yes"])
 def test_any_other_label_is_no_class(label):
     assert classes(BINARY).label_id(label) is None
 
@@ -142,3 +142,15 @@ def test_class_names_and_emotion_codes_agree_on_every_id(task):
     for code, number in task.id_by_emotion.items():
         name = task.class_names[number]
         assert aihub.GROUPS[code[:2]].korean == name or name.startswith(code)
+
+
+@pytest.mark.parametrize("forms", [("1", "1.0", "1.00", "true", "True", " 1"), ("0", "0.0", "false", "FALSE", "0\u00a0")])
+def test_a_label_is_the_same_in_all_forms_that_tables_give_it(forms):
+    ids = {classes(["negative", "positive"]).label_id(form) for form in forms}
+    assert ids == {int(forms[0])}
+
+
+def test_names_that_are_numbers_with_a_point_are_names_in_all_forms():
+    """Else 1.0, as it stands in a CSV, and 1, as it comes from JSON, would be two classes."""
+    named = classes(["1.0", "0.0"])
+    assert [named.label_id(form) for form in ("1.0", "1", "0.0", "0")] == [0, 0, 1, 1]

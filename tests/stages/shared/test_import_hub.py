@@ -11,9 +11,10 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 from ruamel.yaml import YAML
 
+from stages.shared.tables import read_split
 from tests.conftest import ROOT, read_json, run_command
 from tests.stages.shared.hub_server import COMMIT, hub_of
-from tests.stages.test_preprocess import process_files
+from tests.stages.test_preprocess import process_files, split_files
 
 PARTS = {"train": 60, "validation": 12, "test": 12}
 
@@ -34,6 +35,14 @@ def several_labels(folder: Path) -> None:
         labels = [[number % 3] if number != 4 else [0, 2] for number in range(count)]
         rows = {"text": [f"{part} text {number}" for number in range(count)], "labels": labels}
         Dataset.from_dict(rows, features=features).to_parquet(folder / f"{part}-00000-of-00001.parquet")
+
+
+def numbers_as_names(folder: Path) -> None:
+    """Class labels whose names are numbers in another order than their ids, and a row without a label."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["1", "0"]), "tokens": List(Value("string"))})
+    labels = [*(number % 2 for number in range(60)), -1]
+    rows = {"text": [f"text {number}" for number in range(61)], "label": labels, "tokens": [["a"]] * 61}
+    Dataset.from_dict(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
 
 
 def table(folder: Path) -> None:
@@ -63,9 +72,10 @@ def printed_settings(output: str) -> dict[str, object]:
         (class_labels, {"train": 60, "validation": 12, "test": 12}, ["neg", "pos, really"]),
         (lambda folder: class_labels(folder, unlabelled_test=True), {"train": 54, "validation": 6, "test": 12}, ["neg", "pos, really"]),
         (several_labels, {"train": 59, "validation": 11, "test": 11}, ["joy", "anger", "fear"]),
+        (numbers_as_names, {"train": 42, "validation": 6, "test": 12}, ["1", "0"]),
         (table, {"train": 21, "validation": 3, "test": 6}, ["1", "2", "3"]),
     ],
-    ids=["one label", "test without labels", "several labels", "csv"],
+    ids=["one label", "test without labels", "several labels", "numbers as names", "csv"],
 )
 def test_a_data_set_comes_in_and_makes_splits_with_the_printed_params(
     tmp_path: Path, repository: Path, make: Callable[[Path], None], rows: dict[str, int], labels: list[str]
@@ -81,6 +91,10 @@ def test_a_data_set_comes_in_and_makes_splits_with_the_printed_params(
     sources = {name: repository / str(settings.pop(param)) for name, param in params.items() if param in settings}
     metrics = process_files(tmp_path, sources, **settings)
     assert metrics["rows"] == rows
+
+    label_of = {text: label for file in split_files(tmp_path).values() for text, label in read_split(file).itertuples(index=False)}
+    if make is numbers_as_names:
+        assert (label_of["text 0"], label_of["text 1"]) == (0, 1), "by their names: 1 is the first class"
 
     provenance = read_json(repository / "data/raw/someone_reviews.provenance.json")
     assert (provenance["hub"], provenance["revision"], provenance["commit"]) == ("someone/reviews", "main", COMMIT)

@@ -181,7 +181,7 @@ def test_a_json_list_is_not_in_memory_as_a_whole(tmp_path, packed):
         ('{"text": "a", "label": 1}\n{"text": "b", "label": 0}', "holds a JSON object, not a list of records: rename it to .jsonl"),
         ('"text"', "it begins with"),
         ("<html>", "it begins with '<'"),
-        ("[" * 100_000, "too many brackets in brackets"),
+        ("[" * 100_000, "has too many brackets in brackets in record 1"),
         ("[7]", "no JSON object as record 1"),
         (" ", "is empty"),
         ("[]", "has no records"),
@@ -242,8 +242,8 @@ def test_parquet_that_cannot_be_read_is_refused(tmp_path):
     pd.DataFrame({"text": [], "label": []}).to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "folder.parquet").mkdir()
     for file, problem in {
-        source(tmp_path, "text,label\nfine,1\n", "csv.parquet"): "is not a Parquet file",
-        source(tmp_path, "", "empty.parquet"): "is not a Parquet file",
+        source(tmp_path, "text,label\nfine,1\n", "csv.parquet"): "cannot be read as Parquet",
+        source(tmp_path, "", "empty.parquet"): "cannot be read as Parquet",
         tmp_path / "folder.parquet": "is an empty folder",
         tmp_path / "gone.parquet": "does not exist",
         tmp_path / "columns.parquet": r"no column 'label' \(found: 'text', 'colour'\)",
