@@ -18,6 +18,7 @@ from serving.inference.bundle import PORTABLE
 from serving.inference.classifier import Classifier, Predictions
 from stages.shared import command, params, plots, report, tables, tracking
 from stages.shared.calibration import expected_calibration_error
+from stages.shared.formulas import as_words
 from stages.shared.outputs import whole_files, write_metrics, write_text
 
 if TYPE_CHECKING:
@@ -234,10 +235,10 @@ def average_curve(curves: Curves) -> list[tuple[float, float]]:
 
 
 def write_predictions(file: Path, texts: Sequence[str], truth: "np.ndarray", predictions: Predictions, names: Sequence[str]) -> None:
-    """Write a row per test text: text, true and predicted class name, score of the predicted class."""
+    """Write a row per test text for a spreadsheet: text, true and predicted class name, score of the predicted class."""
     with _csv_writer(file, "text", "label", "prediction", "score") as write:
         for text, true, predicted, certainty in zip(texts, truth, predictions.label_ids, predictions.scores, strict=True):
-            write.writerow([text, names[true], names[predicted], f"{certainty:.6f}"])
+            write.writerow([as_words(text), names[true], names[predicted], f"{certainty:.6f}"])
 
 
 def write_plot_data(paths: Paths, truth: "np.ndarray", predictions: Predictions, names: Sequence[str], curves: Curves) -> None:

@@ -23,6 +23,7 @@ from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
 from stages.shared.formulas import as_words
 from stages.shared.outputs import whole_files, write_metrics
+from stages.shared.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,9 +101,10 @@ def embed(texts: Sequence[str], base: Path, max_length: int) -> "NDArray[np.floa
     """Return the mean of the last hidden states of each text, (texts, width)."""
     import numpy as np
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
-    tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModel.from_pretrained(base).eval()
+    tokenizer = load_tokenizer(base, max_length, "label_noise.max_length")
+    model = AutoModel.from_pretrained(base).eval()
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     embeddings = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
     bar = tqdm(total=len(texts), desc="embedding", unit=" texts", disable=not sys.stderr.isatty())

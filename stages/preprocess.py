@@ -21,7 +21,7 @@ from serving.inference.text import clean_text
 from stages.shared import command, data_report, params
 from stages.shared.corpus import SPLITS, Conflicts, Corpus, Entry, open_corpus
 from stages.shared.errors import LabelsUnknown, SourceUnreadable, StageError, TooFewTexts
-from stages.shared.keys import KEYS
+from stages.shared.keys import KEYS, short
 from stages.shared.labels import Corrections, LabelParams, Labels
 from stages.shared.outputs import whole_files, write_metrics
 from stages.shared.sources.delimited import SEPARATORS
@@ -32,7 +32,8 @@ from stages.shared.splitting import needed, split
 log = logging.getLogger("preprocess")
 
 UNKNOWN = ("[UNK]", "<unk>")  # what tokenizers call what they do not know
-MEASURED_TEXTS = 100_000  # whose tokens are counted
+MEASURED_TEXTS = 100_000  # whose tokens are counted, fewer of long ones
+MEASURED_CHARACTERS = 10_000_000
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -169,7 +170,9 @@ def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams,
                 _tell_polarity(settings)
             text = redact(clean_text(row.text), settings.redact)
             label, reason = corrections.verdict(text) or labels.verdict(row.label, source.file, row.line)
-            yield Entry(origin, source.file.name, row.line, text, label, reason or (None if text else "empty"), key(text), row.person)
+            yield Entry(
+                origin, source.file.name, row.line, text, label, reason or (None if text else "empty"), short(key(text)), row.person
+            )
 
     rows = corpus.add(entries())
     if not rows:
@@ -219,8 +222,8 @@ def lengths_of(corpus: Corpus, tokenizer: Path, limit: int) -> data_report.Lengt
     encoder.no_padding()
     unknown = [number for name in UNKNOWN if (number := encoder.token_to_id(name)) is not None]
     counts, missing = [], 0
-    texts = corpus.texts_of(None, MEASURED_TEXTS)
-    while chunk := [text for text, _ in islice(texts, 1000)]:
+    texts = corpus.texts_of(None, min(MEASURED_TEXTS, max(1, MEASURED_CHARACTERS // corpus.mean_length())))
+    while chunk := [text for text, _ in islice(texts, 200)]:
         for encoding in encoder.encode_batch_fast(chunk):
             counts.append(len(encoding.ids))
             missing += sum(map(encoding.ids.count, unknown))

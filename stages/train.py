@@ -25,6 +25,7 @@ from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
 from stages.shared.learning_curve import best_epoch, learning_curve
 from stages.shared.outputs import whole_folder, write_metrics
+from stages.shared.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +64,7 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
     """Tokenize, train, keep the best epoch, write the model and what was measured on the way."""
     machine = resolve_machine(settings)
     splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
-    tokenizer = load_tokenizer(paths.base, settings.max_length)
+    tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     coverage.warn(log, covered)
     datasets = {name: tokenize(frame, tokenizer) for name, frame in splits.items()}
@@ -106,24 +107,6 @@ def resolve_machine(settings: TrainParams) -> dict[str, str | int]:
     threads = usable_cores() if settings.threads == "auto" else settings.threads
     torch.set_num_threads(threads)
     return {"device": device, "precision": precision, "threads": threads}
-
-
-def load_tokenizer(base_dir: Path, max_length: int) -> "PreTrainedTokenizerBase":
-    """Load the base's tokenizer so that it cuts at max_length tokens; raise StageError where the base takes fewer."""
-    if not (base_dir / "config.json").is_file():
-        raise StageError(f"{base_dir} is no base model: run `dvc repro base_model`")
-    from transformers import AutoConfig, AutoTokenizer
-
-    try:
-        config = AutoConfig.from_pretrained(base_dir)
-    except (OSError, ValueError) as error:
-        raise StageError(f"{base_dir} cannot be loaded ({str(error).strip().splitlines()[0]}): run `dvc repro -f base_model`") from None
-    positions = getattr(config, "max_position_embeddings", max_length)
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
-        positions -= config.pad_token_id + 1  # they count from behind the padding's position
-    if max_length > positions:
-        raise StageError(f"train.max_length is {max_length}: the base model takes at most {positions} tokens")
-    return AutoTokenizer.from_pretrained(base_dir, model_max_length=max_length)
 
 
 def tokenize(frame: "pd.DataFrame", tokenizer: "PreTrainedTokenizerBase") -> "Dataset":

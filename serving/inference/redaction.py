@@ -8,18 +8,28 @@ import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-URL = re.compile(r"(?<![A-Za-z0-9\]])(?:https?://|www\.)[!-~]{1,2000}", re.IGNORECASE | re.ASCII)
+URL = re.compile(
+    r"""(?<![A-Za-z0-9@\]])(?:
+        (?:https?://|ftp://|www\.)[!-~]{0,2000}                # with a scheme, or www
+      | (?:[A-Za-z0-9-]{1,63}\.){1,4}(?:com|net|org|info|xyz|app|dev|kr|io|me|be|ly|gl|gg|tv|ai|co|to|cc|us|uk|jp|de|fr)
+        /[!-~]{0,2000}                                       # bit.ly/x: without either, but with a path
+    )(?<![.,;:!?)\]}'">])""",
+    re.IGNORECASE | re.ASCII | re.VERBOSE,
+)
 EMAIL = re.compile(r"(?<![A-Za-z0-9._%+\]-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,5}")
+GAP = "[ ]?[.\u2013-]?[ ]?"
 PHONE = re.compile(
-    r"""(?<![\w.,+\]-])(?:
-        \+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}                  # +82 10-1234-5678, +44 (0)20 7946 0958
-      | 0\d{1,3}[ .-]?\d{3,4}[ .-]?\d{4}                       # 010-1234-5678, 02 123 4567
-      | (?:\(\d{3}\)[ ]?|\d{3}[.-])\d{3}[.-]\d{4}              # (555) 010-9999, 555-010-9999
-      | 1[5-9]\d{2}-\d{4}                                      # 1588-1234
+    rf"""(?<![\w,+\]-])(?<!\d\.)(?:
+        \+(?=(?:[ .()-]{{0,2}}\d){{8,15}}(?!\d))\d{{1,3}}(?:[ .-]?\(?\d{{1,4}}\)?){{2,5}}  # +82 10-1234-5678, +44 (0)20 7946 0958
+      | \(?0(?:2|[3-6][1-5]|70|80|1[016-9]|50\d)\)?{GAP}\d{{3,4}}{GAP}\d{{4}}           # 010-1234-5678, 02)123-4567
+      | (?:\(\d{{3}}\)[ ]?|\d{{3}}[.-])\d{{3}}[.-]\d{{4}}                              # (555) 010-9999, 555-010-9999
+      | 1(?:5(?:22|33|44|66|70|77|88|99)|6(?:00|44|61|66|70|88|99)|8(?:00|11|33|55|66|77|99))[ -](?!1[4-9]\d\d|20\d\d)\d{{4}}  # 1588-1234
     )(?![\d-])""",
     re.VERBOSE | re.ASCII,
 )
-NAME = re.compile(r"@(?:[A-Za-z_](?:[A-Za-z0-9_.]{0,28}[A-Za-z0-9_])?|[가-힣]{2,10})")
+NAME = re.compile(
+    r"@(?:(?=[0-9_.-]{0,20}[A-Za-z_])[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,28}[A-Za-z0-9_])?|[가-힣](?:[가-힣_]{0,9}[가-힣])\d{0,4})"
+)
 
 Kind = Literal["url", "email", "phone", "name"]
 # In the order in which they are looked for: an address in a link belongs to the link.

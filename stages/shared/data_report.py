@@ -26,8 +26,9 @@ COLUMNS = 40  # of the histogram
 IMBALANCE = 5  # times as many texts in the largest class as in the smallest
 TRUNCATED = 0.05  # share of the texts
 UNKNOWN = 0.02  # share of the tokens
+SMALL = 500  # texts of a split
 LARGE_GROUP = 0.05  # share of the kept rows
-WORD = re.compile(r"\w[\w'’]*")
+WORD = re.compile(r"\w[\w'’\u0900-\u0dff\u0e00-\u0eff]*")  # vowel signs of India and Thailand are part of a word
 PLAIN = {
     "empty": "no text is left after cleaning",
     "corrected": "data/raw/corrections.csv takes the text out",
@@ -61,8 +62,10 @@ class Lengths:
 
 
 class Column(NamedTuple):
+    """kind: text, which may break anywhere, short, which may not, or number."""
+
     name: str
-    number: bool = False
+    kind: str = "short"
 
 
 def render(
@@ -97,7 +100,6 @@ def render(
             }
             for label, class_name in enumerate(class_names)
         ],
-        largest_share=max(shares.values()),
         totals=[totals[name] for name in SPLITS],
         lengths=_histogram(lengths),
         tables=[table for table in _tables(corpus, facts, class_names) if table["rows"]],
@@ -117,47 +119,47 @@ def _warnings(
     sizes = {name: classes.get(("train", label), 0) for label, name in enumerate(class_names)}
     largest, smallest = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
     near, group, persons = corpus.near_counts(), corpus.largest_group(), corpus.shared_persons()
+    missing = {name: [class_name for label, class_name in enumerate(class_names) if not classes.get((name, label))] for name in SPLITS}
     found = [
-        (dropped["conflicting"], f"{dropped['conflicting']:,} rows have a text that stands in the source with several labels."),
         (
-            dropped["duplicate"] > 0.01 * rows,
-            f"{dropped['duplicate']:,} rows ({dropped['duplicate'] / rows:.1%}) repeat an earlier text: split before they were dropped, "
-            "they would have leaked.",
+            lengths.unknown_share > UNKNOWN,
+            f"{lengths.unknown_share:.1%} of the tokens are unknown to the base model: is it of this language?",
         ),
+        *((names, f"{name} has no text of: {', '.join(names)}.") for name, names in missing.items()),
+        (
+            sizes[largest] > IMBALANCE * sizes[smallest],
+            f"The classes are out of balance: '{largest}' has {sizes[largest]:,} texts to train on, '{smallest}' {sizes[smallest]:,}. "
+            "Look at macro F1.",
+        ),
+        *((True, sentence) for sentence in _guesses(facts)),
+        (dropped["conflicting"], f"{dropped['conflicting']:,} rows have a text that stands in the source with several labels."),
         (
             dropped["leaked"],
             f"{dropped['leaked']:,} texts of the source are in a supplied validation or test file too, and were taken out of train.",
         ),
         (persons, f"{persons:,} persons of train speak in a supplied validation or test file too."),
-        (near["pairs"], f"{near['pairs']:,} pairs of texts are nearly the same; each stands in one split."),
+        (
+            dropped["duplicate"] > 0.01 * rows,
+            f"{dropped['duplicate']:,} rows ({dropped['duplicate'] / rows:.1%}) repeat an earlier text: split before they were dropped, "
+            "they would have leaked.",
+        ),
+        (lengths.cut > TRUNCATED, f"{lengths.cut:.1%} of the texts are longer than train.max_length and will be cut."),
         (
             group > max(50, LARGE_GROUP * corpus.kept()),
             f"{group:,} rows hang together, by texts that are nearly the same or by one person, and stand in one split: "
             "raise preprocess.near_duplicates if that is too many.",
         ),
         (near["conflicting_pairs"], f"{near['conflicting_pairs']:,} pairs of nearly the same texts have two labels."),
+        (near["pairs"], f"{near['pairs']:,} pairs of texts are nearly the same; each stands in one split."),
         (dropped["empty"], f"{dropped['empty']:,} rows have no text."),
-        (
-            sizes[largest] > IMBALANCE * sizes[smallest],
-            f"The classes are out of balance: '{largest}' has {sizes[largest]:,} texts to train on, '{smallest}' {sizes[smallest]:,}. "
-            "Look at macro F1.",
-        ),
-    ]
-    for name in SPLITS:
-        missing = [class_name for label, class_name in enumerate(class_names) if not classes.get((name, label))]
-        found.append((missing, f"{name} has no text of: {', '.join(missing)}."))
-        if name != "train" and totals[name] < 500:
-            points = 100 * 1.96 * math.sqrt(0.1 * 0.9 / max(1, totals[name]))
-            found.append((True, f"{name} has {totals[name]:,} texts: an accuracy of 90 % on it is known to {points:.1f} points only."))
-    found += [(True, sentence) for sentence in _guesses(facts)]
-    found += [
-        (lengths.cut > TRUNCATED, f"{lengths.cut:.1%} of the texts are longer than train.max_length and will be cut."),
-        (
-            lengths.unknown_share > UNKNOWN,
-            f"{lengths.unknown_share:.1%} of the tokens are unknown to the base model: is it of this language?",
-        ),
+        *((totals[name] < SMALL, _interval(name, totals[name])) for name in SPLITS[1:]),
     ]
     return [sentence for holds, sentence in found if holds]
+
+
+def _interval(name: str, texts: int) -> str:
+    points = 100 * 1.96 * math.sqrt(0.1 * 0.9 / max(1, texts))
+    return f"{name} has {texts:,} texts: an accuracy of 90 % on it is known to {points:.1f} points only."
 
 
 def _guesses(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -205,6 +207,7 @@ def _histogram(lengths: Lengths) -> dict[str, Any]:
             {"x": round(place * width + 1, 1), "y": round(206 - height, 1), "width": round(width - 2, 1), "height": round(height, 1)}
             for place, height in enumerate(heights.tolist())
         ],
+        "highest": f"{counts.max():,}",
         "limit": f"{limit:,}{longest}",
         "limit_x": round(limit_x, 1),
         "limit_anchor": "end" if limit_x > 800 else "start",
@@ -219,6 +222,7 @@ def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names:
     def shown(label: int | None) -> str:
         return class_names[label] if label is not None else "-"
 
+    dropped = {origin: corpus.dropped(origin) for origin in facts}
     read = list(dict.fromkeys(name for how in facts.values() for name in how))
     examples = [
         [reason.replace("_", " "), f"{line:,}", _short(text) or "(nothing)", shown(label)]
@@ -227,18 +231,22 @@ def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names:
     return [
         {
             "title": "Dropped rows",
-            "columns": [Column("Reason"), Column("Rows", number=True), Column("What it means")],
-            "rows": [[reason.replace("_", " "), f"{count:,}", PLAIN[reason]] for reason, count in corpus.dropped().items() if count],
+            "columns": [Column("Reason"), *(Column(origin, "number") for origin in facts), Column("What it means", "text")],
+            "rows": [
+                [reason.replace("_", " "), *(f"{counts[reason]:,}" for counts in dropped.values()), PLAIN[reason]]
+                for reason in PLAIN
+                if any(counts[reason] for counts in dropped.values())
+            ],
         },
         {
             "title": "Examples of dropped rows",
             "sentence": "All of them are in data/dropped.csv.",
-            "columns": [Column("Reason"), Column("Line", number=True), Column("Text"), Column("Label")],
+            "columns": [Column("Reason"), Column("Line", "number"), Column("Text", "text"), Column("Label")],
             "rows": examples,
         },
         {
             "title": "Texts with several labels",
-            "columns": [Column("Text"), Column("Labels")],
+            "columns": [Column("Text", "text"), Column("Labels", "text")],
             "rows": [
                 [_short(text), ", ".join(f"{shown(label)} {count:,}" for label, count in labels.items())]
                 for text, labels in corpus.conflicts(LISTED)
@@ -246,17 +254,17 @@ def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names:
         },
         {
             "title": "Most repeated texts",
-            "columns": [Column("Text"), Column("Rows", number=True)],
+            "columns": [Column("Text", "text"), Column("Rows", "number")],
             "rows": [[_short(text), f"{count:,}"] for text, count in corpus.repeated(LISTED)],
         },
         {
             "title": "Nearly the same texts",
-            "columns": [Column("Text"), Column("Label"), Column("Other text"), Column("Label")],
+            "columns": [Column("Text", "text"), Column("Label"), Column("Other text", "text"), Column("Label")],
             "rows": [[_short(one), shown(first), _short(other), shown(second)] for one, first, other, second in corpus.alike(LISTED)],
         },
         {
             "title": "Taken out of train: also in a supplied file",
-            "columns": [Column("Line", number=True), Column("Text"), Column("Label")],
+            "columns": [Column("Line", "number"), Column("Text", "text"), Column("Label")],
             "rows": [[f"{line:,}", _short(text), shown(label)] for line, text, label in corpus.leaked(LISTED)],
         },
         {

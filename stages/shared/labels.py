@@ -106,7 +106,7 @@ class Corrections:
         self._rows = 0
         unknown: dict[str, Unknown] = {}
         try:
-            rows = list(Source(file, Reading(lambda _: False, quoting="csv", header="yes"), optional=True).rows())
+            rows = list(Source(file, Reading(lambda _: False, quoting="csv", header="yes", loose=True), optional=True).rows())
         except ColumnMissing:
             raise SourceUnreadable(file, "has no columns text and label", "begin it with the line text,label") from None
         for row in rows:

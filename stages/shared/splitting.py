@@ -11,16 +11,26 @@ from numpy.typing import NDArray
 
 from stages.shared.corpus import SPLITS, Groups
 
+LARGE = 0.25  # of a split's rows
+ALWAYS_SMALL = 10  # rows of a group
 Shares = Mapping[str, float]  # split -> share of the texts, but for train; 0 where it comes from a file of its own
 Wanted = dict[int, dict[str, int]]  # class id -> split -> groups
 
 
 def split(groups: Groups, shares: Shares, seed: int) -> NDArray[np.uint8]:
-    """Return the position in SPLITS of each group. Sizes are shares of each class, rounded, at least one group in each split."""
+    """Return the position in SPLITS of each group. Sizes are shares of each class, rounded, at least one group in each split.
+
+    A group that would be a large part of a split is in train, unless its classes have too few others.
+    """
     rng = np.random.default_rng(seed)
+    parts = np.zeros(len(groups.sizes), dtype=np.uint8)
+    least = min((share for share in shares.values() if share), default=1)
+    small = groups.up_to(max(ALWAYS_SMALL, int(LARGE * least * groups.sizes.sum())))
+    counts = small.of_each_class()
+    if all(counts.get(label, 0) >= needed(shares) for label in groups.of_each_class()):
+        groups = small
     wanted = {label: _wanted(count, shares) for label, count in groups.of_each_class().items()}
     first = {label: dict(counts) for label, counts in wanted.items()}
-    parts = np.zeros(len(groups.labels) + len(groups.mixed), dtype=np.uint8)
     _deal_mixed(groups.mixed, wanted, first, rng, parts)
     alone = {label: groups.numbers[groups.labels == label] for label in wanted}
     for label in sorted(alone, key=lambda label: (len(alone[label]), label)):

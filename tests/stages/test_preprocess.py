@@ -190,6 +190,102 @@ def test_texts_of_one_pattern_are_one_group_and_the_refusal_says_what_to_change(
     assert run(tmp_path, source, near_duplicates=0).returncode == 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_path, seed):
+    rows = [(f"Thank you for your order number {number:04}, we hope that you like it", "positive") for number in range(300)]
+    rows += [(hashlib.md5(f"{number}".encode()).hexdigest(), ("negative", "positive")[number % 2]) for number in range(300)]
+    metrics, splits = process(tmp_path, rows, seed=seed, near_duplicates=0.7, test_size=0.1)
+    assert metrics["largest_group"] >= 290
+    assert sum(splits["train"]["text"].str.startswith("Thank you")) >= 290
+    assert min(metrics["rows"]["test"], metrics["rows"]["validation"]) >= 25
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (["phrase,positive,negative", "lovely film,1,0", "awful meal,0,1"], "has classes in the columns 'positive' and 'negative'"),
+        (["review,is_pos,verified", "lovely film,1,1", "awful meal,0,1"], "has classes in the columns 'is_pos' and 'verified'"),
+        (
+            ["it was so-so,neutral", "lovely film,positive", "awful meal,negative"],
+            "may name the columns or be a row: it was so-so, neutral",
+        ),
+        (["caption,verdict", "lovely film,positive", "awful meal,negative"], "set preprocess.header to yes or no"),
+        (["Text,text,label", "7,lovely film,1", "8,awful meal,0"], "has the column 'Text' more than once"),
+        (["# exported", "text,label", "lovely film,1", "awful meal,0"], "has 1 fields in its first row and 2 in the next"),
+        (['""'], "is empty"),
+    ],
+)
+def test_columns_and_headers_are_not_guessed_where_they_are_not_clear(tmp_path, lines, problem):
+    source = written(tmp_path, "\n".join(lines))
+    assert problem in refusal(run(tmp_path, source), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "how"),
+    [
+        (["body_x,verdict"], {"text_column": "body_x", "label_column": "verdict"}),
+        (["caption,verdict"], {"header": "yes"}),
+        ([], {"header": "no"}),
+        ([], {"header": "no", "text_column": "0", "label_column": "1"}),
+        (["sep=,", "text,label"], {}),
+        (["text,positive"], {"labels": ["0", "1"]}),
+    ],
+)
+def test_overrides_hold_for_the_source_and_not_for_a_file_with_only_a_header(tmp_path, lines, how):
+    rows = [f"film {number} was {word},{label}" for number in range(30) for label, word in enumerate(("bad", "good"))]
+    source = written(tmp_path, "\n".join([*lines, *rows]))
+    done = run(tmp_path, source, **how)
+    assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "out/metrics.json")["source"]["rows"] == 60
+
+
+@pytest.mark.parametrize(("encoding", "separator"), [("utf-16", "tab"), ("utf-16-le", "semicolon"), ("utf-32", "bar"), ("utf-8", "comma")])
+def test_encoding_and_separator_may_be_given(tmp_path, encoding, separator):
+    sign = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ","}[separator]
+    source = written(tmp_path, ("\ufeff" * (encoding == "utf-8") + TABLE.replace(",", sign)).encode(encoding))
+    done = run(tmp_path, source, encoding=encoding, separator=separator, text_column="text")
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_encoding_that_does_not_fit_is_a_sentence(tmp_path):
+    assert "cannot be decoded (UTF-16 stream does not start with BOM)" in refusal(
+        run(tmp_path, written(tmp_path, TABLE), encoding="utf-16"), tmp_path
+    )
+
+
+@pytest.mark.parametrize("texts", [["same"] * 20, [""] * 20, ["👍", "👎"] * 10], ids=["conflicting", "empty", "signs"])
+def test_near_duplicates_of_nothing_are_none(tmp_path, texts):
+    rows = "".join(f"{text},{number % 2}\n" for number, text in enumerate(texts))
+    done = run(tmp_path, written(tmp_path, "text,label\n" + rows), near_duplicates=0.8, duplicate_key="alnum")
+    assert done.returncode == (0 if texts[0] == "👍" else 1), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_rows_of_label_issues_may_be_pasted_into_the_shipped_corrections(tmp_path):
+    source = written(
+        tmp_path, "text,label\n" + "".join(f"film {number} was good,positive\nfilm {number} was bad,negative\n" for number in range(30))
+    )
+    issues = "text,label,given,split,quality\nfilm 3 was good,negative,positive,train,0.0123\n"
+    corrections = written(
+        tmp_path, (ROOT / "data/raw/corrections.csv").read_text("utf-8") + issues.split("\n")[1] + "\n", "corrections.csv"
+    )
+    metrics = process_files(tmp_path, {"source": source}, corrections=corrections)
+    assert metrics["corrections"] == {"rows": 1, "without_row": 0}
+    assert (
+        metrics["classes"]["negative"]["train"] + metrics["classes"]["negative"]["validation"] + metrics["classes"]["negative"]["test"]
+        == 31
+    )
+
+
+def test_a_correction_holds_for_all_forms_of_its_text(tmp_path):
+    rows = [*ENOUGH, ("Great stuff", "positive"), ("great  STUFF", "positive")]
+    corrections = written(tmp_path, "text;label\r\nGREAT stuff;negative\r\n;\r\n".encode("utf-16"), "corrections.csv")
+    metrics, splits = process(tmp_path, rows, corrections=corrections)
+    assert metrics["corrections"] == {"rows": 2, "without_row": 0}
+    assert metrics["dropped"]["conflicting"] == 0
+    assert pd.concat(splits.values()).set_index("text").loc["Great stuff", "label"] == 0
+
+
 def test_too_little_memory_is_a_sentence_that_names_the_setting(tmp_path):
     source = written(tmp_path, "text,label\n" + "".join(f"{'word ' * 40}{number},{number % 2}\n" for number in range(40_000)))
     done = run(tmp_path, source, environment={"PREPROCESS_MEMORY": "2MB"})

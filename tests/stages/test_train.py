@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import train
 from stages.shared import coverage
 from stages.shared.errors import StageError
+from stages.shared.tokenizer import load_tokenizer
 from tests.conftest import ROOT, read_json, run_command, write_params
 
 PATIENCE, EPOCHS = 8, 30
@@ -222,21 +222,21 @@ def test_loss_that_is_no_number_ends_the_training_with_a_sentence(tiny_model: Pa
 
 
 def test_max_length_beyond_the_positions_of_the_base_is_refused(tiny_base: Path) -> None:
-    assert train.load_tokenizer(tiny_base, 64).model_max_length == 64
+    assert load_tokenizer(tiny_base, 64, "train.max_length").model_max_length == 64
     with pytest.raises(StageError, match=r"train\.max_length is 65: .* at most 64"):
-        train.load_tokenizer(tiny_base, 65)
+        load_tokenizer(tiny_base, 65, "train.max_length")
 
 
 def test_positions_that_a_roberta_keeps_for_itself_are_not_counted(tiny_base: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
     (base / "config.json").write_text(json.dumps({"model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}), "utf-8")
-    assert train.load_tokenizer(base, 64).model_max_length == 64
+    assert load_tokenizer(base, 64, "train.max_length").model_max_length == 64
     with pytest.raises(StageError, match="at most 64"):
-        train.load_tokenizer(base, 65)
+        load_tokenizer(base, 65, "train.max_length")
 
 
 def test_vocabulary_of_another_language_is_warned_of_and_the_right_one_is_not(tiny_base: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tokenizer = train.load_tokenizer(tiny_base, 32)
+    tokenizer = load_tokenizer(tiny_base, 32, "train.max_length")
     coverage.warn(logging.getLogger("train"), coverage.measure(tokenizer, ["the film was very good", "we love the food, 10 of 10!"]))
     assert not caplog.records
     shares = coverage.measure(tokenizer, KOREAN)

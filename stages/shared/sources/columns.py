@@ -14,7 +14,7 @@ MOSTLY = 0.5  # share of the values that must be classes for a column to be that
 def columns_of(shard: Shard, first: Sequence[list[str]], how: Reading) -> Columns:
     """Find the columns in the first rows of a table, the header among them; raise ColumnMissing or SourceUnreadable."""
     header, rows = [name.strip() for name in first[0]], first[1:]
-    if rows and all(len(row) > len(header) for row in rows):
+    if rows and not how.loose and all(len(row) > len(header) for row in rows):
         raise SourceUnreadable(
             shard.file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "the first row must name the columns"
         )

@@ -27,7 +27,7 @@ log = logging.getLogger("preprocess")
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 QUOTINGS: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "twice": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 MAX_HEADER = 4096  # bytes of a file that is nothing but a header
-MAX_LINE = 16 * 2**20  # characters: no text is as long, and a longer line would take the memory
+MAX_LINE = 2**20  # characters of a line and of a record: no text is as long, and a longer one would take the memory
 SAMPLE_ROWS = 1000
 SHOWN_LINES = 10
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -92,7 +92,7 @@ def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -
     repeated = 0
     with lines_of(shard, dialect.encoding, watch) as lines:
         for line, fields in records_of(shard, lines, dialect.separator, dialect.quoting):
-            if len(fields) < width or any(fields[width:]):
+            if len(fields) < width or (any(fields[width:]) and not how.loose):
                 ragged.append(line)
                 continue
             if columns.names and fields[:width] == columns.names:
@@ -147,9 +147,22 @@ def not_decoded(shard: Shard, error: UnicodeError, place: str) -> SourceUnreadab
 
 def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str) -> Iterator[Record]:
     """Yield the records that are not blank, with the line each ends in; raise SourceUnreadable for broken quotes."""
-    reader = csv.reader(lines, delimiter=separator, quoting=QUOTINGS[quoting], strict=True)
+    size = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal size
+        for line in lines:
+            size += len(line)
+            if size > MAX_LINE:
+                raise SourceUnreadable(
+                    shard.file, f"has a row of over {MAX_LINE:,} characters, up to line {reader.line_num:,}", "close its quotes"
+                )
+            yield line
+
+    reader = csv.reader(counted(), delimiter=separator, quoting=QUOTINGS[quoting], strict=True)
     try:
         for fields in reader:
+            size = 0
             if reader.line_num == 1 and fields[:1] == ["sep="]:  # which Excel reads, and writes nowhere
                 continue
             if len(fields) > 1 or any(field.strip() for field in fields):

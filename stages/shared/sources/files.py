@@ -30,11 +30,16 @@ MAX_RATIO = 300  # bytes that one packed byte may hold: honest text stays under 
 FREE_BYTES = 64 * 2**20  # that may come out of any packed file
 
 
-State = tuple[int, int, int]
+class State(NamedTuple):
+    """What changes when a file does."""
+
+    inode: int
+    size: int
+    changed: int
 
 
 class Shard(NamedTuple):
-    """One file of a source. packed: gzip. state: changes when the file does."""
+    """One file of a source. packed: gzip."""
 
     file: Path
     kind: str
@@ -81,6 +86,8 @@ def _shard(file: Path, within: Path | None = None) -> Shard:
     suffix = (file.with_suffix("") if packed else file).suffix.lower()
     if file.is_dir():
         raise SourceUnreadable(file, "is a folder in a folder", "put all files side by side")
+    if file.exists() and not file.is_file():
+        raise SourceUnreadable(file, "is no regular file", "copy what it gives into one")
     _refuse_strange_link(file, within)
     kind = KINDS.get(suffix)
     if kind is None:
@@ -189,4 +196,4 @@ class _Tapped(io.RawIOBase):
 
 def _state(file: BinaryIO | Path) -> State:
     found = file.stat() if isinstance(file, Path) else os.fstat(file.fileno())
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return State(found.st_ino, found.st_size, found.st_mtime_ns)

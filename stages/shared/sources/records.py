@@ -1,10 +1,12 @@
 """Sources with named values: JSON lines, a JSON list, Parquet; and XLSX, whose first sheet is a table of cells."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +20,9 @@ from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, R
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet
 
+SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+CELL = re.compile(rb' r="([A-Z]{1,3})([0-9]{1,7})"')
+MAX_CELLS = 2**25  # that a sheet may span, a gigabyte: the rows of a full sheet in 32 columns
 PARQUET_ROWS = 10_000  # that are in memory at a time
 
 
@@ -112,8 +117,13 @@ def read_parquet(shard: Shard, how: Reading, watch: Watch) -> tuple[Names, Itera
     import pyarrow.parquet as parquet
 
     with opened(shard), _parquet_sentences(shard):
-        names = names_of(shard.file, parquet.read_schema(shard.file).names, how)
-        _refuse_twice(shard, parquet.read_schema(shard.file).names, names)
+        file = parquet.ParquetFile(shard.file)
+        size = sum(file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups))
+        if size > FREE_BYTES + MAX_RATIO * shard.state.size:
+            raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
+        found = file.schema_arrow.names
+        names = names_of(shard.file, found, how)
+        _refuse_twice(shard, found, names)
 
     def rows() -> Iterator[Row]:
         number = 0
@@ -167,13 +177,32 @@ class Sheet:
 
 
 def _refuse_bomb(shard: Shard) -> None:
+    """Raise SourceUnreadable where a file unpacks to far more than its size, or spans more cells than memory takes."""
     try:
         with zipfile.ZipFile(shard.file) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
+            if size > FREE_BYTES + MAX_RATIO * shard.file.stat().st_size:
+                raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
+            cells = max((_cells_spanned(archive, name) for name in archive.namelist() if SHEET.fullmatch(name)), default=0)
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
-    if size > FREE_BYTES + MAX_RATIO * shard.file.stat().st_size:
-        raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
+    if cells > MAX_CELLS:
+        raise SourceUnreadable(
+            shard.file, f"has a sheet of {cells:,} cells, most of them empty", "delete the cell far to the right or far below"
+        )
+
+
+def _cells_spanned(archive: zipfile.ZipFile, name: str) -> int:
+    """Return rows times columns of a sheet, by the references of its cells."""
+    columns, rows, tail = 0, 0, b""
+    with archive.open(name) as stream:
+        while piece := stream.read(2**20):
+            data = tail + piece
+            for letters, number in CELL.findall(data):
+                columns = max(columns, reduce(lambda value, letter: 26 * value + letter - 64, letters, 0))
+                rows = max(rows, int(number))
+            tail = data[-32:]
+    return columns * rows
 
 
 def read_sheet(shard: Shard, how: Reading, watch: Watch) -> tuple[Sheet, Iterator[Row]]:

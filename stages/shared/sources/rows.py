@@ -55,7 +55,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says about a source; `auto` is found out. knows: tells whether a value is a label of the task."""
+    """What the user says about a source; `auto` is found out.
+
+    knows: tells whether a value is a label of the task. loose: rows may have more fields than the header.
+    """
 
     knows: Callable[[str], bool]
     text_column: str = AUTO
@@ -64,6 +67,7 @@ class Reading:
     separator: str = AUTO
     quoting: str = AUTO
     header: str = AUTO
+    loose: bool = False
 
     def named_in(self, header: Sequence[str]) -> bool:
         """Tell whether a header names both columns."""

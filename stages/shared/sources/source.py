@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from stages.shared import aihub
 from stages.shared.errors import SourceUnreadable
-from stages.shared.sources.delimited import dialect_of, encoding_for, has_only_header, read_delimited
+from stages.shared.sources.delimited import MAX_LINE, dialect_of, encoding_for, has_only_header, read_delimited
 from stages.shared.sources.files import Shard, shards_of
 from stages.shared.sources.json_list import elements_of
 from stages.shared.sources.records import read_json_lines, read_parquet, read_sheet, rows_of_records
@@ -46,13 +46,15 @@ class Source:
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows, file by file; raise SourceUnreadable or ColumnMissing."""
-        size = sum(shard.state[1] for shard in self._shards)
+        size = sum(shard.state.size for shard in self._shards)
         with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or not sys.stderr.isatty()) as self._bar:
             for shard in self._shards:
                 if self._optional and shard.kind == "delimited" and has_only_header(shard):
                     continue
                 self.file, number = shard.file, 0
                 for number, row in enumerate(self._rows_of(shard), 1):  # noqa: B007
+                    if len(row.text) > MAX_LINE:
+                        raise SourceUnreadable(shard.file, f"has a text of over {MAX_LINE:,} characters in row {row.line:,}", "cut it")
                     yield row
                 if not number and not self._optional:
                     raise SourceUnreadable(shard.file, "has a header but no rows", "give a file with labelled texts")

@@ -19,6 +19,10 @@ CASES = {
     "(555) 010-9999, 555-010-9999": "[PHONE], [PHONE]",
     "thanks @some_user. and @홍길동": "thanks [NAME]. and [NAME]",
     "https://example.com/@user/me@example.com": "[URL]",
+    "(https://example.com/x), ftp://example.com/y. bit.ly/3xYz와 youtu.be/abc?t=1": "([URL]), [URL]. [URL]와 [URL]",
+    "(02) 123-4567, 02)123-4567, tel.010-1234-5678": "[PHONE], [PHONE], tel.[PHONE]",
+    "010–1234–5678 / 010 - 1234 - 5678 / 1577 1234": "[PHONE] / [PHONE] / [PHONE]",
+    "@123user @hong-gildong @홍_길동 @홍길동123": "[NAME] [NAME] [NAME] [NAME]",
 }
 
 
@@ -31,6 +35,9 @@ def test_personal_data_is_exchanged_for_its_token(text, expected):
     "text",
     [
         "10/10, seen in 1999 2000 2001 and 2019-2020",
+        "1999-2005, 1950-1953 전쟁, 1592-1598, 1588-1592, 1600-1700년대",
+        "+1 2 3, +0.5 0.5, +10 10/10, +3 10 20 30점, 007 2020 1999",
+        "and/or, he/she, 1/2, km/h, a.b/c is no link, nor is or.he/she; 3 @5 dollars",
         "it cost 1,234,567 won, or 12.50",
         "1.5 GB of 2026-11-26 12:30:45",
         "a @ b, 3 @ 5, me@ home, @",

@@ -67,12 +67,15 @@ def test_page_needs_no_network_and_says_nothing_of_the_machine(page):
     assert str(page.parent) not in text
 
 
+@pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_passes_axe(page, scheme):
+def test_page_passes_axe_and_fits_its_window(page, scheme, width):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        tab = browser.new_page(color_scheme=scheme)
+        tab = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
         tab.goto(page.as_uri())
         found = Axe().run(tab)
+        wide = tab.evaluate("document.documentElement.scrollWidth")
         browser.close()
     assert found.violations_count == 0, found.generate_report()
+    assert wide == width, "tables scroll within the page"
