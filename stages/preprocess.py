@@ -31,6 +31,7 @@ from stages.shared.splitting import needed, split
 
 log = logging.getLogger("preprocess")
 
+NONE = "none.csv"  # in data/raw: stands for no file
 UNKNOWN = ("[UNK]", "<unk>")  # what tokenizers call what they do not know
 MEASURED_TEXTS = 100_000  # whose tokens are counted, fewer of long ones
 MEASURED_CHARACTERS = 10_000_000
@@ -127,7 +128,7 @@ def run(
         metrics = _metrics(facts, corpus, classes, settings.class_names)
         metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
         with timed("reporting"):
-            page = data_report.render(corpus, facts, classes, settings.class_names, lengths)
+            page, warnings = data_report.render(corpus, facts, classes, settings.class_names, lengths)
         with timed("writing"), whole_files(*(files[name] for name in (*SPLITS, "dropped", "report"))) as drafts:
             for name, draft in zip(SPLITS, drafts, strict=False):
                 corpus.write(name, draft)
@@ -138,6 +139,8 @@ def run(
             log.info(
                 "%s: %s rows read, %s kept (%s)", origin, f"{facts[origin]['rows']:,}", f"{corpus.kept(origin):,}", _reasons(corpus, origin)
             )
+        if warnings:
+            log.info("%s has %d things to look at, first: %s", files["report"], len(warnings), warnings[0])
         log.info(
             ", ".join(f"{name} {sum(classes.get((name, label), 0) for label in range(len(settings.class_names))):,}" for name in SPLITS)
         )
@@ -171,11 +174,21 @@ def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams,
             text = redact(clean_text(row.text), settings.redact)
             label, reason = corrections.verdict(text) or labels.verdict(row.label, source.file, row.line)
             yield Entry(
-                origin, source.file.name, row.line, text, label, reason or (None if text else "empty"), short(key(text)), row.person
+                origin,
+                source.file.name,
+                row.line,
+                text,
+                label,
+                reason or (None if text else "empty"),
+                row.label,
+                short(key(text)),
+                row.person,
             )
 
     rows = corpus.add(entries())
     if not rows:
+        if file.name != NONE:
+            log.warning("%s has only a header: it is taken as no %s file", file, origin)
         return None
     log.info("%s read as %s", file, ", ".join(f"{name} {value}" for name, value in source.facts.items()))
     if not source.corpus and settings.aihub_target != "polarity":

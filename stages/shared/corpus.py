@@ -43,9 +43,10 @@ WINNERS: dict[str, str] = {
 
 
 class Entry(NamedTuple):
-    """A row as it is taken in. origin: source, validation or test. file: its name. label: class id. reason: why the row is dropped already.
+    """A row as it is taken in. origin: source, validation or test. file: its name. label: class id.
 
-    key: texts with the same are one; empty: like no other. person: whose rows stay on one side of the split.
+    reason: why the row is dropped already. given: the label as it was read. key: texts with the same are one; empty: like no other.
+    person: whose rows stay on one side of the split.
     """
 
     origin: str
@@ -54,6 +55,7 @@ class Entry(NamedTuple):
     text: str
     label: int | None
     reason: str | None
+    given: str
     key: str
     person: str
 
@@ -90,8 +92,8 @@ class Corpus:
     def __init__(self, database: "duckdb.DuckDBPyConnection") -> None:
         self._database = database
         database.execute(
-            "CREATE TABLE rows (number BIGINT, origin VARCHAR, file VARCHAR, line BIGINT, text VARCHAR, label SMALLINT, key VARCHAR, "
-            "person VARCHAR, reason VARCHAR, "
+            "CREATE TABLE rows (number BIGINT, origin VARCHAR, file VARCHAR, line BIGINT, text VARCHAR, label SMALLINT, given VARCHAR, "
+            "key VARCHAR, person VARCHAR, reason VARCHAR, "
             "name VARCHAR GENERATED ALWAYS AS (coalesce(nullif(person, ''), nullif(key, ''), concat('row ', number))))"
         )
         database.execute("CREATE TABLE near (one BIGINT, other BIGINT)")
@@ -357,14 +359,15 @@ class Corpus:
     def write_dropped(self, class_names: Sequence[str], file: Path) -> None:
         """Write the dropped rows, but for those that only max_rows left out, as CSV for a spreadsheet, in the order of the sources."""
         rows = self._database.execute(
-            "SELECT file, line, reason, label, text FROM rows WHERE reason IS NOT NULL AND reason <> 'sampled_out' ORDER BY number"
+            "SELECT file, line, reason, label, given, text FROM rows WHERE reason IS NOT NULL AND reason <> 'sampled_out' ORDER BY number"
         )
         with file.open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(("file", "line", "reason", "label", "text"))
             while chunk := rows.fetchmany(CHUNK_ROWS):
-                for name, line, reason, label, text in chunk:
-                    writer.writerow((as_words(name), line, reason, "" if label is None else as_words(class_names[label]), as_words(text)))
+                for name, line, reason, label, given, text in chunk:
+                    shown = given if label is None else class_names[label]
+                    writer.writerow((as_words(name), line, reason, as_words(shown), as_words(text)))
 
     def _one(self, query: str) -> Any:
         return self._row(query)[0]

@@ -74,8 +74,8 @@ def render(
     classes: Mapping[tuple[str, int], int],
     class_names: Sequence[str],
     lengths: Lengths,
-) -> str:
-    """Return the page. facts: of each source; classes: rows of each split and class id."""
+) -> tuple[str, list[str]]:
+    """Return the page and what it warns of. facts: of each source; classes: rows of each split and class id."""
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -84,9 +84,10 @@ def render(
     totals = {name: sum(classes.get((name, label), 0) for label in range(len(class_names))) for name in SPLITS}
     shares = {(name, label): classes.get((name, label), 0) / max(1, totals[name]) for name in SPLITS for label in range(len(class_names))}
     dropped = corpus.dropped()
-    return environment.from_string(TEMPLATE.read_text("utf-8")).render(
+    warnings = _warnings(corpus, facts, classes, class_names, totals, lengths)
+    page = environment.from_string(TEMPLATE.read_text("utf-8")).render(
         summary=f"{facts['source']['rows']:,} rows read from the source, {corpus.kept():,} kept.",
-        warnings=_warnings(corpus, facts, classes, class_names, totals, lengths),
+        warnings=warnings,
         tiles=[
             ("rows read", facts["source"]["rows"]),
             ("kept", corpus.kept()),
@@ -105,6 +106,7 @@ def render(
         tables=[table for table in _tables(corpus, facts, class_names) if table["rows"]],
         words=_words(corpus, class_names),
     )
+    return page, warnings
 
 
 def _warnings(
@@ -245,7 +247,7 @@ def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names:
             "rows": examples,
         },
         {
-            "title": "Texts with several labels",
+            "title": "Conflicting texts",
             "columns": [Column("Text", "text"), Column("Labels", "text")],
             "rows": [
                 [_short(text), ", ".join(f"{shown(label)} {count:,}" for label, count in labels.items())]

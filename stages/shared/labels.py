@@ -61,6 +61,7 @@ class Labels:
 
     def __init__(self, settings: LabelParams) -> None:
         self._settings = settings
+        self._ignored = {label_key(value) for value in settings.ignore_labels}
         self._verdicts: dict[str, Verdict] = {}
         self.unknown: dict[str, Unknown] = {}
         self.corpus = False  # AI Hub codes or names
@@ -85,8 +86,7 @@ class Labels:
             code = aihub.code_of(label)
             return Verdict(settings.id_by_emotion[code] if code else None, None)
         values = label.split(settings.label_separator) if settings.label_separator else [label]
-        ignored = {label_key(value) for value in settings.ignore_labels}
-        if any(label_key(value) in ignored for value in values):
+        if any(label_key(value) in self._ignored for value in values):
             return Verdict(None, "ignored_label")
         ids = {settings.class_of(value) for value in values}
         if None in ids:

@@ -29,3 +29,9 @@ def dvc_add(*files: Path) -> None:
         subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", *map(str, files)], check=True)
     except subprocess.CalledProcessError:
         raise StageError(f"DVC does not track {', '.join(map(str, files))} (its reason stands above): type dvc add yourself") from None
+
+
+def dvc_cache() -> Path:
+    """Return the folder that DVC keeps the contents of files in, which several projects may share."""
+    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], cwd=project_root(), capture_output=True, text=True)
+    return (project_root() / (done.stdout.strip() or ".dvc/cache")).resolve()

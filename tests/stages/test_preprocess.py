@@ -320,7 +320,7 @@ def test_each_dropped_row_is_listed_with_its_file_line_and_reason(tmp_path):
         ["texts.csv", 10, "empty", "positive", ""],
         ["texts.csv", 13, "conflicting", "negative", "'=hyperlink(1)"],
         ["texts.csv", 14, "duplicate", "positive", "Two lines"],
-        ["texts.csv", 15, "ignored_label", "", "meh"],
+        ["texts.csv", 15, "ignored_label", "neutral", "meh"],
     ]
     assert sum(metrics["dropped"].values()) == 6
 

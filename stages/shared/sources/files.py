@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from stages.shared.errors import SourceUnreadable
-from stages.shared.project import project_root
+from stages.shared.project import dvc_cache, project_root
 
 KINDS = {
     ".csv": "delimited",
@@ -62,6 +62,7 @@ def shards_of(source: Path) -> list[Shard]:
     source = as_stored(source)
     if not source.is_dir():
         return [_shard(source)]
+    _refuse_strange_link(source)
     files = [file for file in source.iterdir() if not file.name.startswith(".") and file.suffix != ".dvc"]
     files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
     if not files:
@@ -74,11 +75,14 @@ def shards_of(source: Path) -> list[Shard]:
 
 
 def as_stored(file: Path) -> Path:
-    """Find a file whose name is stored decomposed (as macOS does) by its composed name, and the reverse."""
-    if file.exists() or not file.parent.is_dir():
+    """Find a path whose names are stored decomposed (as macOS does) by its composed names, and the reverse."""
+    if file.exists() or file == file.parent:
+        return file
+    parent = as_stored(file.parent)
+    if not parent.is_dir():
         return file
     wanted = unicodedata.normalize("NFC", file.name)
-    return next((found for found in file.parent.iterdir() if unicodedata.normalize("NFC", found.name) == wanted), file)
+    return next((found for found in parent.iterdir() if unicodedata.normalize("NFC", found.name) == wanted), file)
 
 
 def _shard(file: Path, within: Path | None = None) -> Shard:
@@ -100,13 +104,14 @@ def _shard(file: Path, within: Path | None = None) -> Shard:
         raise SourceUnreadable(file, "does not exist", "check its path") from None
 
 
-def _refuse_strange_link(file: Path, within: Path | None) -> None:
-    """Refuse a link out of the project (an unpacked archive may hold one); links into DVC's cache stay within it."""
-    if not file.is_symlink():
+def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
+    """Refuse a link out of the project, as an unpacked archive may hold one, on any part of the path; DVC's cache may lie elsewhere."""
+    root, target = project_root().resolve(), file.resolve()
+    in_project = file.absolute().is_relative_to(root)
+    if not file.is_symlink() and (not in_project or target.is_relative_to(root)):
         return
-    target = file.resolve()
-    allowed = [project_root().resolve(), *([within.resolve()] if within else [])]
-    if not any(target.is_relative_to(root) for root in allowed):
+    allowed = [root, *([within.resolve()] if within else [])]
+    if not any(target.is_relative_to(folder) for folder in allowed) and not target.is_relative_to(dvc_cache()):
         raise SourceUnreadable(
             file, "is a symbolic link out of the project", "copy the file here, or name its own path in preprocess.source"
         )

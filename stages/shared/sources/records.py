@@ -61,10 +61,10 @@ def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], how: Reading
 
     records: with the line or number of each.
     """
-    first = list(islice(records, 1))
+    first = list(islice(records, SAMPLE_ROWS))
     if not first:
         raise SourceUnreadable(file, "has no records", "give a file with labelled texts")
-    names = names_of(file, list(_object(file, *first[0])), how)
+    names = names_of(file, list(dict.fromkeys(name for number, record in first for name in _object(file, number, record))), how)
 
     def rows() -> Iterator[Row]:
         for number, record in chain(first, records):

@@ -23,7 +23,9 @@ def add(corpus: Corpus, files: list[Path], origin: str, key: Callable[[str], str
         known = Reading(str.isdigit)
         rows = Source(file, known, optional=False).rows()
         corpus.add(
-            Entry(origin, file.name, row.line, row.text, int(row.label), None if row.text.strip() else "empty", key(row.text), "")
+            Entry(
+                origin, file.name, row.line, row.text, int(row.label), None if row.text.strip() else "empty", row.label, key(row.text), ""
+            )
             for row in rows
         )
 
@@ -82,7 +84,7 @@ def test_texts_of_a_supplied_test_file_are_taken_out_of_train(shared_data):
 def test_conflicts_are_settled_by_the_rule(rule, kept):
     rows = [("even", 0), ("twice good", 0), ("even", 1), ("twice good", 1), ("twice good", 1)]
     with open_corpus() as corpus:
-        corpus.add(Entry("source", "a.csv", line, text, label, None, text, "") for line, (text, label) in enumerate(rows))
+        corpus.add(Entry("source", "a.csv", line, text, label, None, "", text, "") for line, (text, label) in enumerate(rows))
         corpus.drop_conflicting(rule)
         corpus.drop_duplicates()
         assert list(corpus.texts_of(None)) == kept
@@ -91,7 +93,7 @@ def test_conflicts_are_settled_by_the_rule(rule, kept):
 
 def test_texts_without_a_key_are_like_no_other():
     with open_corpus() as corpus:
-        corpus.add(Entry("source", "a.csv", line, text, line % 2, None, "", "") for line, text in enumerate([":)", ":)", "!?"]))
+        corpus.add(Entry("source", "a.csv", line, text, line % 2, None, "", "", "") for line, text in enumerate([":)", ":)", "!?"]))
         corpus.drop_conflicting("drop")
         corpus.drop_duplicates()
         assert corpus.kept() == 3
@@ -130,7 +132,16 @@ def test_emotions_are_reduced_to_classes_and_rows_of_several_are_dropped(shared_
         with open_corpus() as corpus:
             source = Source(shared_data / f"goemotions/{part}.tsv", Reading(labels.knows), optional=False)
             corpus.add(
-                Entry("source", "a.tsv", row.line, row.text, *labels.verdict(row.label, source.file, row.line), key=ws(row.text), person="")
+                Entry(
+                    "source",
+                    "a.tsv",
+                    row.line,
+                    row.text,
+                    *labels.verdict(row.label, source.file, row.line),
+                    row.label,
+                    key=ws(row.text),
+                    person="",
+                )
                 for row in source.rows()
             )
             found.append(corpus.kept())

@@ -130,3 +130,12 @@ def test_a_long_file_is_known_wherever_the_sample_ends(before, encoding):
     """The first mebibyte ends within a letter, or between two surrogates, for some of them; there may be no line to cut at."""
     letters = "정말재미있어요" if encoding == "cp949" else "정말재미있어요😀"
     assert encoding_of(Path("long.json"), io.BytesIO((before + letters * 100_000).encode(encoding))) == encoding
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("отличный фильм, мне очень понравилось", "cp1251"), ("πολύ καλή ταινία, μου άρεσε", "cp1253"), ("סרט מצוין, אהבתי מאוד", "cp1255")],
+)
+def test_letters_of_another_alphabet_are_not_read_as_western(tmp_path, text, encoding):
+    with pytest.raises(SourceUnreadable, match="is neither UTF-8, UTF-16, cp949 nor cp1252 text"):
+        read_text(written(tmp_path, f"text,label\n{text},1\n".encode(encoding)))

@@ -1,18 +1,23 @@
 """Files that are packed, linked, changed, damaged or too large are read whole or refused, in bounded memory."""
 
 import gzip
+import os
+import sys
 import tracemalloc
 import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import openpyxl
+import pandas as pd
 import pytest
 
 from stages.shared.errors import ColumnMissing, SourceUnreadable
 from stages.shared.sources import delimited, files
 from stages.shared.sources.rows import Reading
 from stages.shared.sources.source import Source
+from tests.conftest import run_command
 
 TABLE = "text,label\ngood,1\nbad,0\n"
 
@@ -78,6 +83,61 @@ def test_a_link_out_of_the_project_is_refused_and_one_within_is_followed(tmp_pat
     (project / "own.csv").write_text(TABLE, "utf-8")
     (project / "inner.csv").symlink_to(project / "own.csv")
     assert len(rows(project / "inner.csv")) == 2
+
+
+def test_a_link_on_the_way_is_a_link_too_but_the_cache_of_dvc_may_lie_elsewhere(tmp_path, repository, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(repository))
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (outside / "a.csv").write_text(TABLE, "utf-8")
+    (repository / "data/raw/linked").symlink_to(outside)
+    assert_refused(repository / "data/raw/linked/a.csv", "is a symbolic link out of the project")
+    assert_refused(repository / "data/raw/linked", "is a symbolic link out of the project")
+    run_command(sys.executable, "-m", "dvc", "cache", "dir", "--local", outside, cwd=repository)
+    assert len(rows(repository / "data/raw/linked/a.csv")) == 2
+
+
+def test_what_dvc_writes_beside_a_shard_is_no_shard_and_a_pipe_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text(TABLE, "utf-8")
+    (tmp_path / "a.csv.dvc").write_text("outs: []", "utf-8")
+    assert len(rows(tmp_path)) == 2
+    os.mkfifo(tmp_path / "b.csv")
+    assert_refused(tmp_path, "is no regular file")
+
+
+def test_a_packed_table_of_one_long_text_is_refused(tmp_path, monkeypatch):
+    pd.DataFrame({"text": ["a" * 10_000_000], "label": [1]}).to_parquet(tmp_path / "a.parquet", compression="zstd")
+    assert_refused(tmp_path / "a.parquet", "has a text of over 1,048,576 characters in row 1")
+    monkeypatch.setattr("stages.shared.sources.records.FREE_BYTES", 2**20)
+    assert_refused(tmp_path / "a.parquet", "holds over 300 times its size")
+
+
+def test_a_cell_far_away_is_refused_before_all_between_take_the_memory(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["text", "label"])
+    book.active.append(["good", 1])
+    book.active["XFD1048576"] = "x"
+    book.save(tmp_path / "a.xlsx")
+    assert_refused(tmp_path / "a.xlsx", "has a sheet of 17,179,869,184 cells, most of them empty")
+
+
+def test_the_first_sheet_that_is_seen_is_read_and_the_others_are_told(tmp_path):
+    book = openpyxl.Workbook()
+    hidden, seen, other = book.active, book.create_sheet("reviews"), book.create_sheet("notes")
+    hidden.sheet_state = "hidden"
+    for sheet, text in ((hidden, "secret"), (seen, "good"), (other, "note")):
+        for row in (["text", "label"], [], [text, 1]):
+            sheet.append(row)
+    book.save(tmp_path / "a.xlsx")
+    source = Source(tmp_path / "a.xlsx", Reading({"0", "1"}.__contains__), optional=False)
+    assert [(row.text, row.line) for row in source.rows()] == [("good", 3)]
+    assert (source.facts["sheet"], source.facts["other_sheets"]) == ("reviews", "notes")
+
+
+def test_a_row_of_many_lines_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "MAX_LINE", 10_000)
+    (tmp_path / "a.csv").write_text('text,label\n"' + "a line\n" * 2_000 + '",1\n', "utf-8")
+    assert_refused(tmp_path / "a.csv", "has a row of over 10,000 characters")
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from stages.shared.errors import ColumnMissing, SourceUnreadable
 from stages.shared.sources import json_list
@@ -302,6 +304,37 @@ def test_rows_swallowed_by_a_stray_quote_are_refused(tmp_path: Path) -> None:
     file.write_text('text,label\n"fine, really",1\n"Loved it,1\nbad film,0\nworse film,0\nthe end",1\nso so,0\n', "utf-8")
     with pytest.raises(SourceUnreadable, match="whole rows inside a quoted text that ends in line 6"):
         rows(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'text,label\r"q1","1"\r"q2","0"\r"open,1\rswallowed one,0\rswallowed two","0"\r',
+        'label,text,n\n1,"open, really,90\n0,closing",91\n1,"fine, too",92\n0,bad,93\n',
+        'text,label\n"fine, too",1\n"open,1\nand more","0"\n',
+    ],
+    ids=["CR", "last piece", "first piece"],
+)
+def test_rows_within_a_quoted_text_are_found_wherever_they_are_cut(tmp_path: Path, content: str) -> None:
+    with pytest.raises(SourceUnreadable, match="whole rows inside a quoted text"):
+        rows(source(tmp_path, content))
+
+
+def test_parquet_that_says_one_thing_twice_or_too_much_is_a_sentence(tmp_path: Path) -> None:
+    twice = pa.table([pa.array(["a"]), pa.array(["b"]), pa.array([1])], names=["text", "text", "label"])
+    parquet.write_table(twice, tmp_path / "twice.parquet")
+    late = pa.table({"text": ["a"], "label": pa.array([2**53], pa.timestamp("ms"))})
+    parquet.write_table(late, tmp_path / "late.parquet")
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
+    parquet.write_table(pa.table({"text": broken, "label": [1]}), tmp_path / "broken.parquet")
+    for name, problem in {"twice": "has the column 'text' more than once", "late": "cannot be read", "broken": "no UTF-8 text"}.items():
+        with pytest.raises(SourceUnreadable, match=problem):
+            rows(tmp_path / f"{name}.parquet")
+
+
+def test_a_number_of_thousands_of_digits_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="is no complete JSON"):
+        rows(source(tmp_path, '[{"text": "a", "label": ' + "1" * 5_000 + "}]", "a.json"))
 
 
 def test_a_stray_quote_in_a_file_without_quoting_swallows_nothing(tmp_path: Path) -> None:
