@@ -1,8 +1,8 @@
 """What the data checks cost, beside reading, dropping duplicates and splitting with pandas, which checks nothing.
 
-Rows made up from words (1 in 50 repeated, 1 in 500 with the other label), 10^4 to 10^6 of them, and the 200,000 rows of NSMC (read from
-../shared/data as a folder of two shards). Each run is a process of its own; time of the whole process, peak of its memory, with and
-without the search for near duplicates, and the steps of the largest run. Writes tables into docs/performance.md.
+Rows made up from words (1 in 50 repeated, 1 in 500 with the other label), 10^4 to 10^6 of them, 10^4 long ones, and the 200,000 rows of
+NSMC (read from ../shared/data as a folder of two shards). Each run is a process of its own; time of the whole process, peak of its
+memory, with and without the search for near duplicates, and the steps of the largest run. Writes tables into docs/performance.md.
 
     dvc repro base_model && python -m benchmarks.preprocess
 """
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ from benchmarks.tables import PERFORMANCE, write_table
 from benchmarks.transfer import DATA
 
 SIZES = (10_000, 100_000, 1_000_000)
+LONG = 10_000  # long texts, each of so many others
+PARTS = 50
 STEMS = [
     "ka",
     "lo",
@@ -135,6 +137,12 @@ def measured(folder: Path) -> dict[str, tuple[Run, Run, Run]]:
         with source.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(chain([("text", "label")], made_up(size)))
         found[f"made up, {size:,}"] = plain(folder, ",", source), checked(folder, source, 0), checked(folder, source, 0.8)
+    source = folder / "long.csv"
+    with source.open("w", encoding="utf-8", newline="") as file:
+        texts = (text for text, _ in made_up(LONG * PARTS))
+        joined = (" ".join(islice(texts, PARTS)) for _ in range(LONG))
+        csv.writer(file).writerows(chain([("text", "label")], ((text, place % 2) for place, text in enumerate(joined))))
+    found[f"made up, {LONG:,} of 4,400 characters"] = plain(folder, ",", source), checked(folder, source, 0), checked(folder, source, 0.8)
     shards = folder / "nsmc"
     shards.mkdir()
     files = [Path(shutil.copy(DATA / "nsmc" / f"ratings_{part}.txt", shards)) for part in ("train", "test")]
