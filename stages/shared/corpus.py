@@ -194,6 +194,10 @@ class Corpus:
             )
         )
 
+    def damaged(self) -> int:
+        """Count the rows that hold the sign of a character that was lost when the text was decoded."""
+        return int(self._one("SELECT count(*) FROM rows WHERE reason IS NULL AND contains(text, '\ufffd')"))
+
     def near_counts(self) -> dict[str, int]:
         """Count the pairs of near duplicates among the rows that are left, and those of them with two labels."""
         pairs, conflicting = self._row(

@@ -121,6 +121,7 @@ def _warnings(
     sizes = {name: classes.get(("train", label), 0) for label, name in enumerate(class_names)}
     largest, smallest = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
     near, group, persons = corpus.near_counts(), corpus.largest_group(), corpus.shared_persons()
+    damaged = corpus.damaged()
     missing = {name: [class_name for label, class_name in enumerate(class_names) if not classes.get((name, label))] for name in SPLITS}
     found = [
         (
@@ -134,6 +135,7 @@ def _warnings(
             "Look at macro F1.",
         ),
         *((True, sentence) for sentence in _guesses(facts)),
+        (damaged, f"{damaged:,} texts hold the sign U+FFFD, of characters that were lost before the file was written."),
         (dropped["conflicting"], f"{dropped['conflicting']:,} rows have a text that stands in the source with several labels."),
         (
             dropped["leaked"],

@@ -21,7 +21,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows += [f"{'길다 ' * 200}{number},negative" for number in range(6)]
     rows += ["the film was really very good today,positive", "the film was really very good today!,positive"]
     source = written(folder, "\n".join(rows).encode("cp949"))
-    test = written(folder, "text,label\nfilm 5 was bad,negative\n", "test.csv")
+    test = written(folder, "text,label\nfilm 5 was bad,negative\nfilm \ufffd was lost,negative\n", "test.csv")
     process_files(folder, {"source": source, "test": test}, near_duplicates=0.8)
     return folder / "report.html"
 
@@ -33,6 +33,7 @@ def test_what_is_wrong_stands_first(page):
         "2 rows have a text that stands in the source with several labels",
         "1 rows have no text",
         "taken out of train",
+        "1 texts hold the sign U+FFFD",
         "was read as cp949",
         "The source file has no header: column 0 is the text, 1 the label",
         "test has no text of: positive",
