@@ -180,7 +180,7 @@ def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams,
                 text,
                 label,
                 reason or (None if text else "empty"),
-                row.label,
+                "" if label is not None else row.label,
                 short(key(text)),
                 row.person,
             )
