@@ -140,14 +140,22 @@ class Corpus:
         )
 
     def drop_leaked(self) -> None:
-        """Drop rows whose text is also in a supplied test or validation file, and those of the latter that are in the test file."""
-        for origin, others in (("source", "'validation', 'test'"), ("validation", "'test'")):
-            self._database.execute(
-                f"""
-                UPDATE rows SET reason = 'leaked' WHERE origin = '{origin}' AND reason IS NULL AND key <> ''
-                AND key IN (SELECT key FROM rows WHERE origin IN ({others}) AND reason IS NULL)
-                """
+        """Drop rows of the source whose text is also in a supplied test or validation file, which stay as they are."""
+        self._database.execute(
+            f"""
+            UPDATE rows SET reason = 'leaked' WHERE {KEPT} AND key <> ''
+            AND key IN (SELECT key FROM rows WHERE origin <> 'source' AND reason IS NULL)
+            """
+        )
+
+    def in_both(self) -> int:
+        """Count the rows of the supplied validation file whose text is in the supplied test file too."""
+        return int(
+            self._one(
+                "SELECT count(*) FROM rows WHERE origin = 'validation' AND reason IS NULL AND key <> '' "
+                "AND key IN (SELECT key FROM rows WHERE origin = 'test' AND reason IS NULL)"
             )
+        )
 
     def find_near(self, threshold: float) -> None:
         """Find rows whose texts differ in little, and drop those of the source that are so near to a supplied file's."""

@@ -121,7 +121,7 @@ def _warnings(
     sizes = {name: classes.get(("train", label), 0) for label, name in enumerate(class_names)}
     largest, smallest = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
     near, group, persons = corpus.near_counts(), corpus.largest_group(), corpus.shared_persons()
-    damaged = corpus.damaged()
+    damaged, both = corpus.damaged(), corpus.in_both()
     missing = {name: [class_name for label, class_name in enumerate(class_names) if not classes.get((name, label))] for name in SPLITS}
     found = [
         (
@@ -141,6 +141,7 @@ def _warnings(
             dropped["leaked"],
             f"{dropped['leaked']:,} texts of the source are in a supplied validation or test file too, and were taken out of train.",
         ),
+        (both, f"{both:,} texts of the validation file are in the test file too: they choose the epoch that is tested on them."),
         (persons, f"{persons:,} persons of train speak in a supplied validation or test file too."),
         (
             dropped["duplicate"] > 0.01 * rows,

@@ -151,6 +151,8 @@ def test_any_files_are_counted_whole_and_no_like_texts_stand_in_two_splits(tmp_p
         assert facts["rows"] == len(rows) == kept + sum(facts["dropped"].values())
     keys = {name: {KEYS[key](text) for text in frame["text"]} for name, frame in splits.items()}
     for one, other in combinations(keys, 2):
+        if {one, other} <= set(origins):
+            continue  # both are supplied, and used as they are
         assert not {(a, b) for a in keys[one] for b in keys[other] if a == b or (len(a) > 6 and similarity(a, b) >= 0.9)}
 
 
@@ -176,10 +178,10 @@ def test_persons_and_like_texts_stay_on_one_side_in_any_corpus(tmp_path_factory,
 
 def test_a_supplied_file_of_which_nothing_is_left_is_refused(tmp_path):
     source = written(tmp_path, TABLE)
-    validation = written(tmp_path, "text,label\nfine,1\n ,1\n", "validation.csv")
+    validation = written(tmp_path, "text,label\n<br>,0\n ,1\n", "validation.csv")
     test = written(tmp_path, "text,label\nFINE,1\nawful,0\n", "test.csv")
     done = run(tmp_path, source, files={"validation-source": validation, "test-source": test})
-    assert "validation.csv has no text left (1 empty, 1 leaked)" in refusal(done, tmp_path)
+    assert "validation.csv has no text left (2 empty)" in refusal(done, tmp_path)
 
 
 def test_texts_of_one_pattern_are_one_group_and_the_refusal_says_what_to_change(tmp_path):
@@ -526,6 +528,14 @@ def test_supplied_splits_are_used_as_they_are_and_taken_out_of_train(tmp_path):
     others = pd.concat([read_split(tmp_path / f"out/{name}.csv") for name in ("train", "validation")])["text"]
     assert not {"film 3 was good", "film 7 was bad"} & set(others)
     assert metrics["source"]["rows"] == len(others) + sum(metrics["dropped"].values())
+
+
+def test_a_supplied_validation_file_keeps_what_is_in_the_test_file_too_and_the_report_says_so(tmp_path):
+    source, both = written(tmp_path, TABLE, "source.csv"), "text,label\nseen twice,1\nseen {},0\n"
+    files = {name: written(tmp_path, both.format(name), f"{name}.csv") for name in ("validation", "test")}
+    metrics = process_files(tmp_path, {"source": source, **files})
+    assert metrics["rows"] == {"train": 60, "validation": 2, "test": 2}
+    assert "1 texts of the validation file are in the test file too" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_labels_are_mapped_ignored_and_taken_apart(tmp_path):
