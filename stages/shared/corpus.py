@@ -261,13 +261,8 @@ class Corpus:
         return Groups(np.asarray(alone["number"]), np.asarray(alone["label"]), dict(mixed), np.asarray(sizes))
 
     def largest_group(self) -> int:
-        """Count the rows of the largest group."""
-        return int(
-            self._one(
-                f"SELECT coalesce(max(size), 0) FROM (SELECT count(*) AS size FROM rows JOIN groups USING (name) WHERE {KEPT} "
-                "GROUP BY groups.number)"
-            )
-        )
+        """Count the rows of the largest of the groups, which were asked for before."""
+        return int(self._one("SELECT coalesce(max(size), 0) FROM classes"))
 
     def _join_near(self) -> None:
         """Join the groups that hold near duplicates of one another."""
