@@ -226,10 +226,8 @@ def test_import_laws(file: Path) -> None:
     if place.startswith("stages/"):
         assert all(name.startswith(("stages.shared", "serving.inference")) or name == "stages" for name in own)
         assert "fastapi" not in libraries
-    owners = {
-        "torch": ("base_model", "label_noise", "train", "export", "coverage", "tokenizer", "onnx_file"),
-        "transformers": ("base_model", "label_noise", "train", "export", "coverage", "tokenizer", "onnx_file"),
-    }
+    torch_users = ("base_model", "label_noise", "train", "export", "coverage", "tokenizer", "onnx_file", "batches", "checkpoints", "loss")
+    owners = {"torch": (*torch_users, "trainer"), "transformers": (*torch_users, "trainer"), "accelerate": ("checkpoints", "trainer")}
     owners |= {"mlflow": ("tracking",), "matplotlib": ("plots",)}
     for library, stems in owners.items():
         assert library not in libraries or file.stem in stems, f"{place} imports {library}"

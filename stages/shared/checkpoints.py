@@ -1,42 +1,160 @@
-"""A folder for a training's checkpoints that survives the stage: DVC empties outputs before it runs one."""
+"""What lets a training go on after anything: a folder that survives the stage, and checkpoints that are whole or not there.
+
+DVC empties outputs before it runs a stage, so the folder lies outside them, in the main checkout. It is keyed by all that decides
+the weights. SENTIMENT_CHECKPOINT_SECONDS (300) is how much work may be lost.
+"""
 
 import logging
+import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from filelock import FileLock
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
+from transformers import TrainerCallback
 
+from stages.shared.errors import StageError
 from stages.shared.project import project_root
 
 log = logging.getLogger("checkpoints")
 
+WHOLE = "whole"  # the file that a checkpoint gets last and loses first
+SECONDS = 300.0
+
 
 @contextmanager
 def checkpoint_folder(key: str) -> Iterator[Path]:
-    """Give models/checkpoints/<key> of the main checkout, locked; remove it when the block ends well.
+    """Give models/checkpoints/<key> of the main checkout, to one training at a time; remove it when the block ends well.
 
-    key: hash of everything that decides the weights, so that a training goes on only from its own checkpoints.
+    key: hash of everything that decides the weights. Of several processes of one training the main one holds the lock.
     """
+    state = PartialState()
     folder = project_root() / "models" / "checkpoints" / key[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    lock = FileLock(folder.with_suffix(".lock"))
+    if state.is_main_process:
+        _acquire(lock, folder)
         folder.mkdir(exist_ok=True)
+    state.wait_for_everyone()
+    try:
         yield folder
-        shutil.rmtree(folder)
+        state.wait_for_everyone()
+        if state.is_main_process:
+            shutil.rmtree(folder)
+    finally:
+        lock.release()
 
 
-def newest_checkpoint(folder: Path) -> str | None:
-    """Return the whole checkpoint of the most steps to go on from, or None; remove those that a kill left half-written."""
-    whole = {}
-    for checkpoint in folder.glob("checkpoint-*"):
-        if (checkpoint / "trainer_state.json").exists():  # the Trainer writes it last
-            whole[int(checkpoint.name.removeprefix("checkpoint-"))] = checkpoint
-        else:
-            shutil.rmtree(checkpoint)
-    if not whole:
-        return None
-    newest = whole[max(whole)]
-    log.info("going on from %s", newest)
-    return str(newest)
+def _acquire(lock: FileLock, folder: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("the same training is under way in another process: waiting for it (%s)", folder)
+        lock.acquire()
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the whole checkpoint of the most steps, or None."""
+    whole = {int(mark.parent.name.removeprefix("checkpoint-")): mark.parent for mark in folder.glob(f"checkpoint-*/{WHOLE}")}
+    return whole[max(whole)] if whole else None
+
+
+def _mark_whole(checkpoint: Path) -> None:
+    """Have the disk take the files, then put the mark that makes them count; a kill or a power cut leaves all or nothing."""
+    for file in [*checkpoint.iterdir(), checkpoint]:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    draft = checkpoint / f"{WHOLE}.partial"
+    draft.touch()
+    draft.rename(checkpoint / WHOLE)
+
+
+def _remove(checkpoint: Path) -> None:
+    (checkpoint / WHOLE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
+
+
+class Keeper(TrainerCallback):
+    """Ask for a checkpoint when enough work could be lost or a signal has come, mark it whole, and remove those that it outdates.
+
+    steps: of an epoch. The Trainer itself makes the checkpoint that ends an epoch, after it has evaluated.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._seconds = _seconds()
+        self._due = time.monotonic() + self._seconds
+        self.asked = 0  # number of the signal that has come
+        self._processes = PartialState()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self._steps:
+            control.should_save = self._agreed(self.asked or time.monotonic() >= self._due)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._processes.wait_for_everyone()
+        if self._processes.is_main_process:
+            newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            _mark_whole(newest)
+            kept = {newest.name, Path(state.best_model_checkpoint or newest).name}
+            for outdated in newest.parent.glob("checkpoint-*"):
+                if outdated.name not in kept:
+                    _remove(outdated)
+        self._due = time.monotonic() + self._seconds
+        if self._agreed(self.asked):
+            self.asked = self.asked or signal.SIGINT
+            raise Stopped
+
+    def ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        """Take a first signal as the wish to stop behind the next checkpoint; leave a second one to whoever had it before."""
+        log.warning("stopping behind a checkpoint; once more stops at once, back to the last one")
+        self.asked = number
+
+    def _agreed(self, wish: object) -> bool:
+        """Return what the main process wishes."""
+        wishes = [bool(wish)]
+        return bool(broadcast_object_list(wishes)[0]) if self._processes.num_processes > 1 else wishes[0]
+
+
+class Stopped(Exception):
+    """A checkpoint has been made because a signal asked to stop."""
+
+
+@contextmanager
+def stopping_at_checkpoints(keeper: Keeper) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the block behind a checkpoint, then pass them on."""
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, earlier[signal.Signals(number)])
+        keeper.ask_to_stop(number, frame)
+
+    for number in earlier:
+        signal.signal(number, once)
+    try:
+        yield
+    except Stopped:
+        log.warning("the training is kept: the same command goes on with it")
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+    if keeper.asked:
+        signal.raise_signal(keeper.asked)
+
+
+def _seconds() -> float:
+    wanted = os.environ.get("SENTIMENT_CHECKPOINT_SECONDS", str(SECONDS))
+    try:
+        return max(0.0, float(wanted))
+    except ValueError:
+        raise StageError(f"SENTIMENT_CHECKPOINT_SECONDS is {wanted!r}: set it to a number of seconds, e.g. 300") from None

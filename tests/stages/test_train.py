@@ -1,15 +1,11 @@
-"""That a training is repeatable, goes on after a kill, keeps its best epoch, and leaves a model that others can load."""
+"""That a training is repeatable, keeps its best epoch, and leaves a model that others can load."""
 
-import contextlib
 import json
 import logging
-import os
+import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from tests.conftest import ROOT, read_json, run_command, write_params
 
 PATIENCE, EPOCHS = 8, 30
 # fp32, so that torch gives the logged losses again; this rate makes the loss jump, so that the best epoch is not the last one
-LEARNING = {"max_length": 32, "batch_size": 8, "learning_rate": 0.1, "epochs": EPOCHS, "threads": 1, "precision": "fp32"}
+LEARNING = {"max_length": 32, "batch_size": 8, "learning_rate": 0.03, "epochs": EPOCHS, "threads": 1, "precision": "fp32"}
 KOREAN = ["정말 재미있는 영화였어요", "배우들의 연기가 별로였다", "다시는 보고 싶지 않아요"]
 
 
@@ -37,21 +33,6 @@ def training(tiny_model: Path, base: Path, root: Path, params_file: Path) -> lis
 def environment(root: Path) -> dict[str, str]:
     root.mkdir(parents=True, exist_ok=True)
     return {"DVC_ROOT": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
-
-
-def written_states(root: Path) -> list[dict]:
-    """Return what the whole checkpoints say of the training's state, oldest first."""
-    states = []
-    for file in root.glob("models/checkpoints/*/checkpoint-*/trainer_state.json"):
-        with contextlib.suppress(OSError, ValueError):  # it is being written or removed
-            states.append(json.loads(file.read_text("utf-8")))
-    return sorted(states, key=lambda state: state["global_step"])
-
-
-def is_waiting(state: dict) -> bool:
-    """Tell whether the two last epochs were no better than one before, so that early stopping has begun to count."""
-    best = state["best_global_step"] / state["global_step"] * state["epoch"]
-    return state["epoch"] - best >= 2
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -69,21 +50,6 @@ def trained(tiny_model: Path, tiny_base: Path, learning_params: Path, tmp_path_f
     root = tmp_path_factory.mktemp("trained")
     done = run_command(*training(tiny_model, tiny_base, root, learning_params), **environment(root))
     assert done.returncode == 0, done.stderr
-    return root
-
-
-@pytest.fixture(params=["after its first epoch", "while it waits for a better epoch"])
-def killed(tiny_model: Path, tiny_base: Path, learning_params: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """The root of the same training, killed when it has written a checkpoint of that kind."""
-    root = tmp_path / "root"
-    process = subprocess.Popen(
-        training(tiny_model, tiny_base, root, learning_params), cwd=ROOT, env={**os.environ, **environment(root)}, stderr=subprocess.DEVNULL
-    )
-    while not (states := written_states(root)) or (request.param.startswith("while") and not is_waiting(states[-1])):
-        assert process.poll() is None, "it ended without such a checkpoint"
-        time.sleep(0.002)
-    process.kill()
-    assert process.wait(30) == -signal.SIGKILL, "it ended before it could be killed"
     return root
 
 
@@ -109,7 +75,7 @@ def test_metrics_name_the_best_epoch_the_machine_and_the_coverage(trained: Path)
     metrics = read_json(trained / "train.json")
     scores = {"train_loss", "validation_loss", "validation_accuracy", "validation_f1"}
     assert set(metrics) == {"best_epoch", "epochs_run", "curve", "machine", "coverage", *scores}
-    assert metrics["machine"] == {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1}
+    assert metrics["machine"] == {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
     assert metrics["coverage"] == {"unknown_share": 0, "single_character_share": 0}
 
 
@@ -152,23 +118,6 @@ def test_training_again_gives_the_same_bytes_and_leaves_no_checkpoint(tiny_model
     assert not list(tmp_path.glob(".*.partial"))
 
 
-def test_killed_training_goes_on_from_its_last_whole_checkpoint_to_the_same_weights(
-    trained: Path, killed: Path, tiny_model: Path, tiny_base: Path, learning_params: Path
-) -> None:
-    root = killed
-    assert not (root / "final").exists()
-    assert not (root / "train.json").exists()
-    (folder,) = (file for file in root.glob("models/checkpoints/*") if file.is_dir())
-    (folder / "checkpoint-9999").mkdir()  # as a kill while it was written leaves it
-    (folder / "checkpoint-9999" / "config.json").write_text("{}", "utf-8")
-    done = run_command(*training(tiny_model, tiny_base, root, learning_params), **environment(root))
-    assert done.returncode == 0, done.stderr
-    assert "going on from" in done.stderr
-    assert contents(root / "final") == contents(trained / "final")
-    assert (root / "train.json").read_bytes() == (trained / "train.json").read_bytes()
-    assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
-
-
 def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
     done = run_stage(
         "train", params={"train": {"precision": "fp16"}}, train=tiny_model / "train.csv", validation=tiny_model / "validation.csv",
@@ -199,7 +148,6 @@ def test_failure_behind_the_last_epoch_does_not_cost_the_training(tiny_model: Pa
     failed = run_command(*command, **environment(tmp_path))
     assert failed.returncode != 0
     assert not (tmp_path / "final").exists()
-    assert written_states(tmp_path)
     (tmp_path / ".train.json.partial").rmdir()
     done = run_command(*command, **environment(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -216,7 +164,7 @@ def test_loss_that_is_no_number_ends_the_training_with_a_sentence(tiny_model: Pa
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     done = run_command(*training(tiny_model, base, tmp_path, tiny_model / "params.yaml"), **environment(tmp_path))
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "ERROR: the loss is not a number: lower train.learning_rate" in done.stderr
+    assert re.search(r"ERROR: the loss is not a number in step 1, .* lines \d+, .*: lower train.learning_rate", done.stderr)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "final").exists()
 

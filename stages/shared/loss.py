@@ -1,0 +1,60 @@
+"""What training minimises: cross-entropy, with class weights, label smoothing and a teacher's answers where they are asked for."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stages.shared.errors import StageError
+
+TEACHER_SHARE = 0.5  # of the loss
+TEMPERATURE = 2.0  # of both answers when they are compared: what the teacher holds possible counts, not its verdict alone
+
+ClassWeights = Literal["none", "balanced"] | Sequence[float]
+
+
+class TrainingLoss:
+    """The loss of logits (texts, classes) against labels (texts,), summed over the texts.
+
+    weights: (classes,). teacher: logits (rows of the train split, classes), or None. The teacher's part is that of
+    Hinton et al. 2015: KL divergence at a temperature, times its square, so that the gradients keep their size.
+    """
+
+    def __init__(self, weights: Tensor, label_smoothing: float, teacher: Tensor | None) -> None:
+        self.weights = weights
+        self.label_smoothing = label_smoothing
+        self.teacher = teacher
+
+    def __call__(self, logits: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
+        losses = nn.functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
+        if self.teacher is not None:
+            target = (self.teacher[rows.cpu()].to(logits.device) / TEMPERATURE).log_softmax(-1)
+            ours = (logits / TEMPERATURE).log_softmax(-1)
+            taught = nn.functional.kl_div(ours, target, reduction="none", log_target=True).sum(-1) * TEMPERATURE**2
+            losses = (1 - TEACHER_SHARE) * losses + TEACHER_SHARE * taught
+        return (self.weights.to(logits.device)[labels] * losses).sum()
+
+
+def class_weights(wanted: ClassWeights, labels: NDArray[np.int64], class_names: Sequence[str]) -> Tensor:
+    """Return the weight of each class; balanced: texts / (classes * texts of the class), so that all classes count the same.
+
+    Raises StageError where a list has not one weight for each class, or a class has no text to balance with.
+    """
+    counts = torch.bincount(torch.from_numpy(labels), minlength=len(class_names))
+    if wanted == "none":
+        return torch.ones(len(class_names))
+    if wanted == "balanced":
+        if missing := [name for name, count in zip(class_names, counts.tolist(), strict=True) if not count]:
+            raise StageError(
+                f"train.class_weights is 'balanced', and the train split has no text of {', '.join(missing)}: set it to a list"
+            )
+        return counts.sum() / (len(class_names) * counts)
+    if len(wanted) != len(class_names):
+        raise StageError(
+            f"train.class_weights has {len(wanted)} weights for {len(class_names)} classes: "
+            f"give one each, in the order {', '.join(class_names)}"
+        )
+    return torch.tensor(wanted, dtype=torch.float32)

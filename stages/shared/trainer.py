@@ -1,0 +1,164 @@
+"""The Trainer of transformers, with steps of equal cost, a loss that is told exactly, and one way to stop that loses nothing.
+
+One process or many (torchrun, accelerate launch): a step has the same texts and the same loss, each process computes a share.
+"""
+
+import ctypes
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from serving.inference.machine import usable_cores
+from stages.shared.batches import Batches, LikeLengths, Texts
+from stages.shared.errors import StageError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (texts, classes), labels (texts,), rows (texts,) -> the sum over the texts
+
+
+class LossNotFinite(StageError):
+    """A step whose loss is no number."""
+
+    def __init__(self, step: int, rows: Sequence[int]) -> None:
+        lines = ", ".join(str(row + 2) for row in rows[:8]) + (f" and {len(rows) - 8} more" if rows[8:] else "")
+        super().__init__(
+            f"the loss is not a number in step {step}, whose batch holds the texts of lines {lines} of the train split: "
+            "lower train.learning_rate or set train.precision to fp32"
+        )
+
+
+class ClassifierTrainer(Trainer):
+    """Trainer over `Texts`. Evaluation reports the plain cross-entropy, whatever the loss of training is."""
+
+    def __init__(self, *, batch_size: int, loss: Loss, **options: Any) -> None:
+        super().__init__(**options)
+        self.model_accepts_loss_kwargs = True  # so that num_items_in_batch is counted over parts and processes, and given to us
+        self._loss = loss
+        self._batch_size = batch_size
+        self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # sum over the texts of this process since the epoch began, texts
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches of this process, which are not to be sharded again."""
+        return Batches(
+            self.train_dataset,
+            batch_sampler=self._sampler(),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def steps_per_epoch(self) -> int:
+        return self._sampler().steps
+
+    def _sampler(self) -> LikeLengths:
+        texts: Texts = self.train_dataset
+        return LikeLengths(
+            texts.lengths,
+            self._batch_size,
+            self.args.seed,
+            parts=self.args.gradient_accumulation_steps,
+            process=self.args.process_index,
+            processes=self.args.world_size,
+        )
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Tensor | int | None = None
+    ) -> Any:
+        """Return the mean over the texts of the step: in training by our loss, else the plain cross-entropy."""
+        inputs = dict(inputs)
+        labels, rows = inputs.pop("labels"), inputs.pop("row")
+        outputs = model(**inputs)
+        logits = outputs.logits.float()
+        if not model.training:
+            loss = nn.functional.cross_entropy(logits, labels)
+            return (loss, {"logits": logits}) if return_outputs else loss
+        total = self._loss(logits, labels, rows)
+        if not math.isfinite(total.item()):
+            raise LossNotFinite(self.state.global_step + 1, rows.tolist())
+        self._epoch_loss += torch.tensor([total.item(), len(labels)], dtype=torch.float64)
+        assert num_items_in_batch is not None
+        return total * self.args.world_size / num_items_in_batch  # the gradients of the processes are averaged
+
+    def epoch_loss(self) -> tuple[float, int]:
+        """Return the sum of the losses since the epoch began and the number of texts, of all processes."""
+        total, texts = self.accelerator.reduce(self._epoch_loss.clone(), reduction="sum").tolist()
+        return total, int(texts)
+
+    def restart_epoch_loss(self, total: float = 0.0, texts: int = 0) -> None:
+        """Begin to count anew, or go on from what a checkpoint held."""
+        ours = self.is_world_process_zero()
+        self._epoch_loss = torch.tensor([total * ours, texts * ours], dtype=torch.float64)
+
+
+class EpochLoss(TrainerCallback):
+    """Put the mean training loss of each epoch into the Trainer's log, and carry its sum over a checkpoint within the epoch."""
+
+    def __init__(self, trainer: ClassifierTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        last = state.log_history[-1] if state.log_history else {}
+        self._trainer.restart_epoch_loss(last.get("loss_sum", 0.0), last.get("texts", 0))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if control.should_save:
+            total, texts = self._trainer.epoch_loss()
+            state.log_history.append({"epoch": state.epoch, "loss_sum": total, "texts": texts})
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        total, texts = self._trainer.epoch_loss()
+        state.log_history.append({"epoch": state.epoch, "loss": total / texts})
+        self._trainer.restart_epoch_loss()
+
+
+def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
+    """Find device, precision, threads and processes, set the threads, and refuse a precision that the device has not."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() and processes == 1 else "cpu"
+    has_bf16 = {
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+        "mps": lambda: False,
+        "cpu": lambda: bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")),
+    }[device]()
+    if precision == "auto":
+        precision = "bf16" if has_bf16 else "fp32"
+    if (precision == "fp16" and device != "cuda") or (precision == "bf16" and not has_bf16):
+        raise StageError(f"train.precision is '{precision}': this {device} cannot train in it, set it to auto or fp32")
+    if threads == "auto":
+        threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(int(threads))
+    PartialState(cpu=device == "cpu", **({"backend": "gloo"} if device == "cpu" and processes > 1 else {}))
+    _keep_freed_memory()
+    return {"device": device, "precision": precision, "threads": int(threads), "processes": processes}
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep the large blocks of a step for the next one: asking the system for them anew cost a tenth of the time."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
+            mallopt(option, value)
+
+
+def arguments(machine: Mapping[str, str | int], **options: Any) -> TrainingArguments:
+    """Return the arguments that all our trainings share; the device and the precision are the machine's."""
+    return TrainingArguments(
+        bf16=machine["precision"] == "bf16",
+        fp16=machine["precision"] == "fp16",
+        use_cpu=machine["device"] == "cpu",
+        ddp_backend="gloo" if machine["device"] == "cpu" and machine["processes"] != 1 else None,
+        dataloader_pin_memory=machine["device"] == "cuda",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        logging_strategy="no",
+        report_to="none",
+        restore_callback_states_from_checkpoint=True,
+        disable_tqdm=not sys.stderr.isatty(),
+        **options,
+    )

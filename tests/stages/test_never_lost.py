@@ -1,0 +1,230 @@
+"""That a training which is killed, interrupted or out of disk goes on to the very bytes of one that was not."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import write_params
+
+# fp32, and a rate at which the second epoch is the best and the fourth the last
+LEARNING = {"max_length": 32, "batch_size": 8, "learning_rate": 0.05, "epochs": 8, "threads": 1, "precision": "fp32"}
+STEPS = 11  # of an epoch: 84 texts, 8 a step
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["stages.train", "stages.shared.trainer", "stages.shared.checkpoints", "mlflow", "datasets"])
+
+
+class Training:
+    """The stage in a process of its own, forked from one that has imported all, so that it takes a second."""
+
+    def __init__(self, tiny_model: Path, base: Path, root: Path, params_file: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        files = {"train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv", "base": base, "params": params_file}
+        files |= {"model": root / "final", "metrics": root / "train.json", "picture": root / "curve.png"}
+        files |= {"preprocess-metrics": tiny_model / "preprocess.json"}
+        self.root = root
+        self.flags = [part for flag, file in files.items() for part in (f"--{flag}", str(file))]
+        self.environment = {"DVC_ROOT": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
+        self.said = root / "stderr.txt"
+
+    def run(self, accident: Callable[[int], None] | None = None, at: int = 0, **environment: str) -> int:
+        """Train, with an accident at its so-manieth occasion; return the exit code, or minus the signal's number."""
+        process = processes.Process(target=_train, args=(self.flags, self.environment | environment, self.said, accident, at))
+        process.start()
+        process.join(300)
+        assert process.exitcode is not None
+        return process.exitcode
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        return sorted(self.root.glob("models/checkpoints/*/checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+    @property
+    def results(self) -> dict[str, bytes]:
+        files = [*(self.root / "final").iterdir(), self.root / "train.json", self.root / "curve.png"]
+        return {file.name: file.read_bytes() for file in files}
+
+
+def _train(flags: list[str], environment: dict[str, str], said: Path, accident: Callable[[int], None] | None, at: int) -> None:
+    from stages import train
+
+    os.environ.update({"SENTIMENT_CHECKPOINT_SECONDS": "0", "DO_NOT_TRACK": "true", **environment})
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
+    sys.argv = ["train", *flags]
+    if accident:
+        accident(at)
+    train.main()
+
+
+def _before(owner: Any, name: str, at: int, action: Callable[..., None], applies: Callable[..., bool] = lambda *_, **__: True) -> None:
+    """Have the action happen just before a call of owner.name, the so-manieth one that it applies to."""
+    original = getattr(owner, name)
+    count = 0
+
+    def changed(*arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        if applies(*arguments, **options):
+            count += 1
+            if count == at:
+                action(*arguments, **options)
+        return original(*arguments, **options)
+
+    setattr(owner, name, changed)
+
+
+def _die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_the_middle_of_a_step(at: int) -> None:
+    import torch
+
+    _before(torch.optim.AdamW, "step", at, _die)
+
+
+def with_half_of_a_checkpoint_written(at: int) -> None:
+    import torch
+
+    def half(_: Any, file: str, *__: Any, **___: Any) -> None:
+        Path(file).write_bytes(b"half")
+        _die()
+
+    _before(torch, "save", at, half)
+
+
+def before_the_checkpoint_counts(at: int) -> None:
+    _before(Path, "rename", at, _die, lambda _, target: Path(target).name == "whole")
+
+
+def when_the_checkpoint_counts(at: int) -> None:
+    _before(Path, "unlink", at, _die, lambda path, **_: path.name == "whole")
+
+
+def with_half_of_the_outdated_one_removed(at: int) -> None:
+    def half(path: Path, *_: Any, **__: Any) -> None:
+        next(path.glob("*.safetensors")).unlink()
+        _die()
+
+    _before(shutil, "rmtree", at, half, lambda path, *_, **__: Path(path).name.startswith("checkpoint-"))
+
+
+def behind_the_last_checkpoint(at: int) -> None:
+    from stages import train
+
+    _before(train, "write", at, _die)
+
+
+def at_ctrl_c(at: int) -> None:
+    import torch
+
+    _before(torch.optim.AdamW, "step", at, lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+
+
+def at_sigterm(at: int) -> None:
+    import torch
+
+    _before(torch.optim.AdamW, "step", at, lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def at_a_full_disk(at: int) -> None:
+    import torch
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _before(torch, "save", at, full)
+
+
+@pytest.fixture(scope="module")
+def params_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_params(tmp_path_factory.mktemp("params") / "params.yaml", {"train": LEARNING})
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_model: Path, tiny_base: Path, params_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a training makes that nobody disturbs and that makes no checkpoint within an epoch."""
+    training = Training(tiny_model, tiny_base, tmp_path_factory.mktemp("undisturbed"), params_file)
+    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
+    return training.results
+
+
+@pytest.fixture
+def training(tiny_model: Path, tiny_base: Path, params_file: Path, tmp_path: Path) -> Training:
+    return Training(tiny_model, tiny_base, tmp_path / "root", params_file)
+
+
+@pytest.mark.parametrize(
+    ("accident", "at"),
+    [
+        (in_the_middle_of_a_step, 1),
+        (in_the_middle_of_a_step, STEPS + 5),
+        (in_the_middle_of_a_step, 2 * STEPS + 1),
+        (with_half_of_a_checkpoint_written, 3 * 7),
+        (before_the_checkpoint_counts, 1),
+        (before_the_checkpoint_counts, STEPS),
+        (when_the_checkpoint_counts, STEPS + 2),
+        (with_half_of_the_outdated_one_removed, 2 * STEPS + 3),
+        (behind_the_last_checkpoint, 1),
+    ],
+)
+def test_killed_training_goes_on_to_the_same_bytes(
+    training: Training, expected: dict[str, bytes], accident: Callable[[int], None], at: int
+) -> None:
+    assert training.run(accident, at) == -signal.SIGKILL
+    assert not (training.root / "final").exists()
+    assert not (training.root / "train.json").exists()
+    had = any((checkpoint / "whole").exists() for checkpoint in training.checkpoints)
+    assert training.run() == 0, training.said.read_text()
+    assert ("going on from" in training.said.read_text()) == had
+    assert training.results == expected
+    assert not training.checkpoints
+
+
+def test_training_that_is_killed_again_and_again_goes_on_to_the_same_bytes(training: Training, expected: dict[str, bytes]) -> None:
+    for at in (9, 4, 14, 2, 7):
+        assert training.run(in_the_middle_of_a_step, at) == -signal.SIGKILL
+    assert training.run() == 0, training.said.read_text()
+    assert training.results == expected
+
+
+@pytest.mark.parametrize(("accident", "code", "word"), [(at_ctrl_c, 130, "interrupted"), (at_sigterm, 143, "terminated")])
+def test_signal_ends_the_training_behind_a_checkpoint(
+    training: Training, expected: dict[str, bytes], accident: Callable[[int], None], code: int, word: str
+) -> None:
+    assert training.run(accident, STEPS + 5, SENTIMENT_CHECKPOINT_SECONDS="3600") == code
+    said = training.said.read_text()
+    assert f"ERROR: {word}" in said
+    assert "the same command goes on with it" in said
+    assert "Traceback" not in said
+    assert training.checkpoints[-1].name == f"checkpoint-{STEPS + 5}"
+    assert training.run() == 0
+    assert f"checkpoint-{STEPS + 5}" in training.said.read_text()
+    assert training.results == expected
+
+
+def test_full_disk_keeps_the_checkpoint_before(training: Training, expected: dict[str, bytes]) -> None:
+    assert training.run(at_a_full_disk, 3 * 7) == 1
+    said = training.said.read_text()
+    assert "ERROR: cannot write" in said
+    assert "Traceback" not in said
+    assert training.run() == 0
+    assert "going on from" in training.said.read_text()
+    assert training.results == expected
+
+
+def test_no_more_than_the_best_and_the_newest_checkpoint_lie_on_disk(training: Training) -> None:
+    assert training.run(in_the_middle_of_a_step, 3 * STEPS + 4) == -signal.SIGKILL
+    assert len(training.checkpoints) <= 2
+
+
+def test_interval_that_is_no_number_is_refused(training: Training) -> None:
+    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="often") == 1
+    assert "SENTIMENT_CHECKPOINT_SECONDS is 'often'" in training.said.read_text()
