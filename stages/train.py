@@ -11,8 +11,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
     from stages.shared.batches import Texts
+    from stages.shared.loss import TrainingLoss
+    from stages.shared.occurring import OccurringPieces
     from stages.shared.trainer import ClassifierTrainer
 
 log = logging.getLogger("train")
@@ -46,6 +47,8 @@ class TrainParams(params.Section):
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"] | list[Annotated[float, Field(ge=0, le=1000)]]
+    teacher: str
+    vocabulary: Literal["auto", "keep", "refit"]
     max_length: Annotated[int, Field(ge=8, le=8192)]
     early_stopping_patience: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -58,6 +61,7 @@ class Paths(command.Paths):
     train: Annotated[Path, "split to learn from"]
     validation: Annotated[Path, "split that chooses the best epoch"]
     base: Annotated[Path, "folder of the base model"]
+    teacher: Annotated[Path, "folder of a fine-tuned model to learn from, or a table without rows"]
     model: Annotated[Path, "folder to write"]
     metrics: Annotated[Path, "JSON to write"]
     picture: Annotated[Path, "learning curve to draw as PNG"]
@@ -71,14 +75,16 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
     """
     from stages.shared.batches import tokenize
     from stages.shared.checkpoints import checkpoint_folder
-    from stages.shared.trainer import resolve_machine
+    from stages.shared.loss import training_loss
+    from stages.shared.occurring import OccurringPieces
+    from stages.shared.trainer import resolve_machine, train_from_newest
+    from stages.shared.vocabulary import EMBEDDING_RATE, refit
 
     machine = resolve_machine(settings.precision, settings.threads)
     splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
     tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
     covered = coverage.measure(tokenizer, splits["train"]["text"])
-    coverage.warn(log, covered)
-    texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
+    is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
     origin = {
         "base": lineage.folder_sha256(paths.base),
         "train": file_sha256(paths.train),
@@ -86,38 +92,49 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
         "params": lineage.value_sha256({**settings.model_dump(), "classes": class_names, "machine": machine}),
         "code": lineage.code_sha256(),
     }
+    if paths.teacher.is_dir():
+        origin["teacher"] = lineage.folder_sha256(paths.teacher)
     with checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir:
-        trainer = fit(settings, class_names, machine, paths.base, tokenizer, texts, checkpoints_dir, run_log)
+        base_dir = paths.base
+        if is_refit:
+            base_dir, tokenizer = refit(
+                paths.base, splits["train"]["text"].tolist(), settings.max_length, settings.seed, machine, checkpoints_dir
+            )
+        texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
+        loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], paths.teacher, machine)
+        model = load_classifier(base_dir, class_names, machine, settings.seed)
+        occurring = OccurringPieces(model, texts.values(), tokenizer.pad_token_id)
+        embedding_rate = EMBEDDING_RATE if is_refit else 1.0
+        trainer = make_trainer(settings, model, machine, loss, occurring, texts, checkpoints_dir, embedding_rate)
+        trainer.add_callback(_epoch_log(run_log, settings.epochs))
+        train_from_newest(trainer)
+        occurring.widen()
         if run_log:
-            write(trainer, tokenizer, origin, {"machine": machine, "coverage": covered}, paths)
+            vocabulary = {"pieces": len(tokenizer), "refit": is_refit}
+            write(trainer, tokenizer, origin, {"machine": machine, "coverage": covered, "vocabulary": vocabulary}, paths)
     if run_log:
         model_sha256 = file_sha256(paths.model / "model.safetensors")
         run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
 
 
-def fit(
+def make_trainer(
     settings: TrainParams,
-    class_names: tuple[str, ...],
+    model: "PreTrainedModel",
     machine: Mapping[str, str | int],
-    base_dir: Path,
-    tokenizer: "PreTrainedTokenizerBase",
+    loss: "TrainingLoss",
+    occurring: "OccurringPieces",
     texts: "Mapping[str, Texts]",
     checkpoints_dir: Path,
-    run_log: tracking.TrainingRun | None,
+    embedding_rate: float = 1.0,
 ) -> "ClassifierTrainer":
-    """Train from the newest checkpoint, or from the start, and return the Trainer with the weights of the best epoch."""
-    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
+    """Build the Trainer, which keeps the epoch with the lowest validation loss."""
+    from transformers import EarlyStoppingCallback
 
     from stages.shared.batches import Padding
-    from stages.shared.checkpoints import Keeper, newest_checkpoint, stopping_at_checkpoints
-    from stages.shared.loss import TrainingLoss, class_weights
-    from stages.shared.trainer import ClassifierTrainer, EpochLoss, arguments
+    from stages.shared.trainer import ClassifierTrainer, arguments
 
-    set_seed(settings.seed)
-    labels = texts["train"].labels
-    loss = TrainingLoss(class_weights(settings.class_weights, labels, class_names), settings.label_smoothing, teacher=None)
-    trainer = ClassifierTrainer(
-        model=load_classifier(base_dir, class_names, machine),
+    return ClassifierTrainer(
+        model=model,
         args=arguments(
             machine,
             output_dir=str(checkpoints_dir),
@@ -131,36 +148,29 @@ def fit(
             eval_strategy="epoch",
             save_strategy="epoch",
             load_best_model_at_end=True,
-            metric_for_best_model="eval_loss",
+            metric_for_best_model="eval_cross_entropy",
             greater_is_better=False,
         ),
         batch_size=settings.batch_size * settings.gradient_accumulation,
+        embedding_rate=embedding_rate,
         loss=loss,
-        train_dataset=texts["train"],
-        eval_dataset=texts["validation"],
-        data_collator=Padding(tokenizer.pad_token_id),
+        train_dataset=texts["train"].renumbered(occurring.pieces),
+        eval_dataset=texts["validation"].renumbered(occurring.pieces).by_length(),
+        data_collator=Padding(occurring.pad_token_id),
         compute_metrics=scores,
         callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],
     )
-    trainer.remove_callback(PrinterCallback)
-    keeper = Keeper(trainer.steps_per_epoch())
-    for callback in (keeper, EpochLoss(trainer), _epoch_log(run_log, settings.epochs)):
-        trainer.add_callback(callback)
-    newest = newest_checkpoint(checkpoints_dir)
-    if newest:
-        log.info("going on from %s", newest)
-    with _out_of_memory_explained(), stopping_at_checkpoints(keeper):
-        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    return trainer
 
 
-def load_classifier(base_dir: Path, class_names: tuple[str, ...], machine: Mapping[str, str | int]) -> "PreTrainedModel":
-    """Load the encoder with a new head, in fp32; on a CPU with the attention that is fastest on short texts."""
+def load_classifier(base_dir: Path, class_names: tuple[str, ...], machine: Mapping[str, str | int], seed: int) -> "PreTrainedModel":
+    """Load the encoder with a new head, in fp32 and without dropout; on a CPU with the attention that is fastest on short texts."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from torch import nn
+    from transformers import AutoModelForSequenceClassification, set_seed
 
+    set_seed(seed)
     id2label = dict(enumerate(class_names))
-    return AutoModelForSequenceClassification.from_pretrained(
+    model = AutoModelForSequenceClassification.from_pretrained(
         base_dir,
         dtype=torch.float32,
         num_labels=len(class_names),
@@ -168,15 +178,25 @@ def load_classifier(base_dir: Path, class_names: tuple[str, ...], machine: Mappi
         label2id={name: number for number, name in id2label.items()},
         attn_implementation="eager" if machine["device"] == "cpu" else None,
     )
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # it gained nothing in so few epochs and cost a tenth of the time (docs/quality.md)
+    return model
 
 
 def scores(prediction: "tuple[np.ndarray, np.ndarray]") -> dict[str, float]:
-    """Return accuracy and macro F1 of logits (texts, classes) against label ids (texts,)."""
+    """Return mean cross-entropy, accuracy and macro F1 of logits (texts, classes) against label ids (texts,).
+
+    The Trainer's own eval_loss is a mean over the batches of all processes, of which some hold a text twice.
+    """
+    import numpy as np
+    from scipy.special import log_softmax
     from sklearn.metrics import accuracy_score, f1_score
 
     logits, labels = prediction
     predicted = logits.argmax(axis=-1)
     return {
+        "cross_entropy": float(-log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels].mean()),
         "accuracy": float(accuracy_score(labels, predicted)),
         "f1": float(f1_score(labels, predicted, labels=range(logits.shape[-1]), average="macro", zero_division=0)),
     }
@@ -218,22 +238,10 @@ def _epoch_log(run_log: tracking.TrainingRun | None, epochs: int) -> "TrainerCal
     return EpochLog()
 
 
-@contextmanager
-def _out_of_memory_explained() -> Iterator[None]:
-    import torch
-
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise StageError("out of memory: lower train.batch_size (and raise train.gradient_accumulation), or train.max_length") from error
-
-
 def launch() -> None:
-    """Start the same command over as SENTIMENT_LAUNCH says, unless that has been done."""
-    wanted = shlex.split(os.environ.get("SENTIMENT_LAUNCH", ""))
-    if wanted and "WORLD_SIZE" not in os.environ:
+    """Start the same command over as SENTIMENT_LAUNCH says; the processes that it starts do not see the variable."""
+    wanted = shlex.split(os.environ.pop("SENTIMENT_LAUNCH", ""))
+    if wanted:
         try:
             os.execvp(wanted[0], [*wanted, "-m", "stages.train", *sys.argv[1:]])
         except OSError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+NONE = ROOT / "data/raw/none.csv"  # stands for a file or folder that is not given
 SHARED_DATA = ROOT.parent / "shared" / "data"
 VOCABULARY = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works"
 
@@ -151,22 +152,33 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
     reports = ["--dropped", folder / "dropped.csv", "--report", folder / "report.html"]
-    none = ROOT / "data/raw/none.csv"
     sources = [
         "--source",
         tiny_table,
         "--corrections",
-        none,
+        NONE,
         "--validation-source",
-        none,
+        NONE,
         "--test-source",
-        none,
+        NONE,
         "--tokenizer",
         tiny_base / "tokenizer.json",
     ]
     steps: list[list[str | Path]] = [
         ["preprocess", *sources, *splits, *reports, "--metrics", folder / "preprocess.json"],
-        ["train", *splits[:4], "--base", tiny_base, "--model", folder / "final", "--metrics", folder / "train.json", *pictures],
+        [
+            "train",
+            *splits[:4],
+            "--base",
+            tiny_base,
+            "--teacher",
+            NONE,
+            "--model",
+            folder / "final",
+            "--metrics",
+            folder / "train.json",
+            *pictures,
+        ],
         ["export", *splits[:4], "--model", folder / "final", "--bundle", folder / "serving", "--metrics", folder / "export.json"],
     ]
     for step in steps:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+
+from stages.shared.errors import StageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 AT_ONCE = 10_000  # texts tokenized together: the tokenizer keeps some kB for each until they are taken over
-SPREAD = 0.1  # of the lengths before they are sorted, so that neighbours change from epoch to epoch
+SPREAD = 0.2  # of the lengths before they are sorted: 6 % of padding, and neighbours that change from epoch to epoch
 NO_CLASS = -100
 
 
@@ -24,17 +26,25 @@ class Texts(Dataset[dict[str, Any]]):
     """Token ids and class id of each text, in 4 bytes a token. Items are {input_ids, labels, row}."""
 
     def __init__(self, ids: NDArray[np.int32], ends: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
-        self._ids = ids
+        self.ids = ids
         self._ends = ends
         self.labels = labels
         self.lengths: NDArray[np.int64] = np.diff(ends, prepend=0)
+
+    def renumbered(self, pieces: NDArray[np.int32]) -> "Texts":
+        """Return the same texts with the place of each id in `pieces`, which is sorted and holds all of them."""
+        return Texts(np.searchsorted(pieces, self.ids).astype(np.int32), self._ends, self.labels)
+
+    def by_length(self) -> "Subset[dict[str, Any]]":
+        """Return the same texts, the longest first, so that batches of neighbours need little padding."""
+        return Subset(self, np.argsort(-self.lengths, kind="stable").tolist())
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         end = self._ends[row]
-        return {"input_ids": self._ids[end - self.lengths[row] : end], "labels": self.labels[row], "row": row}
+        return {"input_ids": self.ids[end - self.lengths[row] : end], "labels": self.labels[row], "row": row}
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[int] | None, tokenizer: "PreTrainedTokenizerBase") -> Texts:
@@ -67,6 +77,8 @@ class LikeLengths(Sampler[list[int]]):
     ) -> None:
         self.lengths = lengths
         self.fewest = parts * processes  # texts of a step: one for each batch
+        if len(lengths) < self.fewest:
+            raise StageError(f"{len(lengths)} texts are too few for {self.fewest} batches a step: lower train.gradient_accumulation")
         self.steps = max(1, min(round(len(lengths) / batch_size), len(lengths) // self.fewest))
         self.seed = seed
         self.parts = parts

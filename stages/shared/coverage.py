@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 UNKNOWN_LIMIT = 0.02  # of all pieces; English on an English vocabulary is under 0.001, Korean on it 0.085
 SINGLE_CHARACTER_LIMIT = 0.4  # of all pieces; English on an English vocabulary is about 0.1, Korean on it over 0.8
 TEXTS = 5_000  # are enough to tell
+FEWEST_TEXTS = 2_000  # to fit a vocabulary on
 
 
 def measure(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> dict[str, float]:
@@ -32,16 +33,26 @@ def _is_lone_letter(piece: str) -> bool:
     return len(core) == 1 and core.isalpha() and not unicodedata.name(core, "").startswith("CJK")
 
 
-def warn(log: logging.Logger, shares: dict[str, float]) -> None:
-    """Warn loudly when the vocabulary does not cover the language of the texts, and say what to do."""
-    if shares["unknown_share"] <= UNKNOWN_LIMIT and shares["single_character_share"] <= SINGLE_CHARACTER_LIMIT:
-        return
-    log.warning(
-        "THE BASE MODEL DOES NOT KNOW THE LANGUAGE OF THESE TEXTS: %.1f %% of the tokenizer's pieces are unknown (limit %.0f %%) and "
-        "%.1f %% single characters (limit %.0f %%). Expect a poor model. Set base_model.source to an encoder of that language "
-        "(for Korean e.g. hub:klue/roberta-base@<commit>, or path:<folder>), and compare with the linear baseline in the report.",
-        100 * shares["unknown_share"],
-        100 * UNKNOWN_LIMIT,
-        100 * shares["single_character_share"],
-        100 * SINGLE_CHARACTER_LIMIT,
+def is_poor(shares: dict[str, float]) -> bool:
+    """Tell whether a vocabulary says too little of the texts."""
+    return shares["unknown_share"] > UNKNOWN_LIMIT or shares["single_character_share"] > SINGLE_CHARACTER_LIMIT
+
+
+def asks_for_refit(log: logging.Logger, shares: dict[str, float], choice: str, texts: int) -> bool:
+    """Decide whether a vocabulary is to be fitted on the texts (choice: auto, keep, refit), and say so and why."""
+    measured = (
+        f"{shares['unknown_share']:.1%} of the tokenizer's pieces are unknown (limit {UNKNOWN_LIMIT:.0%}) and "
+        f"{shares['single_character_share']:.1%} single characters (limit {SINGLE_CHARACTER_LIMIT:.0%})"
     )
+    other = "Set base_model.source to an encoder of that language (for Korean e.g. hub:klue/roberta-base@<commit>, or path:<folder>)"
+    if choice == "refit" or (choice == "auto" and is_poor(shares) and texts >= FEWEST_TEXTS):
+        log.warning("A VOCABULARY IS FITTED ON THE TEXTS: %s. %s where you can: it has seen more text than yours", measured, other)
+        return True
+    if is_poor(shares):
+        few = f", and {texts:,} texts are too few to fit a vocabulary on ({FEWEST_TEXTS:,})" if choice == "auto" else ""
+        log.warning(
+            "THE BASE MODEL DOES NOT KNOW THE LANGUAGE OF THESE TEXTS: %s%s. Expect a poor model. %s, "
+            "and compare with the linear baseline in the report.",
+            measured, few, other,
+        )  # fmt: skip
+    return False

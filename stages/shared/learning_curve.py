@@ -2,6 +2,7 @@
 
 from typing import Any
 
+SCORES = {"cross_entropy": "loss", "accuracy": "accuracy", "f1": "f1"}  # as `scores` of train logs them -> as the curve names them
 Curve = list[dict[str, float]]
 
 
@@ -12,7 +13,7 @@ def learning_curve(history: list[dict[str, Any]]) -> Curve:
         row = rows.setdefault(round(entry["epoch"]), {"epoch": round(entry["epoch"])})
         if "loss" in entry:
             row["train_loss"] = entry["loss"]
-        row |= {f"validation_{name}": entry[f"eval_{name}"] for name in ("loss", "accuracy", "f1") if f"eval_{name}" in entry}
+        row |= {f"validation_{name}": entry[f"eval_{logged}"] for logged, name in SCORES.items() if f"eval_{logged}" in entry}
     return [row for row in rows.values() if {"train_loss", "validation_loss"} <= row.keys()]
 
 

@@ -1,7 +1,8 @@
 """What training minimises: cross-entropy, with class weights, label smoothing and a teacher's answers where they are asked for."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.shared.errors import StageError
+from stages.shared.teacher import answers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEACHER_SHARE = 0.5  # of the loss
 TEMPERATURE = 2.0  # of both answers when they are compared: what the teacher holds possible counts, not its verdict alone
@@ -36,6 +41,20 @@ class TrainingLoss:
             taught = nn.functional.kl_div(ours, target, reduction="none", log_target=True).sum(-1) * TEMPERATURE**2
             losses = (1 - TEACHER_SHARE) * losses + TEACHER_SHARE * taught
         return (self.weights.to(logits.device)[labels] * losses).sum()
+
+
+def training_loss(
+    weights: ClassWeights,
+    label_smoothing: float,
+    class_names: Sequence[str],
+    split: "pd.DataFrame",
+    teacher: Path,
+    machine: Mapping[str, str | int],
+) -> TrainingLoss:
+    """Put the loss together; a teacher answers all texts of the split beforehand. A table without rows stands for no teacher."""
+    is_none = teacher.is_file() and not teacher.read_text("utf-8").partition("\n")[2].strip()
+    taught = None if is_none else answers(teacher, split["text"].tolist(), class_names, machine)
+    return TrainingLoss(class_weights(weights, split["label"].to_numpy(), class_names), label_smoothing, taught)
 
 
 def class_weights(wanted: ClassWeights, labels: NDArray[np.int64], class_names: Sequence[str]) -> Tensor:

@@ -4,21 +4,26 @@ One process or many (torchrun, accelerate launch): a step has the same texts and
 """
 
 import ctypes
+import logging
 import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from serving.inference.machine import usable_cores
-from stages.shared.batches import Batches, LikeLengths, Texts
+from stages.shared.batches import NO_CLASS, Batches, LikeLengths, Texts
+from stages.shared.checkpoints import Keeper, newest_checkpoint, stopping_at_checkpoints
 from stages.shared.errors import StageError
+
+log = logging.getLogger("train")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (texts, classes), labels (texts,), rows (texts,) -> the sum over the texts
@@ -35,15 +40,23 @@ class LossNotFinite(StageError):
         )
 
 
-class ClassifierTrainer(Trainer):
-    """Trainer over `Texts`. Evaluation reports the plain cross-entropy, whatever the loss of training is."""
+class BatchTrainer(Trainer):
+    """Trainer over `Texts` in steps of equal cost, whose loss is a sum over the batch.
 
-    def __init__(self, *, batch_size: int, loss: Loss, **options: Any) -> None:
+    batch_size: texts of a step on average. embedding_rate: what the learning rate is multiplied by for the embeddings of pieces.
+    """
+
+    def __init__(self, *, batch_size: int, embedding_rate: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
         self.model_accepts_loss_kwargs = True  # so that num_items_in_batch is counted over parts and processes, and given to us
-        self._loss = loss
         self._batch_size = batch_size
-        self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # sum over the texts of this process since the epoch began, texts
+        self._embedding_rate = embedding_rate
+        self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # sum of this process since the epoch began, items
+        self.remove_callback(PrinterCallback)
+
+    def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the loss of a batch in training, summed over its items."""
+        raise NotImplementedError
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the batches of this process, which are not to be sharded again."""
@@ -53,6 +66,17 @@ class ClassifierTrainer(Trainer):
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return the Trainer's optimizer with a group of its own for embeddings that learn at another rate."""
+        optimizer = super().create_optimizer(model)
+        if self._embedding_rate != 1:
+            weights = self.model.get_input_embeddings().weight
+            for group in optimizer.param_groups:
+                group["params"] = [parameter for parameter in group["params"] if parameter is not weights]
+            rate = self.args.learning_rate * self._embedding_rate
+            optimizer.add_param_group({"params": [weights], "lr": rate, "weight_decay": 0.0})
+        return optimizer
 
     def steps_per_epoch(self) -> int:
         return self._sampler().steps
@@ -71,51 +95,92 @@ class ClassifierTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Tensor | int | None = None
     ) -> Any:
-        """Return the mean over the texts of the step: in training by our loss, else the plain cross-entropy."""
-        inputs = dict(inputs)
-        labels, rows = inputs.pop("labels"), inputs.pop("row")
-        outputs = model(**inputs)
-        logits = outputs.logits.float()
-        if not model.training:
-            loss = nn.functional.cross_entropy(logits, labels)
-            return (loss, {"logits": logits}) if return_outputs else loss
-        total = self._loss(logits, labels, rows)
+        """Return the mean over the items of the whole step, of which this batch may be a part."""
+        total = self.total_loss(model, inputs)
         if not math.isfinite(total.item()):
-            raise LossNotFinite(self.state.global_step + 1, rows.tolist())
-        self._epoch_loss += torch.tensor([total.item(), len(labels)], dtype=torch.float64)
+            raise LossNotFinite(self.state.global_step + 1, inputs["row"].tolist())
+        items = int((inputs["labels"] != NO_CLASS).sum())
+        self._epoch_loss += torch.tensor([total.item(), items], dtype=torch.float64)
         assert num_items_in_batch is not None
         return total * self.args.world_size / num_items_in_batch  # the gradients of the processes are averaged
 
     def epoch_loss(self) -> tuple[float, int]:
-        """Return the sum of the losses since the epoch began and the number of texts, of all processes."""
-        total, texts = self.accelerator.reduce(self._epoch_loss.clone(), reduction="sum").tolist()
-        return total, int(texts)
+        """Return the sum of the losses since the epoch began and the number of items, of all processes."""
+        total, items = self.accelerator.reduce(self._epoch_loss.clone(), reduction="sum").tolist()
+        return total, int(items)
 
-    def restart_epoch_loss(self, total: float = 0.0, texts: int = 0) -> None:
+    def restart_epoch_loss(self, total: float = 0.0, items: int = 0) -> None:
         """Begin to count anew, or go on from what a checkpoint held."""
         ours = self.is_world_process_zero()
-        self._epoch_loss = torch.tensor([total * ours, texts * ours], dtype=torch.float64)
+        self._epoch_loss = torch.tensor([total * ours, items * ours], dtype=torch.float64)
+
+
+class ClassifierTrainer(BatchTrainer):
+    """Trainer of a sequence classifier. Evaluation reports the plain cross-entropy, whatever the loss of training is."""
+
+    def __init__(self, *, loss: Loss, **options: Any) -> None:
+        super().__init__(**options)
+        self._loss = loss
+
+    def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        return self._loss(self._logits(model, inputs), inputs["labels"], inputs["row"])
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Tensor | int | None = None
+    ) -> Any:
+        if model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        logits = self._logits(model, inputs)
+        loss = nn.functional.cross_entropy(logits, inputs["labels"])
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+    @staticmethod
+    def _logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits.float()
 
 
 class EpochLoss(TrainerCallback):
-    """Put the mean training loss of each epoch into the Trainer's log, and carry its sum over a checkpoint within the epoch."""
+    """Put the mean training loss of each epoch into the Trainer's log, and carry its sum over a checkpoint within the epoch.
 
-    def __init__(self, trainer: ClassifierTrainer) -> None:
+    told_as: what the console calls the training, where nothing else tells of its epochs.
+    """
+
+    def __init__(self, trainer: BatchTrainer, told_as: str | None) -> None:
         self._trainer = trainer
+        self._told_as = told_as
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         last = state.log_history[-1] if state.log_history else {}
-        self._trainer.restart_epoch_loss(last.get("loss_sum", 0.0), last.get("texts", 0))
+        self._trainer.restart_epoch_loss(last.get("loss_sum", 0.0), last.get("items", 0))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if control.should_save:
-            total, texts = self._trainer.epoch_loss()
-            state.log_history.append({"epoch": state.epoch, "loss_sum": total, "texts": texts})
+            total, items = self._trainer.epoch_loss()
+            state.log_history.append({"epoch": state.epoch, "loss_sum": total, "items": items})
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        total, texts = self._trainer.epoch_loss()
-        state.log_history.append({"epoch": state.epoch, "loss": total / texts})
+        total, items = self._trainer.epoch_loss()
+        state.log_history.append({"epoch": state.epoch, "loss": total / max(1, items)})
         self._trainer.restart_epoch_loss()
+        if self._told_as:
+            log.info("%s, epoch %d of %d: loss %.4f", self._told_as, round(state.epoch), state.num_train_epochs, total / max(1, items))
+
+
+def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None:
+    """Train from the newest checkpoint in the Trainer's folder, or from the start; raise StageError where memory runs out."""
+    keeper = Keeper(trainer.steps_per_epoch())
+    trainer.add_callback(keeper)
+    trainer.add_callback(EpochLoss(trainer, told_as))
+    newest = newest_checkpoint(Path(trainer.args.output_dir))
+    if newest:
+        log.info("going on from %s", newest)
+    try:
+        with stopping_at_checkpoints(keeper):
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise StageError("out of memory: lower train.batch_size (and raise train.gradient_accumulation), or train.max_length") from error
 
 
 def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
@@ -153,6 +218,7 @@ def arguments(machine: Mapping[str, str | int], **options: Any) -> TrainingArgum
         fp16=machine["precision"] == "fp16",
         use_cpu=machine["device"] == "cpu",
         ddp_backend="gloo" if machine["device"] == "cpu" and machine["processes"] != 1 else None,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=machine["device"] == "cuda",
         remove_unused_columns=False,
         label_names=["labels"],

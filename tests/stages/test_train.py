@@ -14,17 +14,23 @@ import pytest
 from stages.shared import coverage
 from stages.shared.errors import StageError
 from stages.shared.tokenizer import load_tokenizer
-from tests.conftest import ROOT, read_json, run_command, write_params
+from tests.conftest import NONE, ROOT, read_json, run_command, write_params
 
 PATIENCE, EPOCHS = 8, 30
 # fp32, so that torch gives the logged losses again; this rate makes the loss jump, so that the best epoch is not the last one
-LEARNING = {"max_length": 32, "batch_size": 8, "learning_rate": 0.03, "epochs": EPOCHS, "threads": 1, "precision": "fp32"}
+LEARNING = {"max_length": 32, "batch_size": 8, "learning_rate": 0.02, "epochs": EPOCHS, "threads": 1, "precision": "fp32"}
 KOREAN = ["정말 재미있는 영화였어요", "배우들의 연기가 별로였다", "다시는 보고 싶지 않아요"]
 
 
 def training(tiny_model: Path, base: Path, root: Path, params_file: Path) -> list[str]:
     """Return the command that trains into `root`."""
-    files = {"train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv", "base": base, "params": params_file}
+    files = {
+        "train": tiny_model / "train.csv",
+        "validation": tiny_model / "validation.csv",
+        "base": base,
+        "params": params_file,
+        "teacher": NONE,
+    }
     files |= {"model": root / "final", "metrics": root / "train.json", "picture": root / "curve.png"}
     files |= {"preprocess-metrics": tiny_model / "preprocess.json"}
     return [sys.executable, "-m", "stages.train", *(part for flag, file in files.items() for part in (f"--{flag}", str(file)))]
@@ -74,7 +80,7 @@ def test_model_folder_holds_no_pickle_and_no_path_of_the_machine(tiny_model: Pat
 def test_metrics_name_the_best_epoch_the_machine_and_the_coverage(trained: Path) -> None:
     metrics = read_json(trained / "train.json")
     scores = {"train_loss", "validation_loss", "validation_accuracy", "validation_f1"}
-    assert set(metrics) == {"best_epoch", "epochs_run", "curve", "machine", "coverage", *scores}
+    assert set(metrics) == {"best_epoch", "epochs_run", "curve", "machine", "coverage", "vocabulary", *scores}
     assert metrics["machine"] == {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
     assert metrics["coverage"] == {"unknown_share": 0, "single_character_share": 0}
 
@@ -88,7 +94,7 @@ def test_learning_curve_has_a_row_per_epoch_and_training_stops_early(trained: Pa
     rows = metrics["curve"]
     assert [row["epoch"] for row in rows] == list(range(1, metrics["epochs_run"] + 1))
     losses = [row["validation_loss"] for row in rows]
-    assert losses.index(min(losses)) + 1 == metrics["best_epoch"]
+    assert losses[metrics["best_epoch"] - 1] == min(losses)
     assert metrics["epochs_run"] == min(metrics["best_epoch"] + PATIENCE, EPOCHS)
 
 
@@ -121,7 +127,7 @@ def test_training_again_gives_the_same_bytes_and_leaves_no_checkpoint(tiny_model
 def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
     done = run_stage(
         "train", params={"train": {"precision": "fp16"}}, train=tiny_model / "train.csv", validation=tiny_model / "validation.csv",
-        base=tiny_base, model=tmp_path / "final", metrics=tmp_path / "train.json",
+        base=tiny_base, teacher=NONE, model=tmp_path / "final", metrics=tmp_path / "train.json",
         picture=tmp_path / "curve.png", preprocess_metrics=tiny_model / "preprocess.json",
     )  # fmt: skip
     assert done.returncode == 1
@@ -185,10 +191,11 @@ def test_positions_that_a_roberta_keeps_for_itself_are_not_counted(tiny_base: Pa
 
 def test_vocabulary_of_another_language_is_warned_of_and_the_right_one_is_not(tiny_base: Path, caplog: pytest.LogCaptureFixture) -> None:
     tokenizer = load_tokenizer(tiny_base, 32, "train.max_length")
-    coverage.warn(logging.getLogger("train"), coverage.measure(tokenizer, ["the film was very good", "we love the food, 10 of 10!"]))
+    known = coverage.measure(tokenizer, ["the film was very good", "we love the food, 10 of 10!"])
+    assert not coverage.asks_for_refit(logging.getLogger("train"), known, "auto", 100_000)
     assert not caplog.records
     shares = coverage.measure(tokenizer, KOREAN)
     assert shares["unknown_share"] > 0.9
-    coverage.warn(logging.getLogger("train"), shares)
+    assert not coverage.asks_for_refit(logging.getLogger("train"), shares, "auto", 100)
     assert "DOES NOT KNOW THE LANGUAGE" in caplog.text
     assert "base_model.source" in caplog.text

@@ -1,0 +1,214 @@
+"""How fast `train` learns, beside the plain recipe: fixed padding to 128, batches of 4, fp32, the Trainer's defaults.
+
+Same base, same sentences of SST-2 train (read from ../shared/data), in real tokens, padding not counted. Every way runs in a process
+of its own, in turns, and the median of the turns counts: speeds move while a machine has other tenants. Then what each trick is worth,
+and how speed and memory go with the number of texts. The share of the peak is 6 x parameters outside the embeddings x tokens a second,
+over the fastest bf16 multiplication of large matrices in the same turns. Writes tables into docs/performance.md.
+
+    dvc repro base_model && python -m benchmarks.training
+"""
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from benchmarks.tables import PERFORMANCE, write_table
+from benchmarks.transfer import DATA, read_table
+from stages import train
+from stages.shared import batches, params, trainer
+from stages.shared.loss import TrainingLoss
+from stages.shared.occurring import OccurringPieces
+
+BASE = Path("models/base")
+TURNS = 5
+WARM = 4  # steps before the clock starts
+STEPS = {"plain recipe": 20}  # measured ones, else 60
+WAYS = {
+    "plain recipe": "plain recipe: padding to 128, batches of 4, fp32",
+    "ours": "`train`, as params.yaml has it",
+    "fp32": "... in fp32",
+    "random batches": "... with texts of any length in a batch",
+    "equal batches": "... with 32 texts in each batch, grouped by length",
+    "dropout": "... with dropout",
+    "sdpa": "... with scaled_dot_product_attention",
+    "all embeddings": "... with all embeddings in each step",
+    "memory given back": "... with memory given back to the system after each step",
+    "64 texts": "... with batches of 64",
+}
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+
+
+class Clock(TrainerCallback):
+    """The time at the end of each step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.times.append(time.perf_counter())
+
+
+def sentences(count: int) -> list[tuple[str, int]]:
+    """Return so many phrases of SST-2 train in a random order, again from the start where there are fewer."""
+    rows = read_table(DATA / "sst2" / "train.tsv", header=True)
+    random.Random(0).shuffle(rows)
+    return (rows * (count // len(rows) + 1))[:count]
+
+
+def plain(rows: list[tuple[str, int]], steps: int) -> tuple[list[float], list[int]]:
+    """Train as a first script does; return the time at the end of each step and its tokens."""
+    from datasets import Dataset
+
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    encoded = tokenizer([text for text, _ in rows], padding="max_length", truncation=True, max_length=128, return_token_type_ids=False)
+    data = Dataset.from_dict({**encoded, "labels": [label for _, label in rows]})
+    clock, seen = Clock(), []
+
+    class Counting(Trainer):
+        def training_step(self, model: Any, inputs: Any, *rest: Any) -> Any:
+            seen.append(int(inputs["attention_mask"].sum()))
+            return super().training_step(model, inputs, *rest)
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(folder, per_device_train_batch_size=4, max_steps=WARM + steps, use_cpu=not torch.cuda.is_available())
+        model = AutoModelForSequenceClassification.from_pretrained(BASE, dtype=torch.float32)
+        Counting(model=model, args=arguments, train_dataset=data, callbacks=[clock]).train()
+    return clock.times, seen
+
+
+def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float], list[int]]:
+    """Train as the stage does but for one trick; return the time at the end of each step and its tokens."""
+    settings = params.load(Path("params.yaml"), "train", train.TrainParams)
+    changes: dict[str, dict[str, object]] = {"64 texts": {"batch_size": 64}, "fp32": {"precision": "fp32"}}
+    settings = settings.model_copy(update=changes.get(way, {}))
+    if way == "memory given back":
+        trainer._keep_freed_memory = lambda: None
+    machine = trainer.resolve_machine(settings.precision, settings.threads)
+    tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=settings.max_length)
+    texts = batches.tokenize([text for text, _ in rows], [label for _, label in rows], tokenizer)
+    model = train.load_classifier(BASE, ("negative", "positive"), machine, settings.seed)
+    if way == "sdpa":
+        model.set_attn_implementation("sdpa")
+    if way == "dropout":
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.1
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        loss = TrainingLoss(torch.ones(2), 0.0, None)
+        splits = {"train": texts, "validation": texts}
+        pieces = OccurringPieces(model, splits.values(), tokenizer.pad_token_id)
+        if way == "all embeddings":
+            pieces.widen()
+            pieces.pieces, pieces.pad_token_id = np.arange(len(tokenizer), dtype=np.int32), tokenizer.pad_token_id
+        learner = train.make_trainer(settings, model, machine, loss, pieces, splits, Path(folder))
+        learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
+        learner.args.max_steps = WARM + steps
+        learner.remove_callback(EarlyStoppingCallback)
+        learner.add_callback(clock)
+        order = _order(way, texts, settings, learner)
+        trainer.train_from_newest(learner)
+    return clock.times, [int(texts.lengths[batch].sum()) for batch in order[: WARM + steps]]
+
+
+def _order(way: str, texts: batches.Texts, settings: train.TrainParams, learner: trainer.BatchTrainer) -> list[list[int]]:
+    """Return the batches of the first epoch; for the ways that change them, have the Trainer take those."""
+    sampler = learner._sampler()
+    if way in ("random batches", "equal batches"):
+        rows = list(range(len(texts)))
+        random.Random(1).shuffle(rows)
+        if way == "equal batches":
+            rows.sort(key=lambda row: texts.lengths[row])
+        order = [rows[start : start + settings.batch_size] for start in range(0, len(rows), settings.batch_size)]
+        random.Random(2).shuffle(order)
+        type(sampler).__iter__ = lambda self: iter(order)  # type: ignore[method-assign]
+        type(sampler).__len__ = lambda self: len(order)  # type: ignore[method-assign]
+        return order
+    return list(sampler)
+
+
+def measure(way: str, count: int) -> None:
+    """Print the speed of a way as JSON: texts and tokens a second, seconds until the first step, peak memory, GFLOP/s of bf16."""
+    steps = STEPS.get(way, 60)
+    rows = sentences(count)
+    started = time.perf_counter()
+    times, tokens = plain(rows, steps) if way == "plain recipe" else ours(rows, steps, way)
+    spent, measured = times[-1] - times[WARM - 1], sum(tokens[WARM : len(times)])
+    figures = {"tokens": measured / spent, "begun": times[0] - started, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    print(json.dumps(figures | {"peak": peak()}))
+
+
+def peak() -> float:
+    """Return the GFLOP/s of the fastest of some bf16 multiplications of large matrices."""
+    best = 0.0
+    left, right = (torch.randn(4096, 4096).bfloat16() for _ in range(2))
+    for _ in range(8):
+        begun = time.perf_counter()
+        left @ right
+        best = max(best, 2 * 4096**3 / (time.perf_counter() - begun) / 1e9)
+    return best
+
+
+def run(way: str, count: int = 12_000) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.training", "--way", way, "--texts", str(count)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(way, count, {name: round(value, 1) for name, value in figures.items()}, flush=True)
+    return figures
+
+
+def encoder_parameters() -> int:
+    """Return the parameters of the encoder outside its embeddings."""
+    model = AutoModelForSequenceClassification.from_pretrained(BASE)
+    return sum(weights.numel() for name, weights in model.base_model.named_parameters() if "embeddings" not in name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--way", choices=WAYS)
+    parser.add_argument("--texts", type=int, default=12_000)
+    asked = parser.parse_args()
+    if asked.way:
+        measure(asked.way, asked.texts)
+        return
+    turns = [{way: run(way) for way in WAYS} for _ in range(TURNS)]
+    speeds = {way: statistics.median(turn[way]["tokens"] for turn in turns) for way in WAYS}
+    fastest = max(turn[way]["peak"] for turn in turns for way in WAYS)
+    tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=128)
+    length = batches.tokenize([text for text, _ in sentences(12_000)], None, tokenizer).lengths.mean()
+    lines = ["| | tokens/s | texts/s | times the plain recipe | share of the bf16 peak |", "|---|---|---|---|---|"]
+    for way, words in WAYS.items():
+        ratio = statistics.median(turn[way]["tokens"] / turn["plain recipe"]["tokens"] for turn in turns)
+        share = 6 * encoder_parameters() * speeds[way] / 1e9 / fastest
+        lines.append(f"| {words} | {speeds[way]:,.0f} | {speeds[way] / length:,.0f} | {ratio:.1f} x | {share:.0%} |")
+    write_table("training", "\n".join([*lines, "", f"The peak was {fastest:,.0f} GFLOP/s."]), PERFORMANCE)
+    sizes = {count: run("ours", count) for count in SIZES}
+    lines = ["| texts | tokens/s | until the first step | peak memory |", "|---|---|---|---|"]
+    for count, found in sizes.items():
+        lines.append(f"| {count:,} | {found['tokens']:,.0f} | {found['begun']:.1f} s | {found['memory']:,.0f} MB |")
+    write_table("training sizes", "\n".join(lines), PERFORMANCE)
+
+
+if __name__ == "__main__":
+    main()

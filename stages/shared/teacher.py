@@ -1,0 +1,42 @@
+"""What a larger fine-tuned model, the teacher, answers to the texts that a smaller one learns from."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from stages.shared.batches import Padding, tokenize
+from stages.shared.errors import StageError
+
+BATCH = 64  # texts
+
+
+def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], machine: Mapping[str, str | int]) -> Tensor:
+    """Return the teacher's logits, (texts, classes), classes in the order of class_names.
+
+    folder: of AutoModelForSequenceClassification with its tokenizer. Raises StageError where it is none, or has other classes.
+    """
+    if not (folder / "config.json").is_file():
+        raise StageError(f"train.teacher is {folder}: name the folder of a fine-tuned model, or data/raw/none.csv for none")
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval().to(str(machine["device"]))
+    names = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    if sorted(names) != sorted(class_names):
+        raise StageError(f"the teacher {folder} knows the classes {', '.join(names)}, and not {', '.join(class_names)}: train it on these")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    encoded = tokenize(texts, [0] * len(texts), tokenizer)
+    order = encoded.lengths.argsort(kind="stable")
+    together = Padding(tokenizer.pad_token_id)
+    logits = torch.empty(len(texts), len(names))
+    bar = tqdm(total=len(texts), desc="teacher", unit=" texts", disable=not sys.stderr.isatty())
+    autocast = torch.autocast(str(machine["device"]), torch.bfloat16, enabled=machine["precision"] == "bf16")
+    with bar, torch.inference_mode(), autocast:
+        for start in range(0, len(order), BATCH):
+            batch = together([encoded[row] for row in order[start : start + BATCH]])
+            inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
+            logits[batch["row"]] = model(**inputs).logits.float().cpu()
+            bar.update(len(batch["row"]))
+    return logits[:, [names.index(name) for name in class_names]]

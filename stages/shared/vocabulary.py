@@ -1,0 +1,182 @@
+"""Teach an encoder the language of the texts, where its own vocabulary breaks them into letters.
+
+A vocabulary is fitted on the texts, the transformer's layers stay, and the embeddings start from the old ones of pieces that both
+know. A masked-language warm-up on the texts alone, without labels, then teaches embeddings and layers to fit.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, set_seed
+
+from stages.shared.batches import NO_CLASS, Padding, tokenize
+from stages.shared.trainer import BatchTrainer, arguments, train_from_newest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger("vocabulary")
+
+SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+MOST_PIECES = 16_000
+CHARACTERS_A_PIECE = 40  # of the texts, so that small data is not learnt by heart
+LETTERS = 4_000  # the most frequent ones; the others are [UNK]
+MASKED = 0.15  # of the pieces; of those 8 in 10 are hidden, 1 is another piece, 1 stays (Devlin et al. 2019)
+EPOCHS = 3
+BATCH_SIZE = 64
+LEARNING_RATE = 5e-4
+EMBEDDING_RATE = 10.0  # times the learning rate of the classifier: fresh embeddings have further to go than the layers
+
+
+def fit(texts: Sequence[str], max_length: int) -> "PreTrainedTokenizerBase":
+    """Fit byte-pair pieces on the texts, whole words marked by ▁; equal texts give an equal vocabulary.
+
+    Unigram pieces, which the same library fits, come out a little different on each run.
+    """
+    pieces = Tokenizer(models.BPE(unk_token=SPECIAL["unk_token"]))
+    pieces.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    pieces.decoder = decoders.Metaspace()
+    size = min(MOST_PIECES, len(SPECIAL) + LETTERS + sum(map(len, texts)) // CHARACTERS_A_PIECE)
+    pieces.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=size, special_tokens=[*SPECIAL.values()], limit_alphabet=LETTERS, show_progress=False)
+    )
+    ends = [(token, pieces.token_to_id(token)) for token in (SPECIAL["cls_token"], SPECIAL["sep_token"])]
+    pieces.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=max_length, **SPECIAL)
+
+
+def refit(
+    base_dir: Path, texts: Sequence[str], max_length: int, seed: int, machine: Mapping[str, str | int], folder: Path
+) -> "tuple[Path, PreTrainedTokenizerBase]":
+    """Make folder/base, the encoder of base_dir with a vocabulary of the texts, unless it is there; return it and its tokenizer."""
+    made_dir = folder / "base"
+    processes = PartialState()
+    if not made_dir.exists():
+        tokenizer = fit(texts, max_length)
+        set_seed(seed)
+        encoder = AutoModel.from_pretrained(base_dir, dtype=torch.float32)
+        shared = exchange_vocabulary(encoder, AutoTokenizer.from_pretrained(base_dir), tokenizer)
+        log.info("a vocabulary of %s pieces fitted on the texts, %s of them known to the base", f"{len(tokenizer):,}", f"{shared:,}")
+        warm_up(encoder, tokenizer, texts, seed, machine, folder / "warm_up")
+        if processes.is_main_process:
+            draft_dir = folder / ".base.partial"
+            shutil.rmtree(draft_dir, ignore_errors=True)
+            encoder.save_pretrained(draft_dir)
+            tokenizer.save_pretrained(draft_dir)
+            draft_dir.rename(made_dir)
+            shutil.rmtree(folder / "warm_up", ignore_errors=True)
+    processes.wait_for_everyone()
+    return made_dir, AutoTokenizer.from_pretrained(made_dir, model_max_length=max_length)
+
+
+def exchange_vocabulary(encoder: "PreTrainedModel", old: "PreTrainedTokenizerBase", new: "PreTrainedTokenizerBase") -> int:
+    """Give the encoder embeddings for `new`: the old ones of equal pieces, else random ones like them; return how many were equal."""
+    known = encoder.get_input_embeddings().weight.detach().clone()
+    encoder.resize_token_embeddings(len(new), mean_resizing=False)
+    weights = known.mean(0) + known.std(0) * torch.randn(len(new), known.shape[1])
+    places = {_plain(piece): place for piece, place in old.get_vocab().items()}
+    named = {getattr(new, name): getattr(old, f"{name}_id") for name in SPECIAL}
+    equal = {
+        number: place for piece, number in new.get_vocab().items() if (place := named.get(piece, places.get(_plain(piece)))) is not None
+    }
+    weights[list(equal)] = known[list(equal.values())]
+    with torch.no_grad():
+        encoder.get_input_embeddings().weight.copy_(weights)
+    encoder.config.pad_token_id = new.pad_token_id
+    return len(equal)
+
+
+def _plain(piece: str) -> tuple[str, bool]:
+    """Return a piece of any kind of vocabulary, and whether it begins a word."""
+    if piece.startswith(("▁", "Ġ")):
+        return piece[1:], True
+    if piece.startswith("##"):
+        return piece[2:], False
+    return piece, True
+
+
+class MaskedLanguageModel(nn.Module):
+    """An encoder and a head that names hidden pieces, by the embeddings themselves."""
+
+    def __init__(self, encoder: "PreTrainedModel") -> None:
+        super().__init__()
+        width = encoder.config.hidden_size
+        self.encoder = encoder
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.bias = nn.Parameter(torch.zeros(encoder.config.vocab_size))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, hidden: Tensor) -> Tensor:
+        """Return logits (hidden pieces, vocabulary); hidden: (texts, pieces), true where one is to be named."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state[hidden]
+        return nn.functional.linear(self.head(states), self.encoder.get_input_embeddings().weight, self.bias)
+
+
+class Hiding(Padding):
+    """Pad, and hide some of the pieces: labels (texts, longest) name those and are -100 elsewhere.
+
+    What is hidden depends on the seed and on the rows of the batch alone, so that a training that goes on hides the same.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", seed: int) -> None:
+        super().__init__(tokenizer.pad_token_id)
+        self.mask_token_id = tokenizer.mask_token_id
+        self.special = torch.tensor(tokenizer.all_special_ids)
+        self.pieces = len(tokenizer)
+        self.seed = seed
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        batch = super().__call__(items)
+        dice = np.random.default_rng([self.seed, *batch["row"].tolist()])
+        ids = batch["input_ids"]
+        hidden = torch.from_numpy(dice.random(ids.shape) < MASKED) & ~torch.isin(ids, self.special)
+        fate = torch.from_numpy(dice.random(ids.shape))
+        others = torch.from_numpy(dice.integers(0, self.pieces, ids.shape))
+        seen = torch.where(hidden & (fate < 0.8), self.mask_token_id, torch.where(hidden & (fate >= 0.9), others, ids))
+        return {**batch, "input_ids": seen, "labels": torch.where(hidden, ids, NO_CLASS)}
+
+
+class WarmUp(BatchTrainer):
+    """The trainer of a MaskedLanguageModel."""
+
+    def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        hidden = inputs["labels"] != NO_CLASS
+        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], hidden=hidden)
+        return nn.functional.cross_entropy(logits.float(), inputs["labels"][hidden], reduction="sum")
+
+
+def warm_up(
+    encoder: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[str],
+    seed: int,
+    machine: Mapping[str, str | int],
+    folder: Path,
+) -> None:
+    """Teach the encoder to name hidden pieces of the texts; its weights change in place."""
+    settings = arguments(
+        machine,
+        output_dir=str(folder),
+        num_train_epochs=EPOCHS,
+        learning_rate=LEARNING_RATE,
+        warmup_steps=0.06,
+        weight_decay=0.01,
+        seed=seed,
+        save_strategy="epoch",
+    )
+    trainer = WarmUp(
+        model=MaskedLanguageModel(encoder),
+        args=settings,
+        batch_size=BATCH_SIZE,
+        train_dataset=tokenize(texts, None, tokenizer),
+        data_collator=Hiding(tokenizer, seed),
+    )
+    train_from_newest(trainer, told_as="warm-up without labels")

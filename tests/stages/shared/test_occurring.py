@@ -1,0 +1,38 @@
+"""That leaving out the embeddings of pieces that do not occur changes no answer and none of them."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from stages.shared.batches import Padding, tokenize
+from stages.shared.occurring import OccurringPieces
+
+TEXTS = ["the film was very good", "bad food", "the phone is broken"]
+
+
+def test_narrowed_model_answers_the_same_and_widens_to_what_it_was_but_for_the_trained(tiny_base: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_base).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base, model_max_length=32)
+    texts = tokenize(TEXTS, [1, 0, 0], tokenizer)
+    before = model.get_input_embeddings().weight.detach().clone()
+
+    def answers(split: object, pad: int) -> torch.Tensor:
+        batch = Padding(pad)([split[row] for row in range(3)])
+        return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+
+    expected = answers(texts, tokenizer.pad_token_id)
+    narrow = OccurringPieces(model, [texts], tokenizer.pad_token_id)
+    assert len(narrow.pieces) < len(tokenizer) / 2
+    renumbered = texts.renumbered(narrow.pieces)
+    assert torch.equal(answers(renumbered, narrow.pad_token_id), expected)
+
+    with torch.no_grad():
+        model.get_input_embeddings().weight += 1
+    changed = answers(renumbered, narrow.pad_token_id)
+    narrow.widen()
+    after = model.get_input_embeddings().weight
+    assert torch.equal(answers(texts, tokenizer.pad_token_id), changed)
+    absent = [piece for piece in range(len(tokenizer)) if piece not in narrow.pieces]
+    assert torch.equal(after[absent], before[absent])
+    assert torch.equal(after[narrow.pieces.tolist()], before[narrow.pieces.tolist()] + 1)

@@ -1,0 +1,70 @@
+"""That several processes train as one does: the same steps, the same losses, one writer."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, read_json, run_command, write_params
+from tests.stages.test_train import environment, training
+
+TRAINING = {"batch_size": 16, "epochs": 2, "threads": 1, "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def splits(real_bundle: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some texts of the sample; the project's own base learns from them, the tiny one would sit on a plateau at first."""
+    folder = tmp_path_factory.mktemp("splits")
+    for name, texts in (("train", 96), ("validation", 48)):
+        lines = (ROOT / "data" / f"{name}.csv").read_text("utf-8").splitlines(keepends=True)
+        (folder / f"{name}.csv").write_text("".join(lines[: texts + 1]), "utf-8")
+    shutil.copy(tiny_model / "preprocess.json", folder / "preprocess.json")
+    return folder
+
+
+def curve(splits: Path, root: Path, launch: str = "", **changes: object) -> list[float]:
+    params_file = write_params(root.with_suffix(".yaml"), {"train": {**TRAINING, **changes}})
+    done = run_command(*training(splits, ROOT / "models/base", root, params_file), **environment(root), SENTIMENT_LAUNCH=launch)
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(root / "train.json")
+    assert metrics["machine"]["processes"] == (2 if launch else 1)
+    assert done.stderr.count("epoch 1 of at most 2") == 1
+    return [row[name] for row in metrics["curve"] for name in ("train_loss", "validation_loss")]
+
+
+@pytest.fixture(scope="module")
+def alone(splits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    return curve(splits, tmp_path_factory.mktemp("alone") / "root")
+
+
+def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], tmp_path: Path) -> None:
+    import mlflow
+
+    root = tmp_path / "root"
+    both = curve(splits, root, f"{Path(sys.executable).parent}/torchrun --nproc-per-node 2")
+    assert both == pytest.approx(alone, abs=1e-3)
+    assert max(alone) - min(alone) > 0.01  # the losses do move
+    runs = mlflow.MlflowClient(environment(root)["MLFLOW_TRACKING_URI"]).search_runs(["1"])
+    assert len(runs) == 1
+    assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
+
+
+def test_accumulated_batches_have_the_losses_of_whole_ones(splits: Path, alone: list[float], tmp_path: Path) -> None:
+    parts = curve(splits, tmp_path / "root", batch_size=4, gradient_accumulation=4)
+    assert parts == pytest.approx(alone, abs=1e-3)
+
+
+def test_launcher_that_is_not_there_is_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+    params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING})
+    done = run_command(*training(tiny_model, tiny_base, tmp_path, params_file), **environment(tmp_path), SENTIMENT_LAUNCH="mpirun -n 2")
+    assert done.returncode == 1
+    assert "SENTIMENT_LAUNCH cannot be run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_texts_too_few_for_the_batches_of_a_step_are_refused(splits: Path, tiny_base: Path, tmp_path: Path) -> None:
+    params_file = write_params(tmp_path / "params.yaml", {"train": {**TRAINING, "gradient_accumulation": 100, "max_length": 32}})
+    done = run_command(*training(splits, tiny_base, tmp_path, params_file), **environment(tmp_path))
+    assert done.returncode == 1
+    assert "96 texts are too few for 100 batches a step: lower train.gradient_accumulation" in done.stderr
