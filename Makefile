@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report test check serve mlflow bench lock aihub dataset system-packages
+.PHONY: help install run report test check serve mlflow bench lock tune verify aihub dataset system-packages
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
@@ -73,6 +73,8 @@ bench: install  ## measure what docs/ states
 	python -m benchmarks.preprocess
 	python -m benchmarks.label_noise
 	python -m benchmarks.transfer
+	python -m benchmarks.training
+	python -m benchmarks.scaling
 	python -m benchmarks.inference
 	python -m benchmarks.packing
 	python -m benchmarks.serving
@@ -83,6 +85,12 @@ bench: install  ## measure what docs/ states
 lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to commit
 	dvc repro
 	git status --short dvc.lock metrics
+
+tune: install  ## search params: make tune TRIALS=20 SPACE=<file like stages/shared/search_space.yaml>
+	@python -m stages.shared.tune $(if $(TRIALS),--trials "$(TRIALS)") $(if $(SPACE),--space "$(SPACE)")
+
+verify: install  ## train the committed project again and compare the model with dvc.lock
+	@python -m stages.shared.verify
 
 aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json'
 	@python -m stages.shared.import_aihub $(if $(FILE),"$(FILE)")

@@ -39,7 +39,7 @@ from stages.shared.loss import TrainingLoss
 from stages.shared.occurring import OccurringPieces
 
 BASE = Path("models/base")
-TURNS = 5
+TURNS = 3
 WARM = 4  # steps before the clock starts
 STEPS = {"plain recipe": 20}  # measured ones, else 60
 WAYS = {
@@ -105,7 +105,7 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
     machine = trainer.resolve_machine(settings.precision, settings.threads)
     tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=settings.max_length)
     texts = batches.tokenize([text for text, _ in rows], [label for _, label in rows], tokenizer)
-    model = train.load_classifier(BASE, ("negative", "positive"), machine, settings.seed)
+    model = train.load_classifier(BASE, ("negative", "positive"), machine, train.SHORT, settings.seed)
     if way == "sdpa":
         model.set_attn_implementation("sdpa")
     if way == "dropout":
@@ -119,7 +119,7 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
         pieces = OccurringPieces(model, splits.values(), tokenizer.pad_token_id)
         if way == "all embeddings":
             pieces.widen()
-            pieces.pieces, pieces.pad_token_id = np.arange(len(tokenizer), dtype=np.int32), tokenizer.pad_token_id
+            pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)
         learner = train.make_trainer(settings, model, machine, loss, pieces, splits, Path(folder))
         learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
         learner.args.max_steps = WARM + steps

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("train")
 
+SHORT = 128  # tokens
+
 
 class TrainParams(params.Section):
     epochs: Annotated[int, Field(ge=1, le=1000)]
@@ -102,7 +104,8 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
             )
         texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
         loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], paths.teacher, machine)
-        model = load_classifier(base_dir, class_names, machine, settings.seed)
+        longest = max(int(split.lengths.max()) for split in texts.values())
+        model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
         occurring = OccurringPieces(model, texts.values(), tokenizer.pad_token_id)
         embedding_rate = EMBEDDING_RATE if is_refit else 1.0
         trainer = make_trainer(settings, model, machine, loss, occurring, texts, checkpoints_dir, embedding_rate)
@@ -156,14 +159,19 @@ def make_trainer(
         loss=loss,
         train_dataset=texts["train"].renumbered(occurring.pieces),
         eval_dataset=texts["validation"].renumbered(occurring.pieces).by_length(),
-        data_collator=Padding(occurring.pad_token_id),
+        data_collator=Padding(model.config.pad_token_id),
         compute_metrics=scores,
         callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],
     )
 
 
-def load_classifier(base_dir: Path, class_names: tuple[str, ...], machine: Mapping[str, str | int], seed: int) -> "PreTrainedModel":
-    """Load the encoder with a new head, in fp32 and without dropout; on a CPU with the attention that is fastest on short texts."""
+def load_classifier(
+    base_dir: Path, class_names: tuple[str, ...], machine: Mapping[str, str | int], longest: int, seed: int
+) -> "PreTrainedModel":
+    """Load the encoder with a new head, in fp32 and without dropout.
+
+    longest: tokens of a text. Up to SHORT a CPU is fastest with plain attention, whose memory grows with the square of it.
+    """
     import torch
     from torch import nn
     from transformers import AutoModelForSequenceClassification, set_seed
@@ -176,7 +184,7 @@ def load_classifier(base_dir: Path, class_names: tuple[str, ...], machine: Mappi
         num_labels=len(class_names),
         id2label=id2label,
         label2id={name: number for number, name in id2label.items()},
-        attn_implementation="eager" if machine["device"] == "cpu" else None,
+        attn_implementation="eager" if machine["device"] == "cpu" and longest <= SHORT else None,
     )
     for module in model.modules():
         if isinstance(module, nn.Dropout):

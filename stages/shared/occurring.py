@@ -21,12 +21,12 @@ class OccurringPieces:
     """A model's embeddings, narrowed to the pieces of some texts until `widen` is called."""
 
     def __init__(self, model: "PreTrainedModel", texts: Iterable[Texts], pad_token_id: int) -> None:
-        self.pieces = np.unique(np.concatenate([np.array([pad_token_id], dtype=np.int32), *(split.ids for split in texts)]))
-        self.pad_token_id = int(np.searchsorted(self.pieces, pad_token_id))
+        fixed = np.arange(pad_token_id + 1, dtype=np.int32)  # RoBERTa finds the padding by its id, which so stays what it was
+        self.pieces = np.unique(np.concatenate([fixed, *(split.ids for split in texts)]))
         self._model = model
         self._whole = model.get_input_embeddings()
         narrow = self._whole.weight.detach()[torch.from_numpy(self.pieces).long()]
-        model.set_input_embeddings(nn.Embedding.from_pretrained(narrow, freeze=False, padding_idx=self.pad_token_id))
+        model.set_input_embeddings(nn.Embedding.from_pretrained(narrow, freeze=False, padding_idx=pad_token_id))
 
     def widen(self) -> None:
         """Put the trained embeddings to their places among the others."""

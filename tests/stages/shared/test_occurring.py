@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from stages.shared.batches import Padding, tokenize
+from stages.shared.batches import Padding, Texts, tokenize
 from stages.shared.occurring import OccurringPieces
 
 TEXTS = ["the film was very good", "bad food", "the phone is broken"]
@@ -17,22 +17,22 @@ def test_narrowed_model_answers_the_same_and_widens_to_what_it_was_but_for_the_t
     texts = tokenize(TEXTS, [1, 0, 0], tokenizer)
     before = model.get_input_embeddings().weight.detach().clone()
 
-    def answers(split: object, pad: int) -> torch.Tensor:
-        batch = Padding(pad)([split[row] for row in range(3)])
+    def answers(split: Texts) -> torch.Tensor:
+        batch = Padding(tokenizer.pad_token_id)([split[row] for row in range(3)])
         return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
 
-    expected = answers(texts, tokenizer.pad_token_id)
+    expected = answers(texts)
     narrow = OccurringPieces(model, [texts], tokenizer.pad_token_id)
     assert len(narrow.pieces) < len(tokenizer) / 2
     renumbered = texts.renumbered(narrow.pieces)
-    assert torch.equal(answers(renumbered, narrow.pad_token_id), expected)
+    assert torch.equal(answers(renumbered), expected)
 
     with torch.no_grad():
         model.get_input_embeddings().weight += 1
-    changed = answers(renumbered, narrow.pad_token_id)
+    changed = answers(renumbered)
     narrow.widen()
     after = model.get_input_embeddings().weight
-    assert torch.equal(answers(texts, tokenizer.pad_token_id), changed)
+    assert torch.equal(answers(texts), changed)
     absent = [piece for piece in range(len(tokenizer)) if piece not in narrow.pieces]
     assert torch.equal(after[absent], before[absent])
     assert torch.equal(after[narrow.pieces.tolist()], before[narrow.pieces.tolist()] + 1)

@@ -1,0 +1,152 @@
+"""Search params with Optuna: each trial is a `dvc exp run --temp -S ...` of the graph up to train.
+
+Reads a YAML file (search_space.yaml beside this one is the default and explains itself); trials lie in optuna.db of the main checkout,
+so that the same search goes on where it was stopped. Every trial is a DVC experiment and an MLflow run, both named after it; the workspace
+stays as it is. Run as `make tune TRIALS=20 SPACE=<file>`.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+
+from stages.shared.errors import StageError
+from stages.shared.project import git, project_root
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+log = logging.getLogger("tune")
+
+SPACE = Path(__file__).with_name("search_space.yaml")
+METRICS = "metrics/train.json"
+STARTUP = 8  # random trials before the sampler learns from them
+
+
+class Range(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    low: float
+    high: float
+    log: bool = False
+
+
+class Space(BaseModel):
+    """What is searched: params by their dotted name, and the metric that judges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    params: Annotated[dict[str, Range | Annotated[list[float | int | str], Field(min_length=1)]], Field(min_length=1)]
+
+
+def read_space(file: Path) -> Space:
+    """Read the search space; raise StageError naming what is wrong in it."""
+    try:
+        return Space.model_validate(YAML(typ="safe", pure=True).load(file.read_text("utf-8")))
+    except FileNotFoundError:
+        raise StageError(f"{file} does not exist: name a search space like {SPACE.name}") from None
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, detail['loc'][:2]))}: {detail['msg']}" for detail in error.errors())
+        raise StageError(f"{file} is no search space ({problems}): see {SPACE.name}") from None
+
+
+def open_study(space: Space) -> "Study":
+    """Open the study of this space on this commit's data and code, or begin it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    commit = git("rev-parse", "--short", "HEAD")
+    digest = hashlib.sha256(space.model_dump_json().encode()).hexdigest()[:8]
+    return optuna.create_study(
+        study_name=f"tune-{commit}-{digest}",
+        storage=f"sqlite:///{project_root() / 'optuna.db'}",
+        direction=space.direction,
+        sampler=optuna.samplers.TPESampler(seed=7, n_startup_trials=STARTUP),
+        load_if_exists=True,
+    )
+
+
+def suggest(trial: "Trial", space: Space) -> dict[str, Any]:
+    return {
+        name: trial.suggest_float(name, choice.low, choice.high, log=choice.log)
+        if isinstance(choice, Range)
+        else trial.suggest_categorical(name, choice)
+        for name, choice in space.params.items()
+    }
+
+
+def settings(values: dict[str, Any]) -> list[str]:
+    return [
+        part for name, value in values.items() for part in ("-S", f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
+    ]
+
+
+def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
+    """Run an experiment of that name and return its metric; raise StageError where it fails."""
+    command = ["exp", "run", "--temp", "--quiet", "--name", name, *settings(values), "train"]
+    done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=project_root(), capture_output=True, text=True)
+    if done.returncode:
+        raise StageError(f"the trial failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    written = git("show", f"{git('for-each-ref', '--format=%(refname)', f'refs/exps/*/*/{name}')}:{METRICS}")
+    metrics = json.loads(written)
+    if metric not in metrics:
+        raise StageError(f"{METRICS} has no metric {metric} (it has {', '.join(sorted(metrics))}): correct it in the search space")
+    return float(metrics[metric])
+
+
+def search(space: Space, trials: int) -> None:
+    """Run trials until there are so many, telling each and the time that is left, then the best one."""
+    import optuna
+
+    study = open_study(space)
+    ended = [trial for trial in study.trials if trial.state.is_finished()]
+    if ended:
+        log.info("going on behind %d trials of %s", len(ended), study.study_name)
+    begun = time.monotonic()
+    for number in range(len(ended), trials):
+        trial = study.ask()
+        values = suggest(trial, space)
+        name = f"{study.study_name}-{trial.number}"
+        try:
+            value = run_trial(name, values, space.metric)
+        except StageError as error:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            log.warning("trial %d of %d (%s): %s", number + 1, trials, " ".join(settings(values)), error)
+            continue
+        study.tell(trial, value)
+        each = (time.monotonic() - begun) / (number + 1 - len(ended))
+        log.info(
+            "trial %d of %d: %s %.4f (best %.4f) with %s; about %d min left",
+            number + 1, trials, space.metric, value, study.best_value, " ".join(settings(values)), each * (trials - number - 1) / 60 + 0.5,
+        )  # fmt: skip
+    if not [trial for trial in study.trials if trial.value is not None]:
+        raise StageError("no trial came to an end: the reasons stand above")
+    best = study.best_trial
+    print(f"Best of {trials} trials: {space.metric} {study.best_value:.4f}, experiment {study.study_name}-{best.number}")
+    print(f"dvc exp run {' '.join(settings(best.params))}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", type=Path, default=SPACE, help="YAML of the search space")
+    parser.add_argument("--trials", type=int, default=20, help="trials in all, those of an earlier call included")
+    asked = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        search(read_space(asked.space), asked.trials)
+    except StageError as error:
+        raise SystemExit(f"ERROR: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped: the same command goes on") from None
+
+
+if __name__ == "__main__":
+    main()

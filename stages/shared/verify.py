@@ -1,0 +1,75 @@
+"""Train again in a fresh copy of the committed project, and compare with what dvc.lock and metrics/train.json promise.
+
+Run as `make verify`. Exit code 0: the same bytes, or, where the CPU or its settings are others, a model as good; 1: neither. The
+working tree is not looked at, and nothing in it changes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.shared.errors import StageError
+from stages.shared.project import dvc_cache, project_root
+
+TOLERANCE = 0.03  # of the validation accuracy, on a machine that computes otherwise
+MODEL = "models/final"
+
+
+def verify(root: Path, folder: Path) -> str:
+    """Retrain HEAD of root in folder; return the verdict, or raise StageError where the promise is not kept."""
+    copy = folder / "project"
+    _run(folder, "git", "clone", "--quiet", str(root), str(copy))
+    if not (copy / "dvc.lock").is_file():
+        raise StageError("no dvc.lock is committed: run `make lock` and commit it with metrics/")
+    promised, metrics = _model_hash(copy), _metrics(copy)
+    _run(copy, "dvc", "config", "--local", "cache.dir", str(dvc_cache()))
+    _run(copy, "dvc", "repro", "--quiet", "train")
+    _run(copy, "dvc", "repro", "--quiet", "--force", "--single-item", "--no-run-cache", "train")
+    found, again = _model_hash(copy), _metrics(copy)
+    if found == promised:
+        return f"The same bytes: {MODEL} is {promised}, as dvc.lock says."
+    apart = abs(again["validation_accuracy"] - metrics["validation_accuracy"])
+    facts = (
+        f"{MODEL} is {found}, and {promised} in dvc.lock; validation accuracy {again['validation_accuracy']:.4f} and "
+        f"{metrics['validation_accuracy']:.4f} (tolerance {TOLERANCE}); machines {again['machine']} and {metrics['machine']}"
+    )
+    if apart > TOLERANCE:
+        raise StageError(f"not the committed model: {facts}")
+    return f"Other bytes, a model as good, as another CPU or thread count gives: {facts}."
+
+
+def _model_hash(project: Path) -> str:
+    lock = YAML(typ="safe", pure=True).load(project / "dvc.lock")
+    return str(next(out["md5"] for out in lock["stages"]["train"]["outs"] if out["path"] == MODEL))
+
+
+def _metrics(project: Path) -> dict[str, Any]:
+    return dict(json.loads((project / "metrics/train.json").read_text("utf-8")))
+
+
+def _run(cwd: Path, *command: str) -> None:
+    """Run git or dvc apart from an outer DVC and from the project's MLflow store; its messages go to the console."""
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    environment = outer | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
+    program = [sys.executable, "-m", "dvc"] if command[0] == "dvc" else [command[0]]
+    done = subprocess.run([*program, *command[1:]], cwd=cwd, env=environment, stdout=sys.stderr)
+    if done.returncode:
+        raise StageError(f"`{' '.join(command)}` failed (its reason stands above)")
+
+
+def main() -> None:
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            print(verify(project_root(), Path(name)))
+    except StageError as error:
+        raise SystemExit(f"ERROR: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""That a search runs its trials as experiments, goes on where it was stopped, and ends with a command that can be typed."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.shared.errors import StageError
+from stages.shared.tune import SPACE, read_space, settings
+from tests.conftest import run_command
+
+TINY = """
+metric: validation_accuracy
+direction: maximize
+params:
+  train.learning_rate: {low: 1.0e-3, high: 1.0e-2, log: true}
+  train.batch_size: [8, 16]
+"""
+
+
+def test_search_runs_experiments_and_goes_on(project: Path, tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(TINY, "utf-8")
+    command = [sys.executable, "-m", "stages.shared.tune", "--space", space, "--trials"]
+    first = run_command(*command, "1", cwd=project)
+    assert first.returncode == 0, first.stderr
+    assert "trial 1 of 1: validation_accuracy " in first.stderr
+    second = run_command(*command, "2", cwd=project)
+    assert second.returncode == 0, second.stderr
+    assert "going on behind 1 trials" in second.stderr
+    assert "trial 2 of 2: validation_accuracy " in second.stderr
+    assert "trial 1 of" not in second.stderr
+    assert re.search(r"^dvc exp run -S train\.learning_rate=0\.00\d+ -S train\.batch_size=(8|16)$", second.stdout, re.MULTILINE)
+    experiments = run_command(sys.executable, "-m", "dvc", "exp", "list", "--name-only", cwd=project).stdout.split()
+    assert sorted(name[-2:] for name in experiments) == ["-0", "-1"]
+    assert not run_command("git", "status", "--porcelain", cwd=project).stdout
+
+
+def test_failing_trials_are_told_and_a_search_without_a_result_says_so(project: Path, tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(TINY.replace("[8, 16]", "[-1]"), "utf-8")
+    done = run_command(sys.executable, "-m", "stages.shared.tune", "--space", space, "--trials", "1", cwd=project)
+    assert done.returncode == 1
+    assert "the trial failed" in done.stderr
+    assert "no trial came to an end" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metric: f1\ndirection: up\nparams: {train.epochs: [1]}", "direction"),
+        ("metric: f1\ndirection: maximize\nparams: {}", "params"),
+        ("metric: f1\ndirection: maximize\nparams: {train.epochs: {low: 1}}", "train.epochs"),
+    ],
+)
+def test_space_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "space.yaml").write_text(text, "utf-8")
+    with pytest.raises(StageError, match=said):
+        read_space(tmp_path / "space.yaml")
+    with pytest.raises(StageError, match="does not exist"):
+        read_space(tmp_path / "other.yaml")
+
+
+def test_default_space_names_params_and_a_metric_that_exist() -> None:
+    from stages.train import TrainParams
+    from tests.conftest import ROOT, read_json
+
+    space = read_space(SPACE)
+    assert {name.removeprefix("train.") for name in space.params} <= set(TrainParams.model_fields)
+    assert space.metric in read_json(ROOT / "metrics/train.json")
+
+
+def test_settings_are_the_flags_of_dvc() -> None:
+    assert settings({"train.learning_rate": 5.3612e-5, "train.epochs": 3}) == ["-S", "train.learning_rate=5.36e-05", "-S", "train.epochs=3"]
