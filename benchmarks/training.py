@@ -143,7 +143,11 @@ def _order(way: str, texts: batches.Texts, settings: train.TrainParams, learner:
         type(sampler).__iter__ = lambda self: iter(order)  # type: ignore[method-assign]
         type(sampler).__len__ = lambda self: len(order)  # type: ignore[method-assign]
         return order
-    return list(sampler)
+    order = []
+    for epoch in range(-(-(WARM + 60) // sampler.steps)):
+        sampler.set_epoch(epoch)
+        order += list(sampler)
+    return order
 
 
 def measure(way: str, count: int) -> None:

@@ -115,9 +115,8 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
         if run_log:
             vocabulary = {"pieces": len(tokenizer), "refit": is_refit}
             write(trainer, tokenizer, origin, {"machine": machine, "coverage": covered, "vocabulary": vocabulary}, paths)
-    if run_log:
-        model_sha256 = file_sha256(paths.model / "model.safetensors")
-        run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
+            model_sha256 = file_sha256(paths.model / "model.safetensors")
+            run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
 
 
 def make_trainer(

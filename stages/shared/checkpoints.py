@@ -47,7 +47,7 @@ def checkpoint_folder(key: str) -> Iterator[Path]:
         yield folder
         state.wait_for_everyone()
         if state.is_main_process:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
         lock.release()
 
@@ -134,6 +134,7 @@ class Stopped(Exception):
 def stopping_at_checkpoints(keeper: Keeper) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the block behind a checkpoint, then pass them on."""
     earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    earlier = {number: handler for number, handler in earlier.items() if handler != signal.SIG_IGN}
 
     def once(number: int, frame: FrameType | None) -> None:
         signal.signal(number, earlier[signal.Signals(number)])

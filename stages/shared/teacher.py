@@ -27,6 +27,7 @@ def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], mach
     if sorted(names) != sorted(class_names):
         raise StageError(f"the teacher {folder} knows the classes {', '.join(names)}, and not {', '.join(class_names)}: train it on these")
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
     encoded = tokenize(texts, [0] * len(texts), tokenizer)
     order = encoded.lengths.argsort(kind="stable")
     together = Padding(tokenizer.pad_token_id)

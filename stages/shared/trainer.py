@@ -4,6 +4,7 @@ One process or many (torchrun, accelerate launch): a step has the same texts and
 """
 
 import ctypes
+import json
 import logging
 import math
 import os
@@ -106,7 +107,10 @@ class BatchTrainer(Trainer):
 
     def epoch_loss(self) -> tuple[float, int]:
         """Return the sum of the losses since the epoch began and the number of items, of all processes."""
-        total, items = self.accelerator.reduce(self._epoch_loss.clone(), reduction="sum").tolist()
+        sums = self._epoch_loss.clone()
+        if self.args.world_size > 1:
+            sums = self.accelerator.reduce(sums.to(self.args.device), reduction="sum")
+        total, items = sums.tolist()
         return total, int(items)
 
     def restart_epoch_loss(self, total: float = 0.0, items: int = 0) -> None:
@@ -174,6 +178,9 @@ def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None
     newest = newest_checkpoint(Path(trainer.args.output_dir))
     if newest:
         log.info("going on from %s", newest)
+        state = json.loads((newest / "trainer_state.json").read_text("utf-8"))
+        if state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]:  # it had ended, early perhaps
+            trainer.args.num_train_epochs = round(state["epoch"])
     try:
         with stopping_at_checkpoints(keeper):
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
@@ -198,8 +205,8 @@ def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
         raise StageError(f"train.precision is '{precision}': this {device} cannot train in it, set it to auto or fp32")
     if threads == "auto":
         threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    torch.set_num_threads(int(threads))
     PartialState(cpu=device == "cpu", **({"backend": "gloo"} if device == "cpu" and processes > 1 else {}))
+    torch.set_num_threads(int(threads))
     _keep_freed_memory()
     return {"device": device, "precision": precision, "threads": int(threads), "processes": processes}
 

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.shared.errors import StageError
 from stages.shared.project import git, project_root
@@ -32,10 +33,18 @@ STARTUP = 8  # random trials before the sampler learns from them
 
 
 class Range(BaseModel):
+    """From low to high, both included; whole numbers where both are."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     log: bool = False
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Range":
+        if self.low >= self.high or (self.log and self.low <= 0):
+            raise ValueError("low must be under high, and over 0 with log")
+        return self
 
 
 class Space(BaseModel):
@@ -53,6 +62,8 @@ def read_space(file: Path) -> Space:
         return Space.model_validate(YAML(typ="safe", pure=True).load(file.read_text("utf-8")))
     except FileNotFoundError:
         raise StageError(f"{file} does not exist: name a search space like {SPACE.name}") from None
+    except YAMLError as error:
+        raise StageError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, detail['loc'][:2]))}: {detail['msg']}" for detail in error.errors())
         raise StageError(f"{file} is no search space ({problems}): see {SPACE.name}") from None
@@ -65,22 +76,27 @@ def open_study(space: Space) -> "Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     commit = git("rev-parse", "--short", "HEAD")
     digest = hashlib.sha256(space.model_dump_json().encode()).hexdigest()[:8]
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name=f"tune-{commit}-{digest}",
         storage=f"sqlite:///{project_root() / 'optuna.db'}",
         direction=space.direction,
-        sampler=optuna.samplers.TPESampler(seed=7, n_startup_trials=STARTUP),
         load_if_exists=True,
     )
+    study.sampler = optuna.samplers.TPESampler(seed=7 + len(study.trials), n_startup_trials=STARTUP)
+    return study
 
 
 def suggest(trial: "Trial", space: Space) -> dict[str, Any]:
     return {
-        name: trial.suggest_float(name, choice.low, choice.high, log=choice.log)
-        if isinstance(choice, Range)
-        else trial.suggest_categorical(name, choice)
+        name: _between(trial, name, choice) if isinstance(choice, Range) else trial.suggest_categorical(name, choice)
         for name, choice in space.params.items()
     }
+
+
+def _between(trial: "Trial", name: str, choice: Range) -> float:
+    if isinstance(choice.low, int) and isinstance(choice.high, int):
+        return trial.suggest_int(name, choice.low, choice.high, log=choice.log)
+    return trial.suggest_float(name, choice.low, choice.high, log=choice.log)
 
 
 def settings(values: dict[str, Any]) -> list[str]:
@@ -94,7 +110,8 @@ def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
     command = ["exp", "run", "--temp", "--quiet", "--name", name, *settings(values), "train"]
     done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=project_root(), capture_output=True, text=True)
     if done.returncode:
-        raise StageError(f"the trial failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR: ")]
+        raise StageError(f"the trial failed: {said[0] if said else 'without a reason'}")
     written = git("show", f"{git('for-each-ref', '--format=%(refname)', f'refs/exps/*/*/{name}')}:{METRICS}")
     metrics = json.loads(written)
     if metric not in metrics:
@@ -107,7 +124,7 @@ def search(space: Space, trials: int) -> None:
     import optuna
 
     study = open_study(space)
-    ended = [trial for trial in study.trials if trial.state.is_finished()]
+    ended = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     if ended:
         log.info("going on behind %d trials of %s", len(ended), study.study_name)
     begun = time.monotonic()

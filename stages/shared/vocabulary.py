@@ -6,6 +6,7 @@ know. A masked-language warm-up on the texts alone, without labels, then teaches
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +47,11 @@ def fit(texts: Sequence[str], max_length: int) -> "PreTrainedTokenizerBase":
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
     pieces.decoder = decoders.Metaspace()
     size = min(MOST_PIECES, len(SPECIAL) + LETTERS + sum(map(len, texts)) // CHARACTERS_A_PIECE)
+    counts = Counter(letter for text in texts for letter in pieces.normalizer.normalize_str(text))
+    rare = dict.fromkeys(map(ord, sorted(counts, key=lambda letter: (-counts[letter], letter))[LETTERS:]), " ")
     pieces.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=size, special_tokens=[*SPECIAL.values()], limit_alphabet=LETTERS, show_progress=False)
+        (pieces.normalizer.normalize_str(text).translate(rare) for text in texts),
+        trainers.BpeTrainer(vocab_size=size, special_tokens=[*SPECIAL.values()], show_progress=False),
     )
     ends = [(token, pieces.token_to_id(token)) for token in (SPECIAL["cls_token"], SPECIAL["sep_token"])]
     pieces.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
@@ -66,6 +70,9 @@ def refit(
         encoder = AutoModel.from_pretrained(base_dir, dtype=torch.float32)
         shared = exchange_vocabulary(encoder, AutoTokenizer.from_pretrained(base_dir), tokenizer)
         log.info("a vocabulary of %s pieces fitted on the texts, %s of them known to the base", f"{len(tokenizer):,}", f"{shared:,}")
+        for name, weights in encoder.named_parameters():
+            if "pooler" in name:  # the warm-up has no use for it, and several processes wait for all gradients
+                weights.requires_grad_(False)
         warm_up(encoder, tokenizer, texts, seed, machine, folder / "warm_up")
         if processes.is_main_process:
             draft_dir = folder / ".base.partial"
@@ -83,10 +90,13 @@ def exchange_vocabulary(encoder: "PreTrainedModel", old: "PreTrainedTokenizerBas
     known = encoder.get_input_embeddings().weight.detach().clone()
     encoder.resize_token_embeddings(len(new), mean_resizing=False)
     weights = known.mean(0) + known.std(0) * torch.randn(len(new), known.shape[1])
-    places = {_plain(piece): place for piece, place in old.get_vocab().items()}
+    plain = {place: _plain(piece, _marks_beginnings(old)) for piece, place in old.get_vocab().items()}
+    places = {piece: place for place, piece in plain.items()}
     named = {getattr(new, name): getattr(old, f"{name}_id") for name in SPECIAL}
     equal = {
-        number: place for piece, number in new.get_vocab().items() if (place := named.get(piece, places.get(_plain(piece)))) is not None
+        number: place
+        for piece, number in new.get_vocab().items()
+        if (place := named.get(piece, places.get(_plain(piece, True)))) is not None
     }
     weights[list(equal)] = known[list(equal.values())]
     with torch.no_grad():
@@ -95,13 +105,18 @@ def exchange_vocabulary(encoder: "PreTrainedModel", old: "PreTrainedTokenizerBas
     return len(equal)
 
 
-def _plain(piece: str) -> tuple[str, bool]:
-    """Return a piece of any kind of vocabulary, and whether it begins a word."""
+def _marks_beginnings(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Tell vocabularies that mark what begins a word (▁, Ġ) from those that mark what goes on with one (##)."""
+    return any(piece.startswith(("▁", "Ġ")) for piece in tokenizer.get_vocab())
+
+
+def _plain(piece: str, marks_beginnings: bool) -> tuple[str, bool]:
+    """Return a piece without its mark, and whether it begins a word."""
     if piece.startswith(("▁", "Ġ")):
         return piece[1:], True
     if piece.startswith("##"):
         return piece[2:], False
-    return piece, True
+    return piece, not marks_beginnings
 
 
 class MaskedLanguageModel(nn.Module):

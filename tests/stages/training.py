@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ def _train(flags: list[str], environment: dict[str, str], said: Path, accident: 
 
     os.environ.update({"SENTIMENT_CHECKPOINT_SECONDS": "0", "DO_NOT_TRACK": "true", **environment})
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     sys.argv = ["train", *flags]
     if accident:
         accident(at)
