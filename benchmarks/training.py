@@ -131,7 +131,7 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
 
 
 def _order(way: str, texts: batches.Texts, settings: train.TrainParams, learner: trainer.BatchTrainer) -> list[list[int]]:
-    """Return the batches of the first epoch; for the ways that change them, have the Trainer take those."""
+    """Return the batches in the order of the steps; for the ways that change them, have the Trainer take those."""
     sampler = learner._sampler()
     if way in ("random batches", "equal batches"):
         rows = list(range(len(texts)))
@@ -189,6 +189,7 @@ def encoder_parameters() -> int:
 
 
 def main() -> None:
+    """Measure one way, as a process of its own does, or all of them in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", choices=WAYS)
     parser.add_argument("--texts", type=int, default=12_000)

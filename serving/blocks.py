@@ -83,6 +83,7 @@ class TextTable:
         self._rows, self._chunks, self._packed = rows, chunks, packed
 
     def blocks(self) -> Iterator[Block]:
+        """Cut the rows into blocks as large as one batch takes, or as what has come; what broke the file is raised behind its good rows."""
         number, characters = 0, 0
         block: list[Row] = []
         broken = None

@@ -98,6 +98,7 @@ class _Lines:
         self._size = 0
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[str]:
+        """Give the lines that the bytes complete; raise NotDecoded behind those that stand before a byte that is no text."""
         broken = None
         try:
             text = self._decoder.decode(data, final)

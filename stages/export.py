@@ -126,20 +126,13 @@ def torch_probabilities(model: "PreTrainedModel", tokenizer: "PreTrainedTokenize
     import numpy as np
     import torch
 
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    from stages.shared.batches import tokenize
+
     probabilities = np.zeros((len(texts), model.config.num_labels))
-    for start in range(0, len(order), 32):
-        rows = order[start : start + 32]
-        encoded = tokenizer(
-            [texts[row] for row in rows],
-            truncation=True,
-            max_length=tokenizer.model_max_length,
-            padding=True,
-            return_tensors="pt",
-            return_token_type_ids=False,
-        )
-        with torch.inference_mode():
-            probabilities[rows] = model(**encoded).logits.double().softmax(dim=-1).numpy()
+    with torch.inference_mode():
+        for batch in tokenize(texts, None, tokenizer).like_long(32, tokenizer.pad_token_id):
+            logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            probabilities[batch["row"]] = logits.double().softmax(dim=-1).numpy()
     return probabilities
 
 

@@ -103,19 +103,19 @@ def embed(texts: Sequence[str], base: Path, max_length: int) -> "NDArray[np.floa
     import torch
     from transformers import AutoModel
 
+    from stages.shared.batches import tokenize
+
     tokenizer = load_tokenizer(base, max_length, "label_noise.max_length")
     model = AutoModel.from_pretrained(base).eval()
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    encoded = tokenize(texts, None, tokenizer)
     embeddings = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
     bar = tqdm(total=len(texts), desc="embedding", unit=" texts", disable=not sys.stderr.isatty())
     with bar, torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
-            batch = tokenizer([texts[place] for place in places], truncation=True, max_length=max_length, padding=True, return_tensors="pt")
-            batch.pop("token_type_ids", None)
-            hidden, mask = model(**batch).last_hidden_state, batch["attention_mask"].unsqueeze(-1)
-            embeddings[places] = ((hidden * mask).sum(1) / mask.sum(1)).numpy()
-            bar.update(len(places))
+        for batch in encoded.like_long(BATCH, tokenizer.pad_token_id):
+            mask = batch["attention_mask"]
+            hidden, mask = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state, mask.unsqueeze(-1)
+            embeddings[batch["row"]] = ((hidden * mask).sum(1) / mask.sum(1)).numpy()
+            bar.update(len(mask))
     return embeddings
 
 

@@ -35,6 +35,12 @@ class Texts(Dataset[dict[str, Any]]):
         """Return the same texts with the place of each id in `pieces`, which is sorted and holds all of them."""
         return Texts(np.searchsorted(pieces, self.ids).astype(np.int32), self._ends, self.labels)
 
+    def like_long(self, batch_size: int, pad_token_id: int) -> "Iterator[dict[str, torch.Tensor]]":
+        """Give all texts once, the shortest first, in padded batches whose `row` tells which they are; for models that only answer."""
+        order, together = np.argsort(self.lengths, kind="stable"), Padding(pad_token_id)
+        for start in range(0, len(order), batch_size):
+            yield together([self[row] for row in order[start : start + batch_size]])
+
     def by_length(self) -> "Subset[dict[str, Any]]":
         """Return the same texts, the longest first, so that batches of neighbours need little padding."""
         return Subset(self, np.argsort(-self.lengths, kind="stable").tolist())

@@ -102,6 +102,7 @@ class Keeper(TrainerCallback):
             control.should_save = self._agreed(self.asked or time.monotonic() >= self._due)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Make the checkpoint count when all processes have written theirs; raise Stopped where a signal has asked for it."""
         self._processes.wait_for_everyone()
         if self._processes.is_main_process:
             newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -133,8 +134,8 @@ class Stopped(Exception):
 @contextmanager
 def stopping_at_checkpoints(keeper: Keeper) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the block behind a checkpoint, then pass them on."""
-    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    earlier = {number: handler for number, handler in earlier.items() if handler != signal.SIG_IGN}
+    signals = (signal.SIGINT, signal.SIGTERM)
+    earlier = {number: handler for number in signals if (handler := signal.getsignal(number)) != signal.SIG_IGN}
 
     def once(number: int, frame: FrameType | None) -> None:
         signal.signal(number, earlier[signal.Signals(number)])

@@ -62,7 +62,7 @@ def class_weights(wanted: ClassWeights, labels: NDArray[np.int64], class_names: 
 
     Raises StageError where a list has not one weight for each class, or a class has no text to balance with.
     """
-    counts = torch.bincount(torch.from_numpy(labels), minlength=len(class_names))
+    counts = torch.from_numpy(np.bincount(labels, minlength=len(class_names)))
     if wanted == "none":
         return torch.ones(len(class_names))
     if wanted == "balanced":

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from stages.shared.batches import Padding, tokenize
+from stages.shared.batches import tokenize
 from stages.shared.errors import StageError
 
 BATCH = 64  # texts
@@ -28,15 +28,12 @@ def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], mach
         raise StageError(f"the teacher {folder} knows the classes {', '.join(names)}, and not {', '.join(class_names)}: train it on these")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
-    encoded = tokenize(texts, [0] * len(texts), tokenizer)
-    order = encoded.lengths.argsort(kind="stable")
-    together = Padding(tokenizer.pad_token_id)
+    encoded = tokenize(texts, None, tokenizer)
     logits = torch.empty(len(texts), len(names))
     bar = tqdm(total=len(texts), desc="teacher", unit=" texts", disable=not sys.stderr.isatty())
     autocast = torch.autocast(str(machine["device"]), torch.bfloat16, enabled=machine["precision"] == "bf16")
     with bar, torch.inference_mode(), autocast:
-        for start in range(0, len(order), BATCH):
-            batch = together([encoded[row] for row in order[start : start + BATCH]])
+        for batch in encoded.like_long(BATCH, tokenizer.pad_token_id):
             inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
             logits[batch["row"]] = model(**inputs).logits.float().cpu()
             bar.update(len(batch["row"]))

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class LossNotFinite(StageError):
         )
 
 
-class BatchTrainer(Trainer):
+class BatchTrainer(Trainer, ABC):
     """Trainer over `Texts` in steps of equal cost, whose loss is a sum over the batch.
 
     batch_size: texts of a step on average. embedding_rate: what the learning rate is multiplied by for the embeddings of pieces.
@@ -55,9 +56,9 @@ class BatchTrainer(Trainer):
         self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # sum of this process since the epoch began, items
         self.remove_callback(PrinterCallback)
 
+    @abstractmethod
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         """Return the loss of a batch in training, summed over its items."""
-        raise NotImplementedError
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the batches of this process, which are not to be sharded again."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("vocabulary")
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+BEGINNINGS = ("▁", "Ġ")  # marks of pieces that begin a word
 MOST_PIECES = 16_000
 CHARACTERS_A_PIECE = 40  # of the texts, so that small data is not learnt by heart
 LETTERS = 4_000  # the most frequent ones; the others are [UNK]
@@ -90,8 +91,9 @@ def exchange_vocabulary(encoder: "PreTrainedModel", old: "PreTrainedTokenizerBas
     known = encoder.get_input_embeddings().weight.detach().clone()
     encoder.resize_token_embeddings(len(new), mean_resizing=False)
     weights = known.mean(0) + known.std(0) * torch.randn(len(new), known.shape[1])
-    plain = {place: _plain(piece, _marks_beginnings(old)) for piece, place in old.get_vocab().items()}
-    places = {piece: place for place, piece in plain.items()}
+    vocabulary = old.get_vocab()
+    marks_beginnings = any(piece.startswith(BEGINNINGS) for piece in vocabulary)  # else it marks what goes on with a word, by ##
+    places = {_plain(piece, marks_beginnings): place for piece, place in vocabulary.items()}
     named = {getattr(new, name): getattr(old, f"{name}_id") for name in SPECIAL}
     equal = {
         number: place
@@ -105,14 +107,9 @@ def exchange_vocabulary(encoder: "PreTrainedModel", old: "PreTrainedTokenizerBas
     return len(equal)
 
 
-def _marks_beginnings(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    """Tell vocabularies that mark what begins a word (▁, Ġ) from those that mark what goes on with one (##)."""
-    return any(piece.startswith(("▁", "Ġ")) for piece in tokenizer.get_vocab())
-
-
 def _plain(piece: str, marks_beginnings: bool) -> tuple[str, bool]:
     """Return a piece without its mark, and whether it begins a word."""
-    if piece.startswith(("▁", "Ġ")):
+    if piece.startswith(BEGINNINGS):
         return piece[1:], True
     if piece.startswith("##"):
         return piece[2:], False

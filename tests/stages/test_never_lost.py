@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import write_params
+from tests.conftest import read_json, write_params
 from tests.stages.training import Training
 
 # fp32, and a rate at which the second epoch is the best and the fourth the last
@@ -107,6 +107,7 @@ def expected(tiny_model: Path, tiny_base: Path, params_file: Path, tmp_path_fact
     """What a training makes that nobody disturbs and that makes no checkpoint within an epoch."""
     training = Training(tiny_model, tiny_base, tmp_path_factory.mktemp("undisturbed"), params_file)
     assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
+    assert read_json(training.root / "train.json")["epochs_run"] == 4  # it stops early, which a kill may not undo
     return training.results
 
 
