@@ -37,6 +37,7 @@ from stages import train
 from stages.shared import batches, params, trainer
 from stages.shared.loss import TrainingLoss
 from stages.shared.occurring import OccurringPieces
+from stages.shared.recipe import recipe
 
 BASE = Path("models/base")
 TURNS = 3
@@ -47,12 +48,12 @@ WAYS = {
     "ours": "`train`, as params.yaml has it",
     "fp32": "... in fp32",
     "random batches": "... with texts of any length in a batch",
-    "equal batches": "... with 32 texts in each batch, grouped by length",
+    "equal batches": "... with as many texts in each batch, grouped by length",
     "dropout": "... with dropout",
     "sdpa": "... with scaled_dot_product_attention",
     "all embeddings": "... with all embeddings in each step",
     "memory given back": "... with memory given back to the system after each step",
-    "64 texts": "... with batches of 64",
+    "32 texts": "... with batches of 32",
 }
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
@@ -98,10 +99,11 @@ def plain(rows: list[tuple[str, int]], steps: int) -> tuple[list[float], list[in
 def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float], list[int]]:
     """Train as the stage does but for one trick; return the time at the end of each step and its tokens."""
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
-    changes: dict[str, dict[str, object]] = {"64 texts": {"batch_size": 64}, "fp32": {"precision": "fp32"}}
+    changes: dict[str, dict[str, object]] = {"32 texts": {"batch_size": 32}, "fp32": {"precision": "fp32"}}
     settings = settings.model_copy(update=changes.get(way, {}))
+    chosen = recipe(len(rows), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
     if way == "memory given back":
-        trainer._keep_freed_memory = lambda: None
+        trainer.keep_freed_memory = lambda: None  # type: ignore[attr-defined]
     machine = trainer.resolve_machine(settings.precision, settings.threads)
     tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=settings.max_length)
     texts = batches.tokenize([text for text, _ in rows], [label for _, label in rows], tokenizer)
@@ -120,17 +122,18 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
         if way == "all embeddings":
             pieces.widen()
             pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)
-        learner = train.make_trainer(settings, model, machine, loss, pieces, splits, Path(folder))
+        splits = {name: split.renumbered(pieces.pieces) for name, split in splits.items()}
+        learner = train.make_trainer(settings, chosen, 1, model, machine, loss, splits, Path(folder))
         learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
         learner.args.max_steps = WARM + steps
         learner.remove_callback(EarlyStoppingCallback)
         learner.add_callback(clock)
-        order = _order(way, texts, settings, learner)
+        order = _order(way, texts, chosen.texts_a_step, learner)
         trainer.train_from_newest(learner)
     return clock.times, [int(texts.lengths[batch].sum()) for batch in order[: WARM + steps]]
 
 
-def _order(way: str, texts: batches.Texts, settings: train.TrainParams, learner: trainer.BatchTrainer) -> list[list[int]]:
+def _order(way: str, texts: batches.Texts, texts_a_step: int, learner: trainer.BatchTrainer) -> list[list[int]]:
     """Return the batches in the order of the steps; for the ways that change them, have the Trainer take those."""
     sampler = learner._sampler()
     if way in ("random batches", "equal batches"):
@@ -138,7 +141,7 @@ def _order(way: str, texts: batches.Texts, settings: train.TrainParams, learner:
         random.Random(1).shuffle(rows)
         if way == "equal batches":
             rows.sort(key=lambda row: texts.lengths[row])
-        order = [rows[start : start + settings.batch_size] for start in range(0, len(rows), settings.batch_size)]
+        order = [rows[start : start + texts_a_step] for start in range(0, len(rows), texts_a_step)]
         random.Random(2).shuffle(order)
         type(sampler).__iter__ = lambda self: iter(order)  # type: ignore[method-assign]
         type(sampler).__len__ = lambda self: len(order)  # type: ignore[method-assign]

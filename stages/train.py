@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from stages.shared.batches import Texts
     from stages.shared.loss import TrainingLoss
-    from stages.shared.occurring import OccurringPieces
+    from stages.shared.recipe import Recipe
     from stages.shared.trainer import ClassifierTrainer
 
 log = logging.getLogger("train")
@@ -41,10 +41,10 @@ SHORT = 128  # tokens
 
 
 class TrainParams(params.Section):
-    epochs: Annotated[int, Field(ge=1, le=1000)]
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)]
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
     gradient_accumulation: Annotated[int, Field(ge=1, le=1024)]
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1)]
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
@@ -78,12 +78,15 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
     from stages.shared.batches import tokenize
     from stages.shared.checkpoints import checkpoint_folder
     from stages.shared.loss import training_loss
+    from stages.shared.memory import parts_that_fit
     from stages.shared.occurring import OccurringPieces
+    from stages.shared.recipe import recipe
     from stages.shared.trainer import resolve_machine, train_from_newest
     from stages.shared.vocabulary import EMBEDDING_RATE, refit
 
     machine = resolve_machine(settings.precision, settings.threads)
     splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
+    chosen = recipe(len(splits["train"]), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
     tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
@@ -107,29 +110,40 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
         longest = max(int(split.lengths.max()) for split in texts.values())
         model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
         occurring = OccurringPieces(model, texts.values(), tokenizer.pad_token_id)
-        embedding_rate = EMBEDDING_RATE if is_refit else 1.0
-        trainer = make_trainer(settings, model, machine, loss, occurring, texts, checkpoints_dir, embedding_rate)
-        trainer.add_callback(_epoch_log(run_log, settings.epochs))
+        texts = {name: split.renumbered(occurring.pieces) for name, split in texts.items()}
+        parts = settings.gradient_accumulation
+        if settings.batch_size == "auto":
+            parts = parts_that_fit(model, texts["train"], chosen.texts_a_step, machine, least=parts)
+        trainer = make_trainer(
+            settings, chosen, parts, model, machine, loss, texts, checkpoints_dir, embedding_rate=EMBEDDING_RATE if is_refit else 1.0
+        )
+        trainer.add_callback(_epoch_log(run_log, chosen.epochs))
         train_from_newest(trainer)
         occurring.widen()
         if run_log:
-            vocabulary = {"pieces": len(tokenizer), "refit": is_refit}
-            write(trainer, tokenizer, origin, {"machine": machine, "coverage": covered, "vocabulary": vocabulary}, paths)
+            resolved = {
+                "recipe": {**chosen._asdict(), "parts_of_a_step": parts},
+                "machine": machine,
+                "coverage": covered,
+                "vocabulary": {"pieces": len(tokenizer), "refit": is_refit},
+            }
+            write(trainer, tokenizer, origin, resolved, paths)
             model_sha256 = file_sha256(paths.model / "model.safetensors")
             run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
 
 
 def make_trainer(
     settings: TrainParams,
+    chosen: "Recipe",
+    parts: int,
     model: "PreTrainedModel",
     machine: Mapping[str, str | int],
     loss: "TrainingLoss",
-    occurring: "OccurringPieces",
     texts: "Mapping[str, Texts]",
     checkpoints_dir: Path,
     embedding_rate: float = 1.0,
 ) -> "ClassifierTrainer":
-    """Build the Trainer, which keeps the epoch with the lowest validation loss."""
+    """Build the Trainer, which keeps the epoch with the lowest validation loss. parts: batches that a step is computed in."""
     from transformers import EarlyStoppingCallback
 
     from stages.shared.batches import Padding
@@ -140,10 +154,10 @@ def make_trainer(
         args=arguments(
             machine,
             output_dir=str(checkpoints_dir),
-            num_train_epochs=settings.epochs,
-            gradient_accumulation_steps=settings.gradient_accumulation,
-            per_device_eval_batch_size=4 * settings.batch_size,
-            learning_rate=settings.learning_rate,
+            num_train_epochs=chosen.epochs,
+            gradient_accumulation_steps=parts,
+            per_device_eval_batch_size=max(1, 4 * chosen.texts_a_step // parts),
+            learning_rate=chosen.learning_rate,
             warmup_steps=settings.warmup_ratio,
             weight_decay=settings.weight_decay,
             seed=settings.seed,
@@ -153,11 +167,11 @@ def make_trainer(
             metric_for_best_model="eval_cross_entropy",
             greater_is_better=False,
         ),
-        batch_size=settings.batch_size * settings.gradient_accumulation,
+        batch_size=chosen.texts_a_step,
         embedding_rate=embedding_rate,
         loss=loss,
-        train_dataset=texts["train"].renumbered(occurring.pieces),
-        eval_dataset=texts["validation"].renumbered(occurring.pieces).by_length(),
+        train_dataset=texts["train"],
+        eval_dataset=texts["validation"].by_length(),
         data_collator=Padding(model.config.pad_token_id),
         compute_metrics=scores,
         callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],

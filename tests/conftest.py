@@ -57,7 +57,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
     tokenizer = DistilBertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
     set_seed(0)
-    config = DistilBertConfig(dim=16, hidden_dim=32, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=len(pieces))
+    config = DistilBertConfig(
+        dim=16, hidden_dim=32, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=len(pieces), initializer_range=0.3
+    )
     DistilBertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "vocab.txt").unlink()
@@ -147,7 +149,7 @@ def write_params(file: Path, changes: dict[str, dict[str, object]]) -> Path:
 def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with splits, the trained tiny model and its bundle: train.csv ..., final/, serving/, *.json."""
     folder = tmp_path_factory.mktemp("tiny_model")
-    train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 8, "threads": 1}
+    train = {"max_length": 32, "learning_rate": 0.005, "batch_size": 8, "epochs": 3, "threads": 1}
     params_file = write_params(folder / "params.yaml", {"preprocess": TINY_PREPROCESS, "train": train})
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
@@ -193,6 +195,18 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_fa
             DVC_ROOT=str(folder),
         )
         assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def doubtful(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The splits of the tiny model with every fourth validation label wrong: the surer a model gets, the higher its loss."""
+    folder = tmp_path_factory.mktemp("doubtful")
+    for name in ("train.csv", "preprocess.json"):
+        shutil.copy(tiny_model / name, folder / name)
+    header, *rows = (tiny_model / "validation.csv").read_text("utf-8").splitlines()
+    turned = [f"{row[:-1]}{1 - int(row[-1])}" if number % 4 == 0 else row for number, row in enumerate(rows)]
+    (folder / "validation.csv").write_text("\n".join([header, *turned]) + "\n", "utf-8")
     return folder
 
 

@@ -226,9 +226,9 @@ def test_import_laws(file: Path) -> None:
     if place.startswith("stages/"):
         assert all(name.startswith(("stages.shared", "serving.inference")) or name == "stages" for name in own)
         assert "fastapi" not in libraries
-    shared = ("batches", "checkpoints", "coverage", "loss", "occurring", "onnx_file", "teacher", "tokenizer", "trainer", "vocabulary")
-    torch_users = ("base_model", "label_noise", "train", "export", *shared)
-    owners = {"torch": torch_users, "transformers": torch_users, "accelerate": ("checkpoints", "trainer", "vocabulary")}
+    training = ("batches", "checkpoints", "loss", "memory", "occurring", "teacher", "trainer", "vocabulary")
+    torch_users = ("base_model", "label_noise", "train", "export", "coverage", "onnx_file", "tokenizer", *training)
+    owners = {"torch": torch_users, "transformers": torch_users, "accelerate": ("checkpoints", "memory", "trainer", "vocabulary")}
     owners |= {"mlflow": ("tracking",), "matplotlib": ("plots",)}
     for library, stems in owners.items():
         assert library not in libraries or file.stem in stems, f"{place} imports {library}"

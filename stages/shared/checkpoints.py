@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,22 +27,25 @@ log = logging.getLogger("checkpoints")
 
 WHOLE = "whole"  # the file that a checkpoint gets last and loses first
 SECONDS = 300.0
+AT_A_TIME = 20.0  # seconds that other processes wait for the main one, which gloo and NCCL do not do for ever
 
 
 @contextmanager
 def checkpoint_folder(key: str) -> Iterator[Path]:
     """Give models/checkpoints/<key> of the main checkout, to one training at a time; remove it when the block ends well.
 
-    key: hash of everything that decides the weights. Of several processes of one training the main one holds the lock.
+    key: hash of everything that decides the weights. Of several processes of one training the main one holds the lock, and its
+    key counts: another host may have other cores.
     """
     state = PartialState()
-    folder = project_root() / "models" / "checkpoints" / key[:16]
+    folder = project_root() / "models" / "checkpoints" / str(_of_the_main_process(key))[:16]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
-    if state.is_main_process:
-        _acquire(lock, folder)
-        folder.mkdir(exist_ok=True)
-    state.wait_for_everyone()
+    if not _acquired(lock, 0):
+        log.warning("the same training is under way in another process: waiting for it (%s)", folder)
+        while not _acquired(lock, AT_A_TIME):
+            pass
+    folder.mkdir(exist_ok=True)
     try:
         yield folder
         state.wait_for_everyone()
@@ -52,12 +55,18 @@ def checkpoint_folder(key: str) -> Iterator[Path]:
         lock.release()
 
 
-def _acquire(lock: FileLock, folder: Path) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("the same training is under way in another process: waiting for it (%s)", folder)
-        lock.acquire()
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    """Have the main process try to get the lock; all processes return whether it has it."""
+    if PartialState().is_main_process:
+        with suppress(Timeout):
+            lock.acquire(timeout=seconds)
+    return bool(_of_the_main_process(lock.is_locked))
+
+
+def _of_the_main_process(value: Any) -> Any:
+    """Return what the main process passes, in all processes."""
+    values = [value]
+    return broadcast_object_list(values)[0] if PartialState().num_processes > 1 else values[0]
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -99,7 +108,7 @@ class Keeper(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self._steps:
-            control.should_save = self._agreed(self.asked or time.monotonic() >= self._due)
+            control.should_save = bool(_of_the_main_process(self.asked or time.monotonic() >= self._due))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Make the checkpoint count when all processes have written theirs; raise Stopped where a signal has asked for it."""
@@ -112,7 +121,7 @@ class Keeper(TrainerCallback):
                 if outdated.name not in kept:
                     _remove(outdated)
         self._due = time.monotonic() + self._seconds
-        if self._agreed(self.asked):
+        if _of_the_main_process(self.asked):
             self.asked = self.asked or signal.SIGINT
             raise Stopped
 
@@ -120,11 +129,6 @@ class Keeper(TrainerCallback):
         """Take a first signal as the wish to stop behind the next checkpoint; leave a second one to whoever had it before."""
         log.warning("stopping behind a checkpoint; once more stops at once, back to the last one")
         self.asked = number
-
-    def _agreed(self, wish: object) -> bool:
-        """Return what the main process wishes."""
-        wishes = [bool(wish)]
-        return bool(broadcast_object_list(wishes)[0]) if self._processes.num_processes > 1 else wishes[0]
 
 
 class Stopped(Exception):

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.shared.errors import StageError
 
@@ -21,6 +23,17 @@ def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def run_to_its_end(command: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a command as subprocess.run does; at Ctrl-C, which it gets too, wait until it has tidied up, however long that takes."""
+    with subprocess.Popen(command, text=True, **options) as process:
+        try:
+            said, complained = process.communicate()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said, complained)
 
 
 def dvc_add(*files: Path) -> None:

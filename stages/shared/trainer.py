@@ -3,7 +3,6 @@
 One process or many (torchrun, accelerate launch): a step has the same texts and the same loss, each process computes a share.
 """
 
-import ctypes
 import json
 import logging
 import math
@@ -24,10 +23,10 @@ from serving.inference.machine import usable_cores
 from stages.shared.batches import NO_CLASS, Batches, LikeLengths, Texts
 from stages.shared.checkpoints import Keeper, newest_checkpoint, stopping_at_checkpoints
 from stages.shared.errors import StageError
+from stages.shared.memory import keep_freed_memory, limited_to_what_is_free
 
 log = logging.getLogger("train")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (texts, classes), labels (texts,), rows (texts,) -> the sum over the texts
 
 
@@ -172,7 +171,7 @@ class EpochLoss(TrainerCallback):
 
 
 def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None:
-    """Train from the newest checkpoint in the Trainer's folder, or from the start; raise StageError where memory runs out."""
+    """Train from the newest checkpoint in the Trainer's folder, or from the start; raise OutOfMemory where there is no more."""
     keeper = Keeper(trainer.steps_per_epoch())
     trainer.add_callback(keeper)
     trainer.add_callback(EpochLoss(trainer, told_as))
@@ -182,13 +181,8 @@ def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None
         state = json.loads((newest / "trainer_state.json").read_text("utf-8"))
         if state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]:  # it had ended, early perhaps
             trainer.args.num_train_epochs = round(state["epoch"])
-    try:
-        with stopping_at_checkpoints(keeper):
-            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise StageError("out of memory: lower train.batch_size (and raise train.gradient_accumulation), or train.max_length") from error
+    with limited_to_what_is_free(on_cpu=trainer.args.use_cpu), stopping_at_checkpoints(keeper):
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
 
 def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
@@ -208,15 +202,8 @@ def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
         threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     PartialState(cpu=device == "cpu", **({"backend": "gloo"} if device == "cpu" and processes > 1 else {}))
     torch.set_num_threads(int(threads))
-    _keep_freed_memory()
+    keep_freed_memory()
     return {"device": device, "precision": precision, "threads": int(threads), "processes": processes}
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep the large blocks of a step for the next one: asking the system for them anew cost a tenth of the time."""
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
-            mallopt(option, value)
 
 
 def arguments(machine: Mapping[str, str | int], **options: Any) -> TrainingArguments:

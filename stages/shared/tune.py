@@ -12,6 +12,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.shared.errors import StageError
-from stages.shared.project import git, project_root
+from stages.shared.project import git, project_root, run_to_its_end
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -108,14 +109,19 @@ def settings(values: dict[str, Any]) -> list[str]:
 def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
     """Run an experiment of that name and return its metric; raise StageError where it fails."""
     command = ["exp", "run", "--temp", "--quiet", "--name", name, *settings(values), "train"]
-    done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=project_root(), capture_output=True, text=True)
+    done = run_to_its_end([sys.executable, "-m", "dvc", *command], cwd=project_root(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR: ")]
         raise StageError(f"the trial failed: {said[0] if said else 'without a reason'}")
     written = git("show", f"{git('for-each-ref', '--format=%(refname)', f'refs/exps/*/*/{name}')}:{METRICS}")
-    metrics = json.loads(written)
-    if metric not in metrics:
-        raise StageError(f"{METRICS} has no metric {metric} (it has {', '.join(sorted(metrics))}): correct it in the search space")
+    return value_of(metric, json.loads(written))
+
+
+def value_of(metric: str, metrics: Mapping[str, Any]) -> float:
+    """Return a metric of metrics/train.json; raise StageError naming those that it has where it is none."""
+    numbers = sorted(name for name, value in metrics.items() if isinstance(value, int | float))
+    if metric not in numbers:
+        raise StageError(f"{METRICS} has no metric {metric} (it has {', '.join(numbers)}): correct it in the search space")
     return float(metrics[metric])
 
 
@@ -123,6 +129,8 @@ def search(space: Space, trials: int) -> None:
     """Run trials until there are so many, telling each and the time that is left, then the best one."""
     import optuna
 
+    if committed := git("show", f"HEAD:{METRICS}"):
+        value_of(space.metric, json.loads(committed))
     study = open_study(space)
     ended = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     if ended:

@@ -6,7 +6,6 @@ working tree is not looked at, and nothing in it changes.
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.shared.errors import StageError
-from stages.shared.project import dvc_cache, project_root
+from stages.shared.project import dvc_cache, project_root, run_to_its_end
 
 TOLERANCE = 0.03  # of the validation accuracy, on a machine that computes otherwise
 MODEL = "models/final"
@@ -59,7 +58,7 @@ def _run(cwd: Path, *command: str) -> None:
     outer = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
     environment = outer | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
     program = [sys.executable, "-m", "dvc"] if command[0] == "dvc" else [command[0]]
-    done = subprocess.run([*program, *command[1:]], cwd=cwd, env=environment, stdout=sys.stderr)
+    done = run_to_its_end([*program, *command[1:]], cwd=cwd, env=environment, stdout=sys.stderr)
     if done.returncode:
         raise StageError(f"`{' '.join(command)}` failed (its reason stands above)")
 
@@ -70,6 +69,8 @@ def main() -> None:
             print(verify(project_root(), Path(name)))
     except StageError as error:
         raise SystemExit(f"ERROR: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped: nothing is verified") from None
 
 
 if __name__ == "__main__":

@@ -38,21 +38,24 @@ LEARNING_RATE = 5e-4
 EMBEDDING_RATE = 10.0  # times the learning rate of the classifier: fresh embeddings have further to go than the layers
 
 
-def fit(texts: Sequence[str], max_length: int) -> "PreTrainedTokenizerBase":
+def fit(texts: Sequence[str], max_length: int, pad_token_id: int = 0) -> "PreTrainedTokenizerBase":
     """Fit byte-pair pieces on the texts, whole words marked by ▁; equal texts give an equal vocabulary.
 
-    Unigram pieces, which the same library fits, come out a little different on each run.
+    pad_token_id: the id of [PAD] in the base, kept up to 4, for RoBERTa counts positions from it. Unigram pieces, which the
+    same library fits, come out a little different on each run.
     """
     pieces = Tokenizer(models.BPE(unk_token=SPECIAL["unk_token"]))
-    pieces.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    pieces.normalizer = normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
     pieces.decoder = decoders.Metaspace()
+    pad, *special = SPECIAL.values()
+    special.insert(pad_token_id, pad)
     size = min(MOST_PIECES, len(SPECIAL) + LETTERS + sum(map(len, texts)) // CHARACTERS_A_PIECE)
-    counts = Counter(letter for text in texts for letter in pieces.normalizer.normalize_str(text))
+    counts = Counter(letter for text in texts for letter in normalizer.normalize_str(text))
     rare = dict.fromkeys(map(ord, sorted(counts, key=lambda letter: (-counts[letter], letter))[LETTERS:]), " ")
     pieces.train_from_iterator(
-        (pieces.normalizer.normalize_str(text).translate(rare) for text in texts),
-        trainers.BpeTrainer(vocab_size=size, special_tokens=[*SPECIAL.values()], show_progress=False),
+        (normalizer.normalize_str(text).translate(rare) for text in texts),  # pieces.normalizer would wait for the end of the training
+        trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False),
     )
     ends = [(token, pieces.token_to_id(token)) for token in (SPECIAL["cls_token"], SPECIAL["sep_token"])]
     pieces.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
@@ -66,10 +69,11 @@ def refit(
     made_dir = folder / "base"
     processes = PartialState()
     if not made_dir.exists():
-        tokenizer = fit(texts, max_length)
+        old = AutoTokenizer.from_pretrained(base_dir)
+        tokenizer = fit(texts, max_length, old.pad_token_id)
         set_seed(seed)
         encoder = AutoModel.from_pretrained(base_dir, dtype=torch.float32)
-        shared = exchange_vocabulary(encoder, AutoTokenizer.from_pretrained(base_dir), tokenizer)
+        shared = exchange_vocabulary(encoder, old, tokenizer)
         log.info("a vocabulary of %s pieces fitted on the texts, %s of them known to the base", f"{len(tokenizer):,}", f"{shared:,}")
         for name, weights in encoder.named_parameters():
             if "pooler" in name:  # the warm-up has no use for it, and several processes wait for all gradients

@@ -25,27 +25,16 @@ def table(file: Path, rows: list[tuple[str, int]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny base with larger weights, which learns from the first step on."""
-    from transformers import AutoConfig, AutoModel, set_seed
-
-    folder = Path(shutil.copytree(tiny_base, tmp_path_factory.mktemp("lively") / "base"))
-    set_seed(0)
-    AutoModel.from_config(AutoConfig.from_pretrained(tiny_base, initializer_range=0.3)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def known(tiny_model: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def known(tiny_model: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
     """A model that has learnt the tiny table, with splits for it."""
     params_file = write_params(tmp_path_factory.mktemp("params") / "params.yaml", {"train": TRAINING})
-    training = Training(tiny_model, base, tmp_path_factory.mktemp("known"), params_file)
+    training = Training(tiny_model, tiny_base, tmp_path_factory.mktemp("known"), params_file)
     assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
     assert read_json(training.root / "train.json")["validation_accuracy"] == 1
     return training
 
 
-def loss_against_truth(tiny_model: Path, base: Path, root: Path, teacher: Path | None) -> float:
+def loss_against_truth(tiny_model: Path, tiny_base: Path, root: Path, teacher: Path | None) -> float:
     """Train on labels of which a third is wrong, and return the loss on right ones."""
     splits = root / "splits"
     shutil.copytree(tiny_model, splits, ignore=shutil.ignore_patterns("final", "serving"))
@@ -53,35 +42,35 @@ def loss_against_truth(tiny_model: Path, base: Path, root: Path, teacher: Path |
     rows = [(text, int(label)) for text, label in (line.rsplit(",", 1) for line in lines)]
     table(splits / "train.csv", [(text, 1 - label if number % 3 == 0 else label) for number, (text, label) in enumerate(rows)])
     params_file = write_params(root / "params.yaml", {"train": TRAINING | ({"teacher": str(teacher)} if teacher else {})})
-    training = Training(splits, base, root / "root", params_file, teacher)
+    training = Training(splits, tiny_base, root / "root", params_file, teacher)
     assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
     return float(read_json(training.root / "train.json")["validation_loss"])
 
 
-def test_student_learns_from_the_teacher_what_wrong_labels_hide(tiny_model: Path, base: Path, known: Training, tmp_path: Path) -> None:
-    alone = loss_against_truth(tiny_model, base, tmp_path / "alone", None)
-    taught = loss_against_truth(tiny_model, base, tmp_path / "taught", known.root / "final")
+def test_student_learns_from_the_teacher_what_wrong_labels_hide(tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path) -> None:
+    alone = loss_against_truth(tiny_model, tiny_base, tmp_path / "alone", None)
+    taught = loss_against_truth(tiny_model, tiny_base, tmp_path / "taught", known.root / "final")
     assert taught < 0.8 * alone
     assert "teacher" in read_json(tmp_path / "taught/root/final/lineage.json")
     assert "teacher" not in read_json(tmp_path / "alone/root/final/lineage.json")
 
 
 @pytest.mark.parametrize("problem", ["no folder", "other classes"])
-def test_teacher_that_cannot_teach_is_refused(tiny_model: Path, base: Path, known: Training, tmp_path: Path, problem: str) -> None:
+def test_teacher_that_cannot_teach_is_refused(tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path, problem: str) -> None:
     teacher = tmp_path / "teacher"
     if problem == "other classes":
         shutil.copytree(known.root / "final", teacher)
         config = read_json(teacher / "config.json") | {"id2label": {"0": "no", "1": "yes"}}
         (teacher / "config.json").write_text(json.dumps(config), "utf-8")
     params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING | {"teacher": str(teacher)}})
-    training = Training(tiny_model, base, tmp_path / "root", params_file, teacher)
+    training = Training(tiny_model, tiny_base, tmp_path / "root", params_file, teacher)
     assert training.run() == 1
     said = training.said.read_text()
     assert ("knows the classes no, yes, and not negative, positive" if problem == "other classes" else "train.teacher is") in said
     assert "Traceback" not in said
 
 
-def f1_with_a_rare_class(tiny_model: Path, base: Path, root: Path, weights: object) -> float:
+def f1_with_a_rare_class(tiny_model: Path, tiny_base: Path, root: Path, weights: object) -> float:
     """Train on texts of which one in ten is negative, and that the tiny model cannot tell for sure; return macro F1."""
     splits = root / "splits"
     splits.mkdir(parents=True)
@@ -92,12 +81,12 @@ def f1_with_a_rare_class(tiny_model: Path, base: Path, root: Path, weights: obje
     table(splits / "train.csv", rows)
     table(splits / "validation.csv", [(text, int(" good " in text)) for text, _ in rows[::5]])
     params_file = write_params(root / "params.yaml", {"train": TRAINING | {"class_weights": weights}})
-    training = Training(splits, base, root / "root", params_file)
+    training = Training(splits, tiny_base, root / "root", params_file)
     assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
     return max(row["validation_f1"] for row in read_json(training.root / "train.json")["curve"])
 
 
-def test_balanced_weights_find_the_rare_class(tiny_model: Path, base: Path, tmp_path: Path) -> None:
-    plain = f1_with_a_rare_class(tiny_model, base, tmp_path / "none", "none")
-    balanced = f1_with_a_rare_class(tiny_model, base, tmp_path / "balanced", "balanced")
+def test_balanced_weights_find_the_rare_class(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+    plain = f1_with_a_rare_class(tiny_model, tiny_base, tmp_path / "none", "none")
+    balanced = f1_with_a_rare_class(tiny_model, tiny_base, tmp_path / "balanced", "balanced")
     assert balanced > plain + 0.1

@@ -109,6 +109,15 @@ def test_pieces_that_both_know_keep_their_embedding(tiny_base: Path) -> None:
     assert torch.equal(after[new.mask_token_id], before[old.mask_token_id])
 
 
+@pytest.mark.parametrize(("pad_token_id", "kept"), [(0, 0), (1, 1), (50_000, 4)])
+def test_padding_keeps_its_id_as_far_as_special_pieces_go(pad_token_id: int, kept: int) -> None:
+    from stages.shared.vocabulary import fit
+
+    tokenizer = fit(["영화가 정말 좋았다"] * 10, 32, pad_token_id)
+    assert tokenizer.pad_token_id == kept
+    assert sorted(tokenizer.all_special_ids) == [0, 1, 2, 3, 4]
+
+
 def test_keep_keeps_the_vocabulary_and_warns(korean: Path, tiny_base: Path, tmp_path: Path) -> None:
     params_file = write_params(tmp_path / "params.yaml", {"train": {**TRAINING, "epochs": 1, "vocabulary": "keep"}})
     training = Training(korean, tiny_base, tmp_path / "root", params_file)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import NONE
 
 processes = multiprocessing.get_context("forkserver")
@@ -37,7 +39,9 @@ class Training:
         process = processes.Process(target=_train, args=(self.flags, self.environment | environment, self.said, accident, at))
         process.start()
         process.join(300)
-        assert process.exitcode is not None
+        if process.exitcode is None:
+            process.kill()  # or pytest would wait for it at its end
+            pytest.fail(f"the training hangs: {self.said.read_text()}")
         return process.exitcode
 
     @property

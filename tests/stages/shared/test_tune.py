@@ -1,6 +1,8 @@
 """That a search runs its trials as experiments, goes on where it was stopped, and ends with a command that can be typed."""
 
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from stages.shared.errors import StageError
 from stages.shared.tune import SPACE, read_space, settings
-from tests.conftest import run_command
+from tests.conftest import ROOT, run_command
 
 TINY = """
 metric: validation_accuracy
@@ -35,6 +37,37 @@ def test_search_runs_experiments_and_goes_on(project: Path, tmp_path: Path) -> N
     experiments = run_command(sys.executable, "-m", "dvc", "exp", "list", "--name-only", cwd=project).stdout.split()
     assert sorted(name[-2:] for name in experiments) == ["-0", "-1"]
     assert not run_command("git", "status", "--porcelain", cwd=project).stdout
+
+
+def test_ctrl_c_waits_until_the_trial_has_tidied_up(tmp_path: Path) -> None:
+    child = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(1, flush=True); time.sleep(2); open('tidy', 'w')"
+    program = "\n".join(
+        [
+            "import signal, sys",
+            "from stages.shared.project import run_to_its_end",
+            "signal.signal(signal.SIGINT, signal.default_int_handler)",  # a test run in the background ignores it
+            f"run_to_its_end([sys.executable, '-c', {child!r}], cwd={str(tmp_path)!r})",
+        ]
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) != 0
+    assert (tmp_path / "tidy").exists()
+
+
+def test_metric_that_training_does_not_give_is_told_before_a_trial(project: Path, tmp_path: Path) -> None:
+    (project / "metrics").mkdir(exist_ok=True)
+    (project / "metrics/train.json").write_text('{"curve": [], "best_epoch": 1}', "utf-8")
+    for command in (["add", "-A"], ["commit", "-qm", "metrics"]):
+        assert run_command("git", *command, cwd=project).returncode == 0
+    space = tmp_path / "space.yaml"
+    space.write_text(TINY.replace("validation_accuracy", "curve"), "utf-8")
+    done = run_command(sys.executable, "-m", "stages.shared.tune", "--space", space, "--trials", "1", cwd=project)
+    assert done.returncode == 1
+    assert "metrics/train.json has no metric curve (it has best_epoch)" in done.stderr
+    assert not (project / "optuna.db").exists()
 
 
 def test_failing_trials_are_told_and_a_search_without_a_result_says_so(project: Path, tmp_path: Path) -> None:
@@ -65,7 +98,7 @@ def test_space_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> 
 
 def test_default_space_names_params_and_a_metric_that_exist() -> None:
     from stages.train import TrainParams
-    from tests.conftest import ROOT, read_json
+    from tests.conftest import read_json
 
     space = read_space(SPACE)
     assert {name.removeprefix("train.") for name in space.params} <= set(TrainParams.model_fields)

@@ -1,0 +1,137 @@
+"""What memory a training may take: kept between steps, an error where it runs out, and steps split until they fit.
+
+On Linux the kernel kills whoever takes the last memory, without a word. A training on the CPU so limits itself to what is free
+when it begins, and asking for more becomes an error that can be told. A GPU says so itself.
+"""
+
+import ctypes
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from stages.shared.batches import LikeLengths, Padding, Texts
+from stages.shared.errors import StageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger("train")
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+MEANS = 2  # that AdamW keeps of the gradient of each weight
+SIGNS = ("allocate memory", "out of memory", "could not create a")  # of torch, of CUDA, of oneDNN
+
+
+class OutOfMemory(StageError):
+    """A step that takes more memory than there is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "out of memory: set train.batch_size to auto or lower it, raise train.gradient_accumulation, or lower train.max_length"
+        )
+
+
+def ran_out(error: BaseException) -> bool:
+    """Tell whether an error says that there was no more memory."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    )
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the large blocks of a step for the next one: asking the system for them anew cost a tenth of the time."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
+            mallopt(option, value)
+
+
+@contextmanager
+def limited_to_what_is_free(*, on_cpu: bool) -> Iterator[None]:
+    """Have this process get an error where it asks for more memory than is free now; raise OutOfMemory for it.
+
+    Of several processes on a machine each may take an equal share. Sets no limit but on Linux, on the CPU.
+    """
+    limits = on_cpu and sys.platform == "linux"
+    if limits:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = _taken_bytes() + free_bytes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        raise OutOfMemory from error
+    finally:
+        if limits:
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def free_bytes() -> int:
+    """Return what Linux can still give this process: what is free in the machine, and less where a container (cgroup 2) has less."""
+    free = _kilobytes(Path("/proc/meminfo"), "MemAvailable")
+    folder = Path("/sys/fs/cgroup")
+    try:
+        most, taken = ((folder / name).read_text("utf-8").strip() for name in ("memory.max", "memory.current"))
+        return free if most == "max" else min(free, int(most) - int(taken))
+    except (OSError, ValueError):
+        return free
+
+
+def _taken_bytes() -> int:
+    return _kilobytes(Path("/proc/self/status"), "VmData")
+
+
+def _kilobytes(file: Path, name: str) -> int:
+    return next(int(line.split()[1]) for line in file.read_text("utf-8").splitlines() if line.startswith(f"{name}:")) * 1024
+
+
+def parts_that_fit(model: "PreTrainedModel", texts: Texts, texts_a_step: int, machine: Mapping[str, str | int], least: int = 1) -> int:
+    """Return in how many parts a step fits into memory: `least`, or twice as many until it does, the same in all processes.
+
+    Raises OutOfMemory where not even single texts fit.
+    """
+    parts, together, processes = least, Padding(model.config.pad_token_id), int(machine["processes"])
+    with limited_to_what_is_free(on_cpu=machine["device"] == "cpu"):
+        while True:
+            rows = LikeLengths(texts.lengths, texts_a_step, 0, parts=parts, processes=processes).heaviest()
+            if all(gather_object([_fits(model, together([texts[row] for row in rows]), machine)])):
+                break
+            if parts * processes * 2 > texts_a_step:
+                raise OutOfMemory
+            parts *= 2
+    if parts != least:
+        log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", texts_a_step, parts)
+    return parts
+
+
+def _fits(model: "PreTrainedModel", batch: Mapping[str, Tensor], machine: Mapping[str, str | int]) -> bool:
+    """Learn from a batch beside room for the optimizer, and forget it."""
+    device = str(machine["device"])
+    low_precision = torch.float16 if machine["precision"] == "fp16" else torch.bfloat16
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        model.to(device).train()
+        room = [torch.empty(MEANS, *weights.shape, device=device) for weights in model.parameters()]
+        with torch.autocast(device, low_precision, enabled=machine["precision"] != "fp32"):
+            logits = model(**{name: batch[name].to(device) for name in ("input_ids", "attention_mask")}).logits
+        logits.float().square().sum().backward()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        return False
+    finally:
+        room = []  # noqa: F841
+        model.zero_grad(set_to_none=True)
+    return True

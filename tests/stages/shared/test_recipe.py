@@ -1,0 +1,19 @@
+"""That what is left open goes by the number of texts, and what is given stays."""
+
+import logging
+
+import pytest
+
+from stages.shared.recipe import RECIPES, Recipe, recipe
+
+
+@pytest.mark.parametrize(("texts", "row"), [(1, 200), (200, 200), (201, 800), (8_001, float("inf")), (10**7, float("inf"))])
+def test_open_params_go_by_the_number_of_texts(texts: int, row: float, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert recipe(texts, "auto", "auto", 1, "auto") == RECIPES[row]
+    assert f"{texts:,} texts: at most {RECIPES[row].epochs} epochs" in caplog.text
+
+
+def test_given_params_stay_and_a_step_holds_all_batches_of_it() -> None:
+    assert recipe(100, 2, 8, 4, 3e-5) == Recipe(2, 32, 3e-5)
+    assert recipe(100, 2, "auto", 4, "auto") == RECIPES[200]._replace(epochs=2)

@@ -1,0 +1,64 @@
+"""That a training which would take all memory is told so, and with `batch_size: auto` takes less."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, read_json, write_params
+from tests.stages.training import Training
+
+TRAINING = {"epochs": 1, "threads": 1, "precision": "fp32", "learning_rate": 1e-4}
+ENOUGH = 700  # MB for half a step of 16 texts of 128 tokens, and not for a whole one
+
+
+def so_many_megabytes(at: int) -> None:
+    """Let the training believe that so much is free."""
+    from stages.shared import memory
+
+    memory.free_bytes = lambda: at << 20
+
+
+@pytest.fixture(scope="module")
+def long_texts(real_bundle: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Splits of 32 texts that fill all 128 tokens."""
+    folder = tmp_path_factory.mktemp("long_texts")
+    for name, texts in (("train", 32), ("validation", 8)):
+        rows = [
+            f"{number} the film was {word} {'and ' * 130},{word == 'good':d}" for number in range(texts // 2) for word in ("good", "bad")
+        ]
+        (folder / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
+    (folder / "preprocess.json").write_bytes((tiny_model / "preprocess.json").read_bytes())
+    return folder
+
+
+def training(long_texts: Path, root: Path, **changes: object) -> Training:
+    params_file = write_params(root.with_suffix(".yaml"), {"train": {**TRAINING, **changes}})
+    return Training(long_texts, ROOT / "models/base", root, params_file)
+
+
+def test_step_that_does_not_fit_is_computed_in_parts_and_learns_the_same(long_texts: Path, tmp_path: Path) -> None:
+    whole, parted = (
+        training(long_texts, tmp_path / "whole", batch_size="auto"),
+        training(long_texts, tmp_path / "parted", batch_size="auto"),
+    )
+    assert whole.run() == 0, whole.said.read_text()
+    assert parted.run(so_many_megabytes, ENOUGH) == 0, parted.said.read_text()
+    assert "does not fit into memory at once" in parted.said.read_text()
+    expected, found = (read_json(one.root / "train.json") for one in (whole, parted))
+    assert (expected["recipe"]["parts_of_a_step"], found["recipe"]["parts_of_a_step"]) == (1, 2)
+    assert found["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-3)
+
+
+def test_given_step_that_does_not_fit_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:
+    failed = training(long_texts, tmp_path / "root", batch_size=16)
+    assert failed.run(so_many_megabytes, ENOUGH) == 1
+    said = failed.said.read_text()
+    assert "ERROR: out of memory: set train.batch_size to auto or lower it" in said
+    assert "Traceback" not in said
+
+
+def test_memory_for_not_even_one_text_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:
+    failed = training(long_texts, tmp_path / "root", batch_size="auto")
+    assert failed.run(so_many_megabytes, 100) == 1
+    assert "ERROR: out of memory" in failed.said.read_text()
+    assert "Traceback" not in failed.said.read_text()
