@@ -1,5 +1,6 @@
 """The whole graph through DVC, on a copy of the project with a one-layer model: what re-runs, what is tracked, what comes back."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -79,6 +80,20 @@ def test_experiments_differ_where_they_were_told_to(reproduced: Path) -> None:
     assert "validation_loss" in dvc(reproduced, "metrics", "diff")
     assert "evaluate.json" in dvc(reproduced, "metrics", "show")
     assert "train.epochs" in dvc(reproduced, "exp", "show", "--csv")
+
+
+def test_model_is_the_same_wherever_an_experiment_runs(reproduced: Path) -> None:
+    from mlflow import MlflowClient
+
+    dvc(reproduced, "exp", "run", "--temp", "--force", "--single-item", "train")
+    dvc(reproduced, "exp", "run", "--queue", "--force", "--single-item", "--name", "queued", "train")
+    start = [sys.executable, "-m", "dvc", "queue", "start"]
+    subprocess.run(start, cwd=reproduced, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_queue(reproduced)
+    client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("sentiment-ops").experiment_id])
+    trained = [run.data.tags["model_sha256"] for run in runs]
+    assert trained == [hashlib.sha256((reproduced / "models/final/model.safetensors").read_bytes()).hexdigest()] * 2
 
 
 def test_temporary_and_queued_experiments_land_in_the_main_store(reproduced: Path) -> None:

@@ -8,14 +8,13 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
-from torch import Tensor
 
 from stages.shared.batches import LikeLengths, Padding, Texts
 from stages.shared.errors import StageError
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("train")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+CAUTION = 0.9  # share of the room that may be filled by what is foreseen
 MEANS = 2  # that AdamW keeps of the gradient of each weight
 SIGNS = ("allocate memory", "out of memory", "could not create a")  # of torch, of CUDA, of oneDNN
 
@@ -64,7 +64,7 @@ def limited_to_what_is_free(*, on_cpu: bool) -> Iterator[None]:
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = _taken_bytes() + free_bytes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        wanted = _taken_bytes() + _share_of_what_is_free()
         resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     try:
         yield
@@ -88,7 +88,12 @@ def free_bytes() -> int:
         return free
 
 
+def _share_of_what_is_free() -> int:
+    return free_bytes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def _taken_bytes() -> int:
+    """Return what this process has taken; it does not fall, for freed memory is kept (keep_freed_memory)."""
     return _kilobytes(Path("/proc/self/status"), "VmData")
 
 
@@ -99,39 +104,51 @@ def _kilobytes(file: Path, name: str) -> int:
 def parts_that_fit(model: "PreTrainedModel", texts: Texts, texts_a_step: int, machine: Mapping[str, str | int], least: int = 1) -> int:
     """Return in how many parts a step fits into memory: `least`, or twice as many until it does, the same in all processes.
 
-    Raises OutOfMemory where not even single texts fit.
+    Raises OutOfMemory where not even a single text does.
     """
-    parts, together, processes = least, Padding(model.config.pad_token_id), int(machine["processes"])
-    with limited_to_what_is_free(on_cpu=machine["device"] == "cpu"):
-        while True:
-            rows = LikeLengths(texts.lengths, texts_a_step, 0, parts=parts, processes=processes).heaviest()
-            if all(gather_object([_fits(model, together([texts[row] for row in rows]), machine)])):
-                break
-            if parts * processes * 2 > texts_a_step:
-                raise OutOfMemory
-            parts *= 2
+    processes = int(machine["processes"])
+
+    def heaviest(parts: int) -> list[int]:
+        return LikeLengths(texts.lengths, texts_a_step, 0, parts=parts, processes=processes).heaviest()
+
+    fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(least)], machine)]))
+    if fitting < 1:
+        raise OutOfMemory
+    parts = least
+    while len(heaviest(parts)) > fitting and parts * processes * 2 <= texts_a_step:
+        parts *= 2
     if parts != least:
         log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", texts_a_step, parts)
     return parts
 
 
-def _fits(model: "PreTrainedModel", batch: Mapping[str, Tensor], machine: Mapping[str, str | int]) -> bool:
-    """Learn from a batch beside room for the optimizer, and forget it."""
+def _texts_that_fit(model: "PreTrainedModel", items: Sequence[dict[str, Any]], machine: Mapping[str, str | int]) -> float:
+    """Return how many of some like-long texts a batch may hold, at most all of them.
+
+    Learns from twice as many each time, as long as the next attempt is sure to fit beside what the optimizer will take.
+    """
     device = str(machine["device"])
-    low_precision = torch.float16 if machine["precision"] == "fp16" else torch.bfloat16
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    try:
-        model.to(device).train()
-        room = [torch.empty(MEANS, *weights.shape, device=device) for weights in model.parameters()]
-        with torch.autocast(device, low_precision, enabled=machine["precision"] != "fp32"):
-            logits = model(**{name: batch[name].to(device) for name in ("input_ids", "attention_mask")}).logits
-        logits.float().square().sum().backward()
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
-            raise
-        return False
-    finally:
-        room = []  # noqa: F841
-        model.zero_grad(set_to_none=True)
-    return True
+    if device == "mps" or (device == "cpu" and sys.platform != "linux"):
+        return len(items)
+    model.to(device)
+    room = CAUTION * (torch.cuda.mem_get_info()[0] if device == "cuda" else _share_of_what_is_free())
+    room -= MEANS * sum(weights.numel() * weights.element_size() for weights in model.parameters())
+    start = torch.cuda.memory_allocated() if device == "cuda" else _taken_bytes()
+    count, peak, earlier = 0, 0, 0
+    following = 1
+    while True:
+        _learn_and_forget(model, items[:following], machine)
+        earlier, peak = peak, (torch.cuda.max_memory_allocated() if device == "cuda" else _taken_bytes()) - start
+        each = (peak - earlier) / (following - count) / CAUTION
+        count, following = following, min(2 * following, len(items))
+        if count == following or peak + each * (following - count) > room:
+            return min(len(items), count + (room - peak) / max(each, 1.0))
+
+
+def _learn_and_forget(model: "PreTrainedModel", items: Sequence[dict[str, Any]], machine: Mapping[str, str | int]) -> None:
+    device, precision = str(machine["device"]), machine["precision"]
+    batch = Padding(model.config.pad_token_id)(items)
+    with torch.autocast(device, torch.float16 if precision == "fp16" else torch.bfloat16, enabled=precision != "fp32"):
+        logits = model(**{name: batch[name].to(device) for name in ("input_ids", "attention_mask")}).logits
+    logits.float().square().sum().backward()
+    model.zero_grad(set_to_none=True)

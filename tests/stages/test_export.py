@@ -58,10 +58,12 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 def test_every_engine_answers_as_torch_does(tiny_bundle: Path, expected: np.ndarray) -> None:
+    assert np.ptp(expected[:, 0]) > 0.8  # or a bound of 0.2 would say nothing
+    bounds = {"fp32": 1e-5, "bf16": 0.05, "int8": 0.2}  # of large weights, on texts that 8 bits were not fitted to
     for spec in read_bundle(tiny_bundle).engines:
         actual = Classifier.load(tiny_bundle, engine=spec.name).predict(TEXTS).probabilities
         uncalibrated = at_temperature(actual, 1 / spec.temperature)
-        np.testing.assert_allclose(uncalibrated, expected, atol=1e-5 if spec.name.endswith("fp32") else 0.05, err_msg=spec.name)
+        np.testing.assert_allclose(uncalibrated, expected, atol=bounds[spec.name[-4:]], err_msg=spec.name)
 
 
 def test_torch_answers_a_batch_as_it_does_each_text(tiny_model: Path, expected: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from tests.conftest import ROOT, read_json, write_params
 from tests.stages.training import Training
 
 TRAINING = {"epochs": 1, "threads": 1, "precision": "fp32", "learning_rate": 1e-4}
-ENOUGH = 700  # MB for half a step of 16 texts of 128 tokens, and not for a whole one
+ENOUGH = 450  # MB for a part of a step of 16 texts of 128 tokens, and not for a whole one
 
 
 def so_many_megabytes(at: int) -> None:
@@ -45,7 +45,7 @@ def test_step_that_does_not_fit_is_computed_in_parts_and_learns_the_same(long_te
     assert parted.run(so_many_megabytes, ENOUGH) == 0, parted.said.read_text()
     assert "does not fit into memory at once" in parted.said.read_text()
     expected, found = (read_json(one.root / "train.json") for one in (whole, parted))
-    assert (expected["recipe"]["parts_of_a_step"], found["recipe"]["parts_of_a_step"]) == (1, 2)
+    assert expected["recipe"]["parts_of_a_step"] == 1 < found["recipe"]["parts_of_a_step"]
     assert found["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-3)
 
 

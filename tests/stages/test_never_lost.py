@@ -4,7 +4,9 @@ import errno
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,27 @@ def test_full_disk_keeps_the_checkpoint_before(training: Training, expected: dic
     assert training.run() == 0
     assert "going on from" in training.said.read_text()
     assert training.results == expected
+
+
+def slowly(_: int) -> None:
+    import torch
+
+    _before(torch.optim.AdamW, "step", 1, lambda *_, **__: time.sleep(10))
+
+
+def test_same_training_twice_at_a_time_waits_for_the_first(
+    doubtful: Path, tiny_base: Path, params_file: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    first, second = (Training(doubtful, tiny_base, tmp_path / name, params_file) for name in ("first", "second"))
+    second.environment["DVC_ROOT"] = str(first.root)  # as two queued experiments of a project have it
+    with ThreadPoolExecutor() as together:
+        running = together.submit(first.run, slowly)
+        while not list(first.root.glob("models/checkpoints/*.lock")) and not running.done():
+            time.sleep(0.05)
+        assert second.run() == 0, second.said.read_text()
+        assert running.result() == 0, first.said.read_text()
+    assert "the same training is under way in another process" in second.said.read_text()
+    assert first.results == second.results == expected
 
 
 def test_no_more_than_the_best_and_the_newest_checkpoint_lie_on_disk(training: Training) -> None:
