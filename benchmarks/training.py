@@ -118,12 +118,12 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
     with tempfile.TemporaryDirectory() as folder:
         loss = TrainingLoss(torch.ones(2), 0.0, None)
         splits = {"train": texts, "validation": texts}
-        pieces = OccurringPieces(model, splits.values(), tokenizer.pad_token_id)
+        pieces = OccurringPieces(model, splits.values(), tokenizer)
         if way == "all embeddings":
             pieces.widen()
             pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)
-        splits = {name: split.renumbered(pieces.pieces) for name, split in splits.items()}
-        learner = train.make_trainer(settings, chosen, 1, model, machine, loss, splits, Path(folder))
+        splits = {name: split.with_ids(pieces.places(split.ids)) for name, split in splits.items()}
+        learner = train.make_trainer(settings, chosen, model, machine, loss, splits, Path(folder))
         learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
         learner.args.max_steps = WARM + steps
         learner.remove_callback(EarlyStoppingCallback)

@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 from benchmarks.tables import QUALITY, write_table
 from serving.inference.bundle import PORTABLE
 from serving.inference.classifier import Classifier
-from stages.evaluate import linear_baseline
+from stages.shared.linear import linear_baseline
 from stages.shared.tables import read_split
 
 DATA = Path("../shared/data")

@@ -19,16 +19,14 @@ from serving.inference.classifier import Classifier, Predictions
 from stages.shared import command, params, plots, report, tables, tracking
 from stages.shared.calibration import expected_calibration_error
 from stages.shared.formulas import as_words
+from stages.shared.linear import linear_baseline
 from stages.shared.outputs import whole_files, write_metrics, write_text
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 log = logging.getLogger("evaluate")
 
-BASELINE_ROWS = 100_000
-EXACT_CLASSES = 10  # with more, logistic regression is fitted by gradient steps: the exact solver would take over 10 GB for 60
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
 ROC_POINTS = 200
@@ -96,27 +94,6 @@ def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
     tracking.add_to_model(
         store, "evaluate", served.bundle.lineage["model_sha256"], paths.metrics, [paths.confusion_picture, paths.roc_picture]
     )
-
-
-def linear_baseline(train: "pd.DataFrame", texts: Sequence[str], seed: int) -> "np.ndarray":
-    """Return the label ids that TF-IDF of words and characters + logistic regression give, fitted on at most 100,000 rows."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression, SGDClassifier
-    from sklearn.pipeline import make_pipeline, make_union
-
-    if len(train) > BASELINE_ROWS:
-        train = train.sample(BASELINE_ROWS, random_state=seed)
-    rare = 2 if len(train) > 1000 else 1
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=rare, token_pattern=r"(?u)\b\w+\b")
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=rare)
-    if train["label"].nunique() <= EXACT_CLASSES:
-        regression = LogisticRegression(C=3.0, max_iter=1000)
-    else:
-        regression = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=20, random_state=seed)
-    model = make_pipeline(make_union(words, characters), regression)
-    model.fit(train["text"], train["label"])
-    predicted: np.ndarray = model.predict(texts)
-    return predicted
 
 
 def score(truth: "np.ndarray", predictions: Predictions, names: Sequence[str], seed: int) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from serving.inference.hashing import file_sha256
+from serving.inference.probabilities import softmax
 from stages.shared import command, coverage, lineage, params, plots, tables, tracking
 from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
-from stages.shared.learning_curve import best_epoch, learning_curve
+from stages.shared.learning_curve import DECISIVE, best_epoch, learning_curve
 from stages.shared.outputs import whole_folder, write_metrics
 from stages.shared.tokenizer import load_tokenizer
 
@@ -46,7 +47,7 @@ class TrainParams(params.Section):
     gradient_accumulation: Annotated[int, Field(ge=1, le=1024)]
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1)]
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    token_dropout: Annotated[float, Field(ge=0, lt=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"] | list[Annotated[float, Field(ge=0, le=1000)]]
     teacher: str
@@ -78,27 +79,17 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
     from stages.shared.batches import tokenize
     from stages.shared.checkpoints import checkpoint_folder
     from stages.shared.loss import training_loss
-    from stages.shared.memory import parts_that_fit
     from stages.shared.occurring import OccurringPieces
-    from stages.shared.recipe import recipe
+    from stages.shared.teacher import taught
     from stages.shared.trainer import resolve_machine, train_from_newest
     from stages.shared.vocabulary import EMBEDDING_RATE, refit
 
     machine = resolve_machine(settings.precision, settings.threads)
     splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
-    chosen = recipe(len(splits["train"]), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
     tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
-    origin = {
-        "base": lineage.folder_sha256(paths.base),
-        "train": file_sha256(paths.train),
-        "validation": file_sha256(paths.validation),
-        "params": lineage.value_sha256({**settings.model_dump(), "classes": class_names, "machine": machine}),
-        "code": lineage.code_sha256(),
-    }
-    if paths.teacher.is_dir():
-        origin["teacher"] = lineage.folder_sha256(paths.teacher)
+    origin = hashes(settings, class_names, machine, paths)
     with checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir:
         base_dir = paths.base
         if is_refit:
@@ -106,23 +97,21 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
                 paths.base, splits["train"]["text"].tolist(), settings.max_length, settings.seed, machine, checkpoints_dir
             )
         texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
-        loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], paths.teacher, machine)
+        teacher = taught(paths.teacher, splits["train"], class_names, machine, linear_seed=settings.seed if is_refit else None)
+        loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], teacher)
         longest = max(int(split.lengths.max()) for split in texts.values())
         model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
-        occurring = OccurringPieces(model, texts.values(), tokenizer.pad_token_id)
-        texts = {name: split.renumbered(occurring.pieces) for name, split in texts.items()}
-        parts = settings.gradient_accumulation
-        if settings.batch_size == "auto":
-            parts = parts_that_fit(model, texts["train"], chosen.texts_a_step, machine, least=parts)
-        trainer = make_trainer(
-            settings, chosen, parts, model, machine, loss, texts, checkpoints_dir, embedding_rate=EMBEDDING_RATE if is_refit else 1.0
-        )
+        occurring = OccurringPieces(model, texts.values(), tokenizer)
+        texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
+        texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
+        chosen = resolve_recipe(settings, model, texts["train"], machine)
+        trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
         trainer.add_callback(_epoch_log(run_log, chosen.epochs))
         train_from_newest(trainer)
         occurring.widen()
         if run_log:
             resolved = {
-                "recipe": {**chosen._asdict(), "parts_of_a_step": parts},
+                "recipe": chosen._asdict(),
                 "machine": machine,
                 "coverage": covered,
                 "vocabulary": {"pieces": len(tokenizer), "refit": is_refit},
@@ -132,10 +121,34 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
             run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
 
 
+def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping[str, str | int], paths: Paths) -> dict[str, str]:
+    """Return the sha256 of each thing that decides the weights."""
+    found = {
+        "base": lineage.folder_sha256(paths.base),
+        "train": file_sha256(paths.train),
+        "validation": file_sha256(paths.validation),
+        "params": lineage.value_sha256({**settings.model_dump(), "classes": class_names, "machine": machine}),
+        "code": lineage.code_sha256(),
+    }
+    if paths.teacher.is_dir():
+        found["teacher"] = lineage.folder_sha256(paths.teacher)
+    return found
+
+
+def resolve_recipe(settings: TrainParams, model: "PreTrainedModel", texts: "Texts", machine: Mapping[str, str | int]) -> "Recipe":
+    """Fill in what is auto: by the number of texts, and a step in as many parts as fit into memory."""
+    from stages.shared.memory import parts_that_fit
+    from stages.shared.recipe import recipe
+
+    chosen = recipe(len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
+    if settings.batch_size == "auto":
+        chosen = chosen._replace(parts_of_a_step=parts_that_fit(model, texts, chosen, machine))
+    return chosen
+
+
 def make_trainer(
     settings: TrainParams,
     chosen: "Recipe",
-    parts: int,
     model: "PreTrainedModel",
     machine: Mapping[str, str | int],
     loss: "TrainingLoss",
@@ -143,7 +156,7 @@ def make_trainer(
     checkpoints_dir: Path,
     embedding_rate: float = 1.0,
 ) -> "ClassifierTrainer":
-    """Build the Trainer, which keeps the epoch with the lowest validation loss. parts: batches that a step is computed in."""
+    """Build the Trainer, which keeps the epoch whose answers, once calibrated, have the lowest validation loss."""
     from transformers import EarlyStoppingCallback
 
     from stages.shared.batches import Padding
@@ -155,16 +168,15 @@ def make_trainer(
             machine,
             output_dir=str(checkpoints_dir),
             num_train_epochs=chosen.epochs,
-            gradient_accumulation_steps=parts,
-            per_device_eval_batch_size=max(1, 4 * chosen.texts_a_step // parts),
+            gradient_accumulation_steps=chosen.parts_of_a_step,
+            per_device_eval_batch_size=max(1, 4 * chosen.texts_a_step // chosen.parts_of_a_step),
             learning_rate=chosen.learning_rate,
             warmup_steps=settings.warmup_ratio,
-            weight_decay=settings.weight_decay,
             seed=settings.seed,
             eval_strategy="epoch",
             save_strategy="epoch",
             load_best_model_at_end=True,
-            metric_for_best_model="eval_cross_entropy",
+            metric_for_best_model=f"eval_{DECISIVE}",
             greater_is_better=False,
         ),
         batch_size=chosen.texts_a_step,
@@ -206,18 +218,22 @@ def load_classifier(
 
 
 def scores(prediction: "tuple[np.ndarray, np.ndarray]") -> dict[str, float]:
-    """Return mean cross-entropy, accuracy and macro F1 of logits (texts, classes) against label ids (texts,).
+    """Return mean cross-entropy, as it is and once calibrated, accuracy and macro F1 of logits (texts, classes) against label ids (texts,).
 
-    The Trainer's own eval_loss is a mean over the batches of all processes, of which some hold a text twice.
+    Late epochs are better and too sure of themselves, which costs loss until export calibrates them. The Trainer's own eval_loss is a
+    mean over the batches of all processes, of which some hold a text twice.
     """
-    import numpy as np
-    from scipy.special import log_softmax
     from sklearn.metrics import accuracy_score, f1_score
+
+    from stages.shared.calibration import at_temperature, cross_entropy, fit_temperature
 
     logits, labels = prediction
     predicted = logits.argmax(axis=-1)
+    probabilities = softmax(logits)
+    calibrated = at_temperature(probabilities, fit_temperature(probabilities, labels))
     return {
-        "cross_entropy": float(-log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(labels)), labels].mean()),
+        "cross_entropy": cross_entropy(probabilities, labels),
+        "calibrated_cross_entropy": cross_entropy(calibrated, labels),
         "accuracy": float(accuracy_score(labels, predicted)),
         "f1": float(f1_score(labels, predicted, labels=range(logits.shape[-1]), average="macro", zero_division=0)),
     }

@@ -14,13 +14,12 @@ from serving.inference.bundle import Bundle, EngineSpec, read_bundle
 from serving.inference.engines import Engine, import_runtime, start_engine
 from serving.inference.errors import BundleBroken
 from serving.inference.packing import Packer
+from serving.inference.probabilities import Probabilities, softmax
 from serving.inference.redaction import redact
 from serving.inference.text import clean_text, require_characters
 from serving.inference.tokens import TextEncoder
 
 log = logging.getLogger("classifier")
-
-Probabilities = NDArray[np.float64]  # (texts, classes), rows sum to 1
 
 
 class Predictions(NamedTuple):
@@ -109,10 +108,3 @@ class Classifier:
         tokens = np.array([len(ids) for ids in token_ids], dtype=np.int64)
         uncertain = probabilities.max(axis=1, initial=0) < self.bundle.uncertain_below
         return Predictions(probabilities.argmax(axis=1), probabilities, truncated, uncertain, tokens)
-
-
-def softmax(logits: NDArray[np.floating]) -> Probabilities:
-    """Turn logits (texts, classes) into probabilities."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: Probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities

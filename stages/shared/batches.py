@@ -31,9 +31,16 @@ class Texts(Dataset[dict[str, Any]]):
         self.labels = labels
         self.lengths: NDArray[np.int64] = np.diff(ends, prepend=0)
 
-    def renumbered(self, pieces: NDArray[np.int32]) -> "Texts":
-        """Return the same texts with the place of each id in `pieces`, which is sorted and holds all of them."""
-        return Texts(np.searchsorted(pieces, self.ids).astype(np.int32), self._ends, self.labels)
+    def set_epoch(self, epoch: int) -> None:
+        """Be told which epoch begins. These texts are the same in each."""
+
+    def with_ids(self, ids: NDArray[np.int32]) -> "Texts":
+        """Return the same texts with other ids for their tokens."""
+        return Texts(ids, self._ends, self.labels)
+
+    def with_dropout(self, share: float, seed: int, mask: int, special: NDArray[np.int32]) -> "Texts":
+        """Return the same texts, of which a share of the tokens has the id `mask`, others in each epoch, special ones never."""
+        return TokenDropout(self.ids, self._ends, self.labels, share, seed, mask, special) if share else self
 
     def like_long(self, batch_size: int, pad_token_id: int) -> "Iterator[dict[str, torch.Tensor]]":
         """Give all texts once, the shortest first, in padded batches whose `row` tells which they are; for models that only answer."""
@@ -51,6 +58,35 @@ class Texts(Dataset[dict[str, Any]]):
     def __getitem__(self, row: int) -> dict[str, Any]:
         end = self._ends[row]
         return {"input_ids": self.ids[end - self.lengths[row] : end], "labels": self.labels[row], "row": row}
+
+
+class TokenDropout(Texts):
+    """Texts of which some tokens are hidden, so that no verdict hangs on single words (Texts.with_dropout).
+
+    What is hidden depends on the seed and the epoch alone, not on who computes which batch.
+    """
+
+    def __init__(
+        self,
+        ids: NDArray[np.int32],
+        ends: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        share: float,
+        seed: int,
+        mask: int,
+        special: NDArray[np.int32],
+    ) -> None:
+        super().__init__(ids, ends, labels)
+        self._whole = ids
+        self._may_be_hidden = ~np.isin(ids, special)
+        self._share = share
+        self._seed = seed
+        self._mask = np.int32(mask)
+
+    def set_epoch(self, epoch: int) -> None:
+        dice = np.random.default_rng((self._seed, epoch))
+        hidden = dice.random(len(self._whole), dtype=np.float32) < self._share
+        self.ids = np.where(hidden & self._may_be_hidden, self._mask, self._whole)
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[int] | None, tokenizer: "PreTrainedTokenizerBase") -> Texts:
@@ -75,11 +111,19 @@ class LikeLengths(Sampler[list[int]]):
     """Batches of rows: each epoch has the same number of steps, each step about the same number of tokens.
 
     lengths: tokens of each text. batch_size: texts of a step on average. parts: batches that a step is computed in.
-    process, processes: which share of each step is ours; together they always make the same steps.
+    process, processes: which share of each step is ours; together they always make the same steps. told: hears of each epoch too.
     """
 
     def __init__(
-        self, lengths: NDArray[np.int64], batch_size: int, seed: int, *, parts: int = 1, process: int = 0, processes: int = 1
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        *,
+        parts: int = 1,
+        process: int = 0,
+        processes: int = 1,
+        told: Texts | None = None,
     ) -> None:
         self.lengths = lengths
         self.fewest = parts * processes  # texts of a step: one for each batch
@@ -90,6 +134,7 @@ class LikeLengths(Sampler[list[int]]):
         self.parts = parts
         self.process = process
         self.processes = processes
+        self.told = told
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -98,12 +143,13 @@ class LikeLengths(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; every epoch has its own, whatever was drawn before it."""
         self.epoch = epoch
+        if self.told:
+            self.told.set_epoch(epoch)
 
     def heaviest(self) -> list[int]:
-        """Return a batch that takes more memory than any: the one of the longest texts, and a quarter more of them."""
+        """Return the batch of the first epoch that takes the most memory."""
         self.set_epoch(0)
-        rows = max(self, key=lambda rows: len(rows) * int(self.lengths[rows].max()) ** 2)
-        return rows + rows[: len(rows) // 4 + 1]
+        return max(self, key=lambda rows: len(rows) * int(self.lengths[rows].max()) ** 2)
 
     def __iter__(self) -> Iterator[list[int]]:
         dice = np.random.default_rng((self.seed, self.epoch))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.inference.classifier import Probabilities, softmax
+from serving.inference.probabilities import Probabilities, softmax
 
 BINS = 15
 HOTTEST = 20.0  # largest temperature looked at; the least is its inverse
@@ -35,6 +35,11 @@ def fit_temperature(probabilities: Probabilities, labels: NDArray[np.int64]) -> 
 def at_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
     """Return probabilities (texts, classes), given at temperature 1, at another one."""
     return softmax(np.log(np.maximum(probabilities, 1e-300)) / temperature)
+
+
+def cross_entropy(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
+    """Return the mean of -log of the label's probability."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-300)).mean())
 
 
 def expected_calibration_error(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:

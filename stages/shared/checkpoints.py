@@ -104,7 +104,6 @@ class Keeper(TrainerCallback):
         self._seconds = _seconds()
         self._due = time.monotonic() + self._seconds
         self.asked = 0  # number of the signal that has come
-        self._processes = PartialState()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self._steps:
@@ -112,8 +111,9 @@ class Keeper(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Make the checkpoint count when all processes have written theirs; raise Stopped where a signal has asked for it."""
-        self._processes.wait_for_everyone()
-        if self._processes.is_main_process:
+        processes = PartialState()
+        processes.wait_for_everyone()
+        if processes.is_main_process:
             newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             _mark_whole(newest)
             kept = {newest.name, Path(state.best_model_checkpoint or newest).name}

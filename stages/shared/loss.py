@@ -1,7 +1,6 @@
 """What training minimises: cross-entropy, with class weights, label smoothing and a teacher's answers where they are asked for."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.shared.errors import StageError
-from stages.shared.teacher import answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +46,10 @@ def training_loss(
     label_smoothing: float,
     class_names: Sequence[str],
     split: "pd.DataFrame",
-    teacher: Path,
-    machine: Mapping[str, str | int],
+    teacher: Tensor | None,
 ) -> TrainingLoss:
-    """Put the loss together; a teacher answers all texts of the split beforehand. A table without rows stands for no teacher."""
-    is_none = teacher.is_file() and not teacher.read_text("utf-8").partition("\n")[2].strip()
-    taught = None if is_none else answers(teacher, split["text"].tolist(), class_names, machine)
-    return TrainingLoss(class_weights(weights, split["label"].to_numpy(), class_names), label_smoothing, taught)
+    """Put the loss together for the texts of the train split."""
+    return TrainingLoss(class_weights(weights, split["label"].to_numpy(), class_names), label_smoothing, teacher)
 
 
 def class_weights(wanted: ClassWeights, labels: NDArray[np.int64], class_names: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What memory a training may take: kept between steps, an error where it runs out, and steps split until they fit.
+"""What memory a training may take: kept between steps, an error where it runs out, and steps in as many parts as will fit.
 
 On Linux the kernel kills whoever takes the last memory, without a word. A training on the CPU so limits itself to what is free
 when it begins, and asking for more becomes an error that can be told. A GPU says so itself.
@@ -6,6 +6,7 @@ when it begins, and asking for more becomes an error that can be told. A GPU say
 
 import ctypes
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from accelerate.utils import gather_object
 
 from stages.shared.batches import LikeLengths, Padding, Texts
 from stages.shared.errors import StageError
+from stages.shared.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,6 +28,7 @@ log = logging.getLogger("train")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 CAUTION = 0.9  # share of the room that may be filled by what is foreseen
+SPARE = 0.25  # of the texts of the first epoch's heaviest batch: later epochs mix the lengths anew
 MEANS = 2  # that AdamW keeps of the gradient of each weight
 SIGNS = ("allocate memory", "out of memory", "could not create a")  # of torch, of CUDA, of oneDNN
 
@@ -101,24 +104,25 @@ def _kilobytes(file: Path, name: str) -> int:
     return next(int(line.split()[1]) for line in file.read_text("utf-8").splitlines() if line.startswith(f"{name}:")) * 1024
 
 
-def parts_that_fit(model: "PreTrainedModel", texts: Texts, texts_a_step: int, machine: Mapping[str, str | int], least: int = 1) -> int:
-    """Return in how many parts a step fits into memory: `least`, or twice as many until it does, the same in all processes.
+def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Mapping[str, str | int]) -> int:
+    """Return in how many parts a step fits into memory: those chosen, or twice as many until it does, the same in all processes.
 
     Raises OutOfMemory where not even a single text does.
     """
     processes = int(machine["processes"])
 
     def heaviest(parts: int) -> list[int]:
-        return LikeLengths(texts.lengths, texts_a_step, 0, parts=parts, processes=processes).heaviest()
+        rows = LikeLengths(texts.lengths, chosen.texts_a_step, 0, parts=parts, processes=processes).heaviest()
+        return rows + rows[: math.ceil(SPARE * len(rows))]
 
-    fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(least)], machine)]))
+    parts = chosen.parts_of_a_step
+    fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(parts)], machine)]))
     if fitting < 1:
         raise OutOfMemory
-    parts = least
-    while len(heaviest(parts)) > fitting and parts * processes * 2 <= texts_a_step:
+    while len(heaviest(parts)) > fitting and parts * processes * 2 <= chosen.texts_a_step:
         parts *= 2
-    if parts != least:
-        log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", texts_a_step, parts)
+    if parts != chosen.parts_of_a_step:
+        log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", chosen.texts_a_step, parts)
     return parts
 
 

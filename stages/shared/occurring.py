@@ -9,24 +9,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from stages.shared.batches import Texts
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class OccurringPieces:
-    """A model's embeddings, narrowed to the pieces of some texts until `widen` is called."""
+    """A model's embeddings, narrowed to the pieces of some texts and the special ones until `widen` is called.
 
-    def __init__(self, model: "PreTrainedModel", texts: Iterable[Texts], pad_token_id: int) -> None:
+    special: places of the special pieces; mask: that of the one which hides others.
+    """
+
+    def __init__(self, model: "PreTrainedModel", texts: Iterable[Texts], tokenizer: "PreTrainedTokenizerBase") -> None:
+        pad_token_id = tokenizer.pad_token_id
         fixed = np.arange(pad_token_id + 1, dtype=np.int32)  # RoBERTa finds the padding by its id, which so stays what it was
-        self.pieces = np.unique(np.concatenate([fixed, *(split.ids for split in texts)]))
+        special = np.array(tokenizer.all_special_ids, dtype=np.int32)
+        self.pieces = np.unique(np.concatenate([fixed, special, *(split.ids for split in texts)]))
+        self.special = self.places(special)
+        self.mask = int(self.places(next(i for i in (tokenizer.mask_token_id, tokenizer.unk_token_id, pad_token_id) if i is not None)))
         self._model = model
         self._whole = model.get_input_embeddings()
         narrow = self._whole.weight.detach()[torch.from_numpy(self.pieces).long()]
         model.set_input_embeddings(nn.Embedding.from_pretrained(narrow, freeze=False, padding_idx=pad_token_id))
+
+    def places(self, ids: ArrayLike) -> NDArray[np.int32]:
+        """Return the ids that pieces of the tokenizer have in the narrowed model."""
+        return np.searchsorted(self.pieces, ids).astype(np.int32)
 
     def widen(self) -> None:
         """Put the trained embeddings to their places among the others."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.inference.labels import label_name
+from stages.shared.learning_curve import Curve, best_epoch
 from stages.shared.outputs import whole_files
 
 if TYPE_CHECKING:
@@ -52,20 +53,20 @@ def drawable(names: Sequence[str], otherwise: Sequence[str]) -> Sequence[str]:
     return otherwise
 
 
-def learning_curve(curve: Sequence[Mapping[str, float]], file: Path) -> None:
+def learning_curve(curve: Curve, file: Path) -> None:
     """Draw losses and validation scores by epoch, the kept epoch marked."""
     epochs = [int(row["epoch"]) for row in curve]
-    best = min(curve, key=lambda row: row["validation_loss"])
+    kept = best_epoch(curve)["best_epoch"]
     figure = _figure(9, 3.8)
     loss_axes, score_axes = figure.subplots(1, 2)
     for axes, names, title in (
-        (loss_axes, ("train_loss", "validation_loss"), "Loss"),
+        (loss_axes, ("train_loss", "validation_loss", "validation_calibrated_loss"), "Loss"),
         (score_axes, ("validation_accuracy", "validation_f1"), "Validation scores"),
     ):
         for name, colour in zip(names, COLOURS, strict=False):
             style = {"marker": "o"} if colour == COLOURS[0] else {"marker": "s", "linestyle": "--", "markersize": 4}
             axes.plot(epochs, [row[name] for row in curve], color=colour, label=name.replace("_", " "), **style)
-        axes.axvline(best["epoch"], color=MUTED, linestyle=":", label="kept epoch")
+        axes.axvline(kept, color=MUTED, linestyle=":", label="kept epoch")
         axes.set(xlabel="epoch", xticks=epochs)
         _dress(axes, title)
         axes.legend(frameon=False)

@@ -10,11 +10,12 @@ log = logging.getLogger("train")
 
 
 class Recipe(NamedTuple):
-    """texts_a_step: on average; learning_rate: its peak."""
+    """texts_a_step: on average; learning_rate: its peak; parts_of_a_step: batches that a step is computed in."""
 
     epochs: int
     texts_a_step: int
     learning_rate: float
+    parts_of_a_step: int = 1
 
 
 RECIPES = {  # for up to so many texts
@@ -38,6 +39,7 @@ def recipe(
         usual.epochs if epochs == "auto" else epochs,
         usual.texts_a_step if batch_size == "auto" else batch_size * gradient_accumulation,
         usual.learning_rate if learning_rate == "auto" else learning_rate,
+        gradient_accumulation,
     )
-    log.info("%s texts: at most %d epochs in steps of %d texts, learning rate %.1e", f"{texts:,}", *chosen)
+    log.info("%s texts: at most %d epochs in steps of %d texts, learning rate %.1e", f"{texts:,}", *chosen[:3])
     return chosen

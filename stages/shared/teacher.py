@@ -1,8 +1,9 @@
-"""What a larger fine-tuned model, the teacher, answers to the texts that a smaller one learns from."""
+"""What a teacher answers to the texts that a model learns from: a larger fine-tuned model, or the linear one."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,8 +12,24 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages.shared.batches import tokenize
 from stages.shared.errors import StageError
+from stages.shared.linear import opinions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH = 64  # texts
+
+
+def taught(
+    teacher: Path, split: "pd.DataFrame", class_names: Sequence[str], machine: Mapping[str, str | int], *, linear_seed: int | None
+) -> Tensor | None:
+    """Return the logits (rows, classes) that the train split is learnt from besides its labels, or None where nobody teaches.
+
+    teacher: folder of a fine-tuned model, or a table without rows for none. linear_seed: has a linear model stand in where there is none.
+    """
+    if teacher.is_file() and not teacher.read_text("utf-8").partition("\n")[2].strip():
+        return None if linear_seed is None else torch.from_numpy(opinions(split, len(class_names), linear_seed))
+    return answers(teacher, split["text"].tolist(), class_names, machine)
 
 
 def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], machine: Mapping[str, str | int]) -> Tensor:

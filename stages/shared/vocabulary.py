@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
+from stages.shared import cooccurrence
 from stages.shared.batches import NO_CLASS, Padding, tokenize
 from stages.shared.trainer import BatchTrainer, arguments, train_from_newest
 
@@ -73,7 +75,8 @@ def refit(
         tokenizer = fit(texts, max_length, old.pad_token_id)
         set_seed(seed)
         encoder = AutoModel.from_pretrained(base_dir, dtype=torch.float32)
-        shared = exchange_vocabulary(encoder, old, tokenizer)
+        company = cooccurrence.embeddings(tokenize(texts, None, tokenizer), len(tokenizer), encoder.config.hidden_size, seed)
+        shared = exchange_vocabulary(encoder, old, tokenizer, company)
         log.info("a vocabulary of %s pieces fitted on the texts, %s of them known to the base", f"{len(tokenizer):,}", f"{shared:,}")
         for name, weights in encoder.named_parameters():
             if "pooler" in name:  # the warm-up has no use for it, and several processes wait for all gradients
@@ -90,21 +93,30 @@ def refit(
     return made_dir, AutoTokenizer.from_pretrained(made_dir, model_max_length=max_length)
 
 
-def exchange_vocabulary(encoder: "PreTrainedModel", old: "PreTrainedTokenizerBase", new: "PreTrainedTokenizerBase") -> int:
-    """Give the encoder embeddings for `new`: the old ones of equal pieces, else random ones like them; return how many were equal."""
+def exchange_vocabulary(
+    encoder: "PreTrainedModel", old: "PreTrainedTokenizerBase", new: "PreTrainedTokenizerBase", company: NDArray[np.float32]
+) -> int:
+    """Give the encoder embeddings for `new`: the old ones of equal pieces, else those of their company; return how many were equal.
+
+    company: (pieces of new, width), which is turned so that equal pieces come near their old embeddings (orthogonal Procrustes).
+    """
     known = encoder.get_input_embeddings().weight.detach().clone()
     encoder.resize_token_embeddings(len(new), mean_resizing=False)
-    weights = known.mean(0) + known.std(0) * torch.randn(len(new), known.shape[1])
     vocabulary = old.get_vocab()
     marks_beginnings = any(piece.startswith(BEGINNINGS) for piece in vocabulary)  # else it marks what goes on with a word, by ##
-    places = {_plain(piece, marks_beginnings): place for piece, place in vocabulary.items()}
+    by_name = {_plain(piece, marks_beginnings): place for piece, place in vocabulary.items()}
     named = {getattr(new, name): getattr(old, f"{name}_id") for name in SPECIAL}
     equal = {
         number: place
         for piece, number in new.get_vocab().items()
-        if (place := named.get(piece, places.get(_plain(piece, True)))) is not None
+        if (place := named.get(piece, by_name.get(_plain(piece, True)))) is not None
     }
-    weights[list(equal)] = known[list(equal.values())]
+    numbers = sorted(equal)  # get_vocab has an order of its own in each process, and the sums below depend on it
+    theirs = known[[equal[number] for number in numbers]]
+    middle, fresh = known.mean(0), torch.from_numpy(company)
+    left, _, right = torch.linalg.svd(fresh[numbers].T @ (theirs - middle))
+    weights = middle + (known - middle).std() * fresh @ left @ right
+    weights[numbers] = theirs
     with torch.no_grad():
         encoder.get_input_embeddings().weight.copy_(weights)
     encoder.config.pad_token_id = new.pad_token_id
@@ -184,7 +196,6 @@ def warm_up(
         num_train_epochs=EPOCHS,
         learning_rate=LEARNING_RATE,
         warmup_steps=0.06,
-        weight_decay=0.01,
         seed=seed,
         save_strategy="epoch",
     )

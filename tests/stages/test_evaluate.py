@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
 
@@ -206,21 +205,6 @@ def test_model_and_baseline_have_the_same_macro_f1_where_a_class_has_no_test_tex
     probabilities = np.array([[0.9, 0.1]] * 10)
     scores = evaluate.score(truth, predictions(probabilities), ("negative", "positive"), seed=1)
     assert evaluate.compare(truth, truth, truth, classes=2, seed=1)["f1"] == scores["f1"] == 0.5
-
-
-def test_baseline_learns_from_the_train_split_and_takes_one_letter_words() -> None:
-    train = pd.DataFrame(
-        {"text": ["좋아요 굿", "최고 굿", "별로 흠", "최악 흠"] * 5 + ["a", "b"] * 5, "label": [1, 1, 0, 0] * 5 + [1, 0] * 5}
-    )
-    assert evaluate.linear_baseline(train, ["정말 최고", "정말 최악", "a", "b"], seed=1).tolist() == [1, 0, 1, 0]
-
-
-def test_baseline_of_many_classes_is_fitted_by_gradient_steps_and_tells_them_apart() -> None:
-    emotions = [f"emotion{number}" for number in range(evaluate.EXACT_CLASSES + 50)]
-    labels = list(range(len(emotions))) * 6
-    train = pd.DataFrame({"text": [f"today i feel {emotions[label]} {row}" for row, label in enumerate(labels)], "label": labels})
-    predicted = evaluate.linear_baseline(train, [f"i feel so {emotion} again" for emotion in emotions], seed=1)
-    assert (predicted == np.arange(len(emotions))).mean() > 0.9
 
 
 def test_curve_for_a_line_plot_is_the_one_curve_or_the_mean_of_the_classes() -> None:

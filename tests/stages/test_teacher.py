@@ -16,6 +16,7 @@ TRAINING = {
     "learning_rate": 0.01,
     "epochs": 12,
     "early_stopping_patience": 12,
+    "token_dropout": 0.0,
     "threads": 1,
 }
 

@@ -79,7 +79,7 @@ def test_model_folder_holds_no_pickle_and_no_path_of_the_machine(tiny_model: Pat
 
 def test_metrics_name_the_best_epoch_the_machine_and_the_coverage(trained: Path) -> None:
     metrics = read_json(trained / "train.json")
-    scores = {"train_loss", "validation_loss", "validation_accuracy", "validation_f1"}
+    scores = {"train_loss", "validation_loss", "validation_calibrated_loss", "validation_accuracy", "validation_f1"}
     assert set(metrics) == {"best_epoch", "epochs_run", "curve", "recipe", "machine", "coverage", "vocabulary", *scores}
     assert metrics["recipe"] == {"epochs": EPOCHS, "texts_a_step": 8, "learning_rate": 0.002, "parts_of_a_step": 1}
     assert metrics["machine"] == {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
@@ -94,12 +94,12 @@ def test_learning_curve_has_a_row_per_epoch_and_training_stops_early(trained: Pa
     metrics = read_json(trained / "train.json")
     rows = metrics["curve"]
     assert [row["epoch"] for row in rows] == list(range(1, metrics["epochs_run"] + 1))
-    losses = [row["validation_loss"] for row in rows]
+    losses = [row["validation_calibrated_loss"] for row in rows]
     assert losses[metrics["best_epoch"] - 1] == min(losses)
     assert metrics["epochs_run"] == metrics["best_epoch"] + PATIENCE < EPOCHS
 
 
-def test_kept_weights_are_those_of_the_epoch_with_the_lowest_validation_loss(trained: Path, doubtful: Path) -> None:
+def test_kept_weights_are_those_of_the_best_epoch(trained: Path, doubtful: Path) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -94,19 +94,27 @@ def test_training_killed_in_either_part_goes_on_to_the_same_bytes(
     assert training.results == refit.results
 
 
-def test_pieces_that_both_know_keep_their_embedding(tiny_base: Path) -> None:
+def test_pieces_that_both_know_keep_their_embedding_and_others_come_near_the_company_they_keep(tiny_base: Path) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from stages.shared import cooccurrence
+    from stages.shared.batches import tokenize
     from stages.shared.vocabulary import exchange_vocabulary, fit
 
     encoder, old = AutoModel.from_pretrained(tiny_base), AutoTokenizer.from_pretrained(tiny_base)
     before = encoder.get_input_embeddings().weight.detach().clone()
-    new = fit(["the film was very good", "영화가 정말 좋았다", "good film"] * 10, 32)
-    assert exchange_vocabulary(encoder, old, new) > 5
-    after = encoder.get_input_embeddings().weight
+    texts = [f"{thing} {word} good film" for thing in THINGS for word in ("멋지다", "훌륭하다")] * 5
+    texts += [f"{thing} {word} {thing}" for thing in ("one", "two", "three") for word in ("나쁘다", "엉망이다")] * 5
+    new = fit(texts, 32)
+    company = cooccurrence.embeddings(tokenize(texts, None, new), len(new), before.shape[1], seed=1)
+    assert exchange_vocabulary(encoder, old, new, company) > 5
+    after = encoder.get_input_embeddings().weight.detach()
     assert torch.equal(after[new.convert_tokens_to_ids("▁film")], before[old.convert_tokens_to_ids("film")])
     assert torch.equal(after[new.mask_token_id], before[old.mask_token_id])
+    good, fine, bad = (after[new.convert_tokens_to_ids(f"▁{word}")] - before.mean(0) for word in ("멋지다", "훌륭하다", "나쁘다"))
+    assert torch.cosine_similarity(good, fine, dim=0) > 0.9 > 0.5 > torch.cosine_similarity(good, bad, dim=0)
+    assert after.std() == pytest.approx(float(before.std()), rel=0.3)
 
 
 @pytest.mark.parametrize(("pad_token_id", "kept"), [(0, 0), (1, 1), (50_000, 4)])

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from serving.inference.bundle import MANIFEST, PORTABLE, read_bundle
-from serving.inference.classifier import Classifier, softmax
+from serving.inference.classifier import Classifier
 from serving.inference.engines import start_engine
 from serving.inference.errors import BundleBroken, TextRefused
 from serving.inference.packing import BATCH_TOKENS, Batch
+from serving.inference.probabilities import softmax
 from tests.conftest import VOCABULARY, run_command
 
 WORDS = VOCABULARY.split()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.shared.batches import LikeLengths, Padding, tokenize
+from stages.shared.batches import LikeLengths, Padding, Texts, tokenize
 from stages.shared.errors import StageError
 
 
@@ -74,6 +74,24 @@ def test_padding_fills_to_the_longest(tiny_base: Path) -> None:
     assert batch["input_ids"][1, 3:].tolist() == [0, 0, 0]
     assert batch["labels"].tolist() == [1, 1, 0]
     assert batch["row"].tolist() == [0, 1, 2]
+
+
+def test_dropout_hides_a_share_of_the_tokens_others_in_each_epoch_and_no_special_ones() -> None:
+    lengths = np.random.default_rng(0).integers(3, 40, 2_000)
+    ids = np.random.default_rng(1).integers(0, 100, lengths.sum()).astype(np.int32)
+    texts = Texts(ids, np.cumsum(lengths), np.zeros(2_000, dtype=np.int64))
+    dropped = texts.with_dropout(0.2, 7, mask=3, special=np.array([0, 1, 2, 3], dtype=np.int32))
+    seen = []
+    for epoch in (0, 1, 0):
+        LikeLengths(lengths, 32, 7, told=dropped).set_epoch(epoch)
+        seen.append(np.concatenate([dropped[row]["input_ids"] for row in range(2_000)]))
+    assert np.array_equal(seen[0], seen[2])
+    hidden = seen[0] != ids
+    assert (seen[0][hidden] == 3).all()
+    assert not hidden[ids <= 3].any()
+    assert hidden[ids > 3].mean() == pytest.approx(0.2, abs=0.01)
+    assert (hidden & (seen[1] != ids))[ids > 3].mean() == pytest.approx(0.04, abs=0.01)
+    assert texts.with_dropout(0.0, 7, mask=3, special=np.array([], dtype=np.int32)) is texts
 
 
 def test_fewer_texts_than_parts_are_refused() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.inference.classifier import softmax
+from serving.inference.probabilities import softmax
 from stages.shared.calibration import at_temperature, expected_calibration_error, fit_temperature
 
 

@@ -22,9 +22,9 @@ def test_narrowed_model_answers_the_same_and_widens_to_what_it_was_but_for_the_t
         return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
 
     expected = answers(texts)
-    narrow = OccurringPieces(model, [texts], tokenizer.pad_token_id)
+    narrow = OccurringPieces(model, [texts], tokenizer)
     assert len(narrow.pieces) < len(tokenizer) / 2
-    renumbered = texts.renumbered(narrow.pieces)
+    renumbered = texts.with_ids(narrow.places(texts.ids))
     assert torch.equal(answers(renumbered), expected)
 
     with torch.no_grad():

@@ -14,7 +14,14 @@ from stages.shared import plots
 from tests.conftest import run_command
 
 CURVE = [
-    {"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": abs(epoch - 2) + 0.5, "validation_accuracy": 0.8, "validation_f1": 0.7}
+    {
+        "epoch": epoch,
+        "train_loss": 1 / epoch,
+        "validation_loss": 0.6 + epoch / 10,
+        "validation_calibrated_loss": abs(epoch - 2) / 4 + 0.5,
+        "validation_accuracy": 0.8,
+        "validation_f1": 0.7,
+    }
     for epoch in (1, 2, 3)
 ]
 COUNTS = np.array([[1000, 20], [3, 400]])
@@ -128,7 +135,7 @@ def test_large_matrix_has_no_numbers_and_a_small_one_has_all(drawn: list[Figure]
     assert not drawn[1].axes[0].texts
 
 
-def test_kept_epoch_is_marked_where_the_validation_loss_is_lowest(drawn: list[Figure], tmp_path: Path) -> None:
+def test_kept_epoch_is_marked_where_the_calibrated_validation_loss_is_lowest(drawn: list[Figure], tmp_path: Path) -> None:
     plots.learning_curve(CURVE, tmp_path / "curve.png")
     for axes in drawn[0].axes:
         (marked,) = (line for line in axes.lines if line.get_label() == "kept epoch")

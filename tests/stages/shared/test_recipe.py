@@ -15,5 +15,5 @@ def test_open_params_go_by_the_number_of_texts(texts: int, row: float, caplog: p
 
 
 def test_given_params_stay_and_a_step_holds_all_batches_of_it() -> None:
-    assert recipe(100, 2, 8, 4, 3e-5) == Recipe(2, 32, 3e-5)
-    assert recipe(100, 2, "auto", 4, "auto") == RECIPES[200]._replace(epochs=2)
+    assert recipe(100, 2, 8, 4, 3e-5) == Recipe(2, 32, 3e-5, parts_of_a_step=4)
+    assert recipe(100, 2, "auto", 4, "auto") == RECIPES[200]._replace(epochs=2, parts_of_a_step=4)
