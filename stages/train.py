@@ -220,8 +220,8 @@ def load_classifier(
 def scores(prediction: "tuple[np.ndarray, np.ndarray]") -> dict[str, float]:
     """Return mean cross-entropy, as it is and once calibrated, accuracy and macro F1 of logits (texts, classes) against label ids (texts,).
 
-    Late epochs are better and too sure of themselves, which costs loss until export calibrates them. The Trainer's own eval_loss is a
-    mean over the batches of all processes, of which some hold a text twice.
+    Late epochs are better and too sure of themselves, which costs loss until export calibrates them; doubt, which early epochs have, is
+    left as it is. The Trainer's own eval_loss is a mean over the batches of all processes, of which some hold a text twice.
     """
     from sklearn.metrics import accuracy_score, f1_score
 
@@ -230,7 +230,7 @@ def scores(prediction: "tuple[np.ndarray, np.ndarray]") -> dict[str, float]:
     logits, labels = prediction
     predicted = logits.argmax(axis=-1)
     probabilities = softmax(logits)
-    calibrated = at_temperature(probabilities, fit_temperature(probabilities, labels))
+    calibrated = at_temperature(probabilities, max(1.0, fit_temperature(probabilities, labels)))
     return {
         "cross_entropy": cross_entropy(probabilities, labels),
         "calibrated_cross_entropy": cross_entropy(calibrated, labels),
