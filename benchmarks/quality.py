@@ -1,0 +1,139 @@
+"""What the graph reaches on published data sets (../shared/data), by the command that a user would type.
+
+In a fresh copy of the committed project, `dvc exp run -S ...` once for each seed; the served bundle is scored on the set's own test
+part, beside the linear baseline. Writes a table for each set into docs/quality.md, with the command. For choosing params, --held-out
+scores on a part of the train split instead and writes nothing, as -S does, which changes params.
+
+    python -m benchmarks.quality sst2 goemotions uci nsmc
+    python -m benchmarks.quality sst2 --held-out -S train.token_dropout=0
+"""
+
+import argparse
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean
+
+from scipy.stats import binomtest
+
+from benchmarks.tables import QUALITY, write_table
+from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
+from stages.shared.project import dvc_cache
+
+SEEDS = (7, 8, 9)
+HELD_OUT = {"sst2": 1_800, "nsmc": 10_000}  # texts of the train split
+SHORTEST = 3  # words of a phrase that gives a held-out sentence away
+
+
+def settings(name: str, held_out: bool) -> list[str]:
+    """Return the params of a set, files as seen from the project."""
+    folder = "../shared/held_out" if held_out else "../shared/data"
+    files = {
+        "sst2": {"source": "sst2/train.tsv", "test_source": "sst2/dev.tsv"},
+        "goemotions": {"source": "goemotions/train.tsv", "validation_source": "goemotions/dev.tsv", "test_source": "goemotions/test.tsv"},
+        "uci": {"source": "uci"},
+        "nsmc": {"source": "nsmc/ratings_train.txt", "test_source": "nsmc/ratings_test.txt"},
+    }
+    more = {
+        "sst2": ["preprocess.validation_size=0.03"],
+        "goemotions": ['preprocess.label_separator=","', *ekman()],
+        "uci": ["preprocess.test_size=0.2"],
+        "nsmc": ["preprocess.validation_size=0.03"],
+    }
+    return [*(f"preprocess.{param}={folder}/{file}" for param, file in files[name].items()), *more[name]]
+
+
+def ekman() -> list[str]:
+    """Return the classes of Ekman and the numbers of GoEmotions' labels that mean them."""
+    names = (DATA / "goemotions/labels.txt").read_text("utf-8").split()
+    groups = json.loads((DATA / "goemotions/ekman_mapping.json").read_text("utf-8")) | {"neutral": ["neutral"]}
+    values = [[str(names.index(name)) for name in members] for members in groups.values()]
+    return [f"preprocess.labels=[{','.join(groups)}]", f"preprocess.label_values={json.dumps(values, separators=(',', ':'))}"]
+
+
+def hold_out(name: str, folder: Path) -> None:
+    """Write a part of the train split as test file, and the rest of it, without its phrases, as train file."""
+    (folder / name).mkdir(parents=True)
+    if name == "nsmc":
+        head, *lines = (DATA / "nsmc/ratings_train.txt").read_text("utf-8").splitlines()
+        random.Random(5).shuffle(lines)
+        for file, part in (("ratings_test", lines[: HELD_OUT[name]]), ("ratings_train", lines[HELD_OUT[name] :])):
+            (folder / name / f"{file}.txt").write_text("\n".join([head, *part]) + "\n", "utf-8")
+        return
+    phrases = read_table(DATA / "sst2/train.tsv", header=True)
+    sentences = whole_sentences(phrases)
+    random.Random(5).shuffle(sentences)
+    held = sentences[: HELD_OUT[name]]
+    given_away = {phrase for text, _ in held for phrase in parts(text)}
+    for file, rows in (("dev", held), ("train", [(text, label) for text, label in phrases if text.strip() not in given_away])):
+        (folder / name / f"{file}.tsv").write_text(as_table(rows), "utf-8")
+
+
+def parts(text: str) -> set[str]:
+    """Return all phrases of a sentence that give it away, and itself."""
+    words = text.split()
+    return {" ".join(words[start:end]) for start in range(len(words)) for end in range(start + SHORTEST, len(words) + 1)} | {text.strip()}
+
+
+def as_table(rows: Labelled) -> str:
+    return "".join(["sentence\tlabel\n", *(f"{text}\t{label}\n" for text, label in rows)])
+
+
+def run(project: Path, line: list[str]) -> dict[str, float]:
+    """Run the whole graph with some params; return the figures of evaluate and the seconds it took."""
+    begun = time.monotonic()
+    environment = os.environ | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
+    command = [sys.executable, "-m", "dvc", "exp", "run", *(part for setting in line for part in ("-S", setting)), "evaluate"]
+    subprocess.run(command, cwd=project, env=environment, check=True, stdout=sys.stderr)
+    found = json.loads((project / "metrics/evaluate.json").read_text("utf-8"))
+    return found | {"linear": found["baseline"]["accuracy"], "seconds": time.monotonic() - begun}
+
+
+def table(runs: dict[int, dict[str, float]], line: list[str]) -> str:
+    lines = ["| seed | accuracy | 95 % interval | macro F1 | linear baseline | whole graph |", "|---|---|---|---|---|---|"]
+    for seed, found in runs.items():
+        interval = f"{100 * found['accuracy_low']:.1f} to {100 * found['accuracy_high']:.1f}"
+        figures = f"{found['accuracy']:.1%} | {interval} | {found['f1']:.1%} | {found['linear']:.1%}"
+        lines.append(f"| {seed} | {figures} | {found['seconds'] / 60:.0f} min |")
+    texts = int(next(iter(runs.values()))["texts"])
+    accuracy, f1 = (mean(found[name] for found in runs.values()) for name in ("accuracy", "f1"))
+    interval = binomtest(round(accuracy * texts), texts).proportion_ci(0.95, "wilson")
+    lines.append(f"| mean | **{accuracy:.2%}** | {100 * interval.low:.1f} to {100 * interval.high:.1f} | {f1:.2%} | | |")
+    command = " ".join(["dvc exp run", *(f"-S {shlex.quote(setting)}" for setting in line)])
+    return "\n".join([*lines, "", f"{texts:,} test texts. `{command} -S train.seed={next(iter(runs))}`"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", choices=["sst2", "goemotions", "uci", "nsmc"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--held-out", action="store_true", help="score on a part of the train split (sst2, nsmc), and write nothing")
+    parser.add_argument("-S", dest="more", action="append", default=[], help="a param to change")
+    asked = parser.parse_args()
+    if not DATA.is_dir():
+        raise SystemExit(f"ERROR: {DATA} is not here")
+    for name in asked.sets:
+        with tempfile.TemporaryDirectory() as place:
+            project, shared = Path(place, "project"), Path(place, "shared")
+            subprocess.run(["git", "clone", "--quiet", ".", str(project)], check=True)
+            subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(dvc_cache())], cwd=project, check=True)
+            shared.mkdir()
+            (shared / "data").symlink_to(DATA.resolve())
+            if asked.held_out:
+                hold_out(name, shared / "held_out")
+            line = settings(name, asked.held_out) + asked.more
+            runs = {seed: run(project, [*line, f"train.seed={seed}"]) for seed in asked.seeds}
+            if asked.held_out or asked.more:
+                print(table(runs, line))
+            else:
+                write_table(f"quality {name}", table(runs, line), QUALITY)
+
+
+if __name__ == "__main__":
+    main()
