@@ -149,7 +149,7 @@ def write_params(file: Path, changes: dict[str, dict[str, object]]) -> Path:
 def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with splits, the trained tiny model and its bundle: train.csv ..., final/, serving/, *.json."""
     folder = tmp_path_factory.mktemp("tiny_model")
-    train = {"max_length": 32, "learning_rate": 0.005, "batch_size": 8, "epochs": 3, "threads": 1}
+    train = {"max_length": 32, "learning_rate": 0.005, "batch_size": 8, "epochs": 3, "threads": 1, "token_dropout": 0.0}
     params_file = write_params(folder / "params.yaml", {"preprocess": TINY_PREPROCESS, "train": train})
     splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
