@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -123,8 +124,7 @@ def main() -> None:
             project, shared = Path(place, "project"), Path(place, "shared")
             subprocess.run(["git", "clone", "--quiet", ".", str(project)], check=True)
             subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(dvc_cache())], cwd=project, check=True)
-            shared.mkdir()
-            (shared / "data").symlink_to(DATA.resolve())
+            shutil.copytree(DATA / name, shared / "data" / name)
             if asked.held_out:
                 hold_out(name, shared / "held_out")
             line = settings(name, asked.held_out) + asked.more

@@ -85,6 +85,16 @@ def test_a_link_out_of_the_project_is_refused_and_one_within_is_followed(tmp_pat
     assert len(rows(project / "inner.csv")) == 2
 
 
+def test_a_path_that_leads_beside_the_project_is_no_link(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text(TABLE, "utf-8")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    monkeypatch.chdir(tmp_path / "project")
+    assert len(rows(Path("../data/a.csv"))) == 2
+    assert len(rows(Path("../data"))) == 2
+
+
 def test_a_link_on_the_way_is_a_link_too_but_the_cache_of_dvc_may_lie_elsewhere(tmp_path, repository, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(repository))
     outside = tmp_path / "elsewhere"
