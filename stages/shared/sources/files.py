@@ -107,9 +107,7 @@ def _shard(file: Path, within: Path | None = None) -> Shard:
 def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
     """Refuse a link out of the project, as an unpacked archive may hold one, on any part of the path; DVC's cache may lie elsewhere."""
     root, target = project_root().resolve(), file.resolve()
-    in_project = Path(os.path.normpath(file.absolute())).is_relative_to(
-        root
-    )  # which takes out the .. of a path that leads beside the project
+    in_project = Path(os.path.normpath(file.absolute())).is_relative_to(root)  # a path by .. leads beside it
     if not file.is_symlink() and (not in_project or target.is_relative_to(root)):
         return
     allowed = [root, *([within.resolve()] if within else [])]
