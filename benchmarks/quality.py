@@ -83,6 +83,7 @@ def parts(text: str) -> set[str]:
 
 
 def as_table(rows: Labelled) -> str:
+    """Return the rows as SST-2 writes them."""
     return "".join(["sentence\tlabel\n", *(f"{text}\t{label}\n" for text, label in rows)])
 
 
@@ -97,6 +98,7 @@ def run(project: Path, line: list[str]) -> dict[str, float]:
 
 
 def table(runs: dict[int, dict[str, float]], line: list[str]) -> str:
+    """Return a row for each seed and their mean, whose interval is that of one figure on so many texts, and the command."""
     lines = ["| seed | accuracy | 95 % interval | macro F1 | linear baseline | whole graph |", "|---|---|---|---|---|---|"]
     for seed, found in runs.items():
         interval = f"{100 * found['accuracy_low']:.1f} to {100 * found['accuracy_high']:.1f}"
@@ -104,13 +106,14 @@ def table(runs: dict[int, dict[str, float]], line: list[str]) -> str:
         lines.append(f"| {seed} | {figures} | {found['seconds'] / 60:.0f} min |")
     texts = int(next(iter(runs.values()))["texts"])
     accuracy, f1 = (mean(found[name] for found in runs.values()) for name in ("accuracy", "f1"))
-    interval = binomtest(round(accuracy * texts), texts).proportion_ci(0.95, "wilson")
-    lines.append(f"| mean | **{accuracy:.2%}** | {100 * interval.low:.1f} to {100 * interval.high:.1f} | {f1:.2%} | | |")
+    overall = binomtest(round(accuracy * texts), texts).proportion_ci(0.95, "wilson")
+    lines.append(f"| mean | **{accuracy:.2%}** | {100 * overall.low:.1f} to {100 * overall.high:.1f} | {f1:.2%} | | |")
     command = " ".join(["dvc exp run", *(f"-S {shlex.quote(setting)}" for setting in line)])
     return "\n".join([*lines, "", f"{texts:,} test texts. `{command} -S train.seed={next(iter(runs))}`"])
 
 
 def main() -> None:
+    """Run the sets that are asked for, and write or print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", choices=["sst2", "goemotions", "uci", "nsmc"])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
@@ -119,6 +122,8 @@ def main() -> None:
     asked = parser.parse_args()
     if not DATA.is_dir():
         raise SystemExit(f"ERROR: {DATA} is not here")
+    if asked.held_out and (others := set(asked.sets) - set(HELD_OUT)):
+        raise SystemExit(f"ERROR: --held-out is for {' and '.join(HELD_OUT)}: leave out {', '.join(sorted(others))}")
     for name in asked.sets:
         with tempfile.TemporaryDirectory() as place:
             project, shared = Path(place, "project"), Path(place, "shared")

@@ -1,7 +1,8 @@
 """Teach an encoder the language of the texts, where its own vocabulary breaks them into letters.
 
 A vocabulary is fitted on the texts, the transformer's layers stay, and the embeddings start from the old ones of pieces that both
-know. A masked-language warm-up on the texts alone, without labels, then teaches embeddings and layers to fit.
+know, and for others from the company that they keep. A masked-language warm-up on the texts alone, without labels, then teaches
+embeddings and layers to fit.
 """
 
 import logging
