@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 
 from benchmarks.tables import QUALITY, write_table
 from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
-from stages.shared.project import dvc_cache
+from stages.shared.project import fresh_copy
 
 SEEDS = (7, 8, 9)
 HELD_OUT = {"sst2": 1_800, "nsmc": 10_000}  # texts of the train split
@@ -126,9 +126,7 @@ def main() -> None:
         raise SystemExit(f"ERROR: --held-out is for {' and '.join(HELD_OUT)}: leave out {', '.join(sorted(others))}")
     for name in asked.sets:
         with tempfile.TemporaryDirectory() as place:
-            project, shared = Path(place, "project"), Path(place, "shared")
-            subprocess.run(["git", "clone", "--quiet", ".", str(project)], check=True)
-            subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(dvc_cache())], cwd=project, check=True)
+            project, shared = fresh_copy(Path(place)), Path(place, "shared")
             shutil.copytree(DATA / name, shared / "data" / name)
             if asked.held_out:
                 hold_out(name, shared / "held_out")

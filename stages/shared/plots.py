@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serving.inference.labels import label_name
 from stages.shared.learning_curve import Curve, best_epoch
@@ -18,6 +18,11 @@ log = logging.getLogger("plots")
 
 INK, MUTED, GRID = "#1f2430", "#697086", "#e4e7ee"
 COLOURS = ("#2f6fde", "#e07b39", "#2a9d6f", "#c8447a", "#7d5bd0", "#b59b1f")
+STYLES: tuple[dict[str, Any], ...] = (  # of lines that may lie on each other
+    {"marker": "o", "linestyle": "-"},
+    {"marker": "s", "linestyle": "--", "markersize": 4},
+    {"marker": "D", "linestyle": ":", "markersize": 8, "markerfacecolor": "none"},
+)
 HANGUL_FONTS = {  # name -> beginning of its file's name
     "NanumGothic": "nanumgothic",
     "Noto Sans CJK KR": "notosanscjk",
@@ -63,8 +68,7 @@ def learning_curve(curve: Curve, file: Path) -> None:
         (loss_axes, ("train_loss", "validation_loss", "validation_calibrated_loss"), "Loss"),
         (score_axes, ("validation_accuracy", "validation_f1"), "Validation scores"),
     ):
-        for name, colour in zip(names, COLOURS, strict=False):
-            style = {"marker": "o"} if colour == COLOURS[0] else {"marker": "s", "linestyle": "--", "markersize": 4}
+        for name, colour, style in zip(names, COLOURS, STYLES, strict=False):
             axes.plot(epochs, [row[name] for row in curve], color=colour, label=name.replace("_", " "), **style)
         axes.axvline(kept, color=MUTED, linestyle=":", label="kept epoch")
         axes.set(xlabel="epoch", xticks=epochs)

@@ -44,6 +44,18 @@ def dvc_add(*files: Path) -> None:
         raise StageError(f"DVC does not track {', '.join(map(str, files))} (its reason stands above): type dvc add yourself") from None
 
 
+def fresh_copy(folder: Path) -> Path:
+    """Clone what is committed into folder/project, which shares the cache of DVC; return it, or raise StageError."""
+    copy = folder / "project"
+    for command, place in (
+        (["git", "clone", "--quiet", str(project_root()), str(copy)], folder),
+        ([sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(dvc_cache())], copy),
+    ):
+        if subprocess.run(command, cwd=place, stdout=sys.stderr).returncode:
+            raise StageError(f"the project cannot be copied to {copy} (the reason stands above)")
+    return copy
+
+
 def dvc_cache() -> Path:
     """Return the folder that DVC keeps the contents of files in, which several projects may share."""
     done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], cwd=project_root(), capture_output=True, text=True)

@@ -14,23 +14,21 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.shared.errors import StageError
-from stages.shared.project import dvc_cache, project_root, run_to_its_end
+from stages.shared.project import fresh_copy, run_to_its_end
 
 TOLERANCE = 0.03  # of the validation accuracy, on a machine that computes otherwise
 MODEL = "models/final"
 
 
-def verify(root: Path, folder: Path) -> str:
-    """Retrain HEAD of root in folder; return the verdict, or raise StageError where the promise is not kept."""
-    copy = folder / "project"
-    _run(folder, "git", "clone", "--quiet", str(root), str(copy))
+def verify(folder: Path) -> str:
+    """Retrain what is committed in folder; return the verdict, or raise StageError where the promise is not kept."""
+    copy = fresh_copy(folder)
     if not (copy / "dvc.lock").is_file():
         raise StageError("no dvc.lock is committed: run `make lock` and commit it with metrics/")
     promised, metrics = _model_hash(copy), _metrics(copy)
-    _run(copy, "dvc", "config", "--local", "cache.dir", str(dvc_cache()))
-    _run(copy, "dvc", "checkout", "--quiet", "--allow-missing")
-    _run(copy, "dvc", "repro", "--quiet", "train")
-    _run(copy, "dvc", "repro", "--quiet", "--force", "--single-item", "--no-run-cache", "train")
+    _dvc(copy, "checkout", "--quiet", "--allow-missing")
+    _dvc(copy, "repro", "--quiet", "train")
+    _dvc(copy, "repro", "--quiet", "--force", "--single-item", "--no-run-cache", "train")
     found, again = _model_hash(copy), _metrics(copy)
     if found == promised:
         return f"The same bytes: {MODEL} is {promised}, as dvc.lock says."
@@ -53,20 +51,19 @@ def _metrics(project: Path) -> dict[str, Any]:
     return dict(json.loads((project / "metrics/train.json").read_text("utf-8")))
 
 
-def _run(cwd: Path, *command: str) -> None:
-    """Run git or dvc apart from an outer DVC and from the project's MLflow store; its messages go to the console."""
+def _dvc(project: Path, *command: str) -> None:
+    """Run dvc apart from an outer DVC and from the project's MLflow store; its messages go to the console."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
     environment = outer | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
-    program = [sys.executable, "-m", "dvc"] if command[0] == "dvc" else [command[0]]
-    done = run_to_its_end([*program, *command[1:]], cwd=cwd, env=environment, stdout=sys.stderr)
+    done = run_to_its_end([sys.executable, "-m", "dvc", *command], cwd=project, env=environment, stdout=sys.stderr)
     if done.returncode:
-        raise StageError(f"`{' '.join(command)}` failed (its reason stands above)")
+        raise StageError(f"`dvc {' '.join(command)}` failed (its reason stands above)")
 
 
 def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as name:
-            print(verify(project_root(), Path(name)))
+            print(verify(Path(name)))
     except StageError as error:
         raise SystemExit(f"ERROR: {error}") from None
     except KeyboardInterrupt:
