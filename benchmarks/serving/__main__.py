@@ -21,9 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.serving.environment import install_peers
+from benchmarks.environment import install
 from benchmarks.serving.peers.engine import BUNDLE, MODEL
-from benchmarks.serving.process import Load, Running, prepare
+from benchmarks.serving.process import PEERS, Load, Running, prepare
 from benchmarks.serving.servers import EMPTY, OURS, PLAIN, SERVERS, Server
 from benchmarks.tables import write_speeds
 from benchmarks.transfer import DATA, read_table
@@ -69,7 +69,7 @@ def main() -> None:
         raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
     if not (Path(MODEL).is_dir() and Path(BUNDLE).is_dir()):
         raise SystemExit(f"ERROR: {MODEL} or {BUNDLE} is not here: dvc repro makes them")
-    install_peers()
+    install(PEERS, Path("benchmarks/requirements.txt"))
     texts = [text for text, _ in read_table(options.data / "sst2" / "dev.tsv", header=True)]
     os.sched_setaffinity(0, {server_core})
     classifier = Classifier.load(BUNDLE, threads=1)

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from benchmarks.serving.environment import FOLDER
 from benchmarks.serving.servers import Server
 
+PEERS = Path(".venv-peers")
 SCRIPT = Path(__file__).with_name("post.lua")
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 120, 15, 0.005
 
@@ -35,7 +35,7 @@ class Load(NamedTuple):
 def environment(engine: str, scratch: Path) -> dict[str, str]:
     """Return the environment variables of a server: the peers' programs first, one thread, all state in the scratch folder."""
     return os.environ | {
-        "PATH": f"{FOLDER.resolve() / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(Path.cwd()), "ENGINE": engine,
+        "PATH": f"{PEERS.resolve() / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(Path.cwd()), "ENGINE": engine,
         "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true", "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(scratch / "bentoml"), "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}",
     }  # fmt: skip

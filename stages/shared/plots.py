@@ -73,7 +73,7 @@ def learning_curve(curve: Curve, file: Path) -> None:
         axes.axvline(kept, color=MUTED, linestyle=":", label="kept epoch")
         axes.set(xlabel="epoch", xticks=epochs)
         _dress(axes, title)
-        axes.legend(frameon=False)
+        axes.legend(facecolor="white", edgecolor="none")
         axes.margins(0.08)
     score_axes.set_ylim(top=min(1.01, score_axes.get_ylim()[1]))
     score_axes.set_yticks([tick for tick in score_axes.get_yticks() if score_axes.get_ylim()[0] <= tick <= 1])

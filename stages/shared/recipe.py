@@ -22,7 +22,8 @@ RECIPES = {  # for up to so many texts
     200: Recipe(20, 16, 1e-4),
     800: Recipe(10, 16, 5e-5),
     8_000: Recipe(5, 32, 5e-5),
-    float("inf"): Recipe(3, 64, 1e-4),
+    100_000: Recipe(3, 64, 1e-4),
+    float("inf"): Recipe(2, 64, 1e-4),
 }
 
 

@@ -1,14 +1,19 @@
 """That several processes train as one does: the same steps, the same losses, one writer."""
 
+import os
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import ROOT, read_json, run_command, write_params
 from tests.stages.test_train import environment, training
 
+TWO = f"{Path(sys.executable).parent}/torchrun --nproc-per-node 2"
 TRAINING = {"batch_size": 16, "epochs": 2, "threads": 1, "precision": "fp32"}
 
 
@@ -29,7 +34,7 @@ def curve(splits: Path, root: Path, launch: str = "", **changes: object) -> list
     assert done.returncode == 0, done.stderr
     metrics = read_json(root / "train.json")
     assert metrics["machine"]["processes"] == (2 if launch else 1)
-    assert done.stderr.count("epoch 1 of at most 2") == 1
+    assert done.stderr.count("epoch 2 of at most 2") == 1
     return [row[name] for row in metrics["curve"] for name in ("train_loss", "validation_loss")]
 
 
@@ -42,11 +47,28 @@ def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], 
     import mlflow
 
     root = tmp_path / "root"
-    both = curve(splits, root, f"{Path(sys.executable).parent}/torchrun --nproc-per-node 2")
+    both = curve(splits, root, TWO)
     assert both == pytest.approx(alone, abs=1e-3)
     assert max(alone) - min(alone) > 0.01  # the losses do move
     runs = mlflow.MlflowClient(environment(root)["MLFLOW_TRACKING_URI"]).search_runs(["1"])
     assert len(runs) == 1
+    assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_training_of_which_one_process_is_killed_ends_and_goes_on(splits: Path, alone: list[float], tmp_path: Path, rank: str) -> None:
+    root = tmp_path / "root"
+    command = training(splits, ROOT / "models/base", root, write_params(root.with_suffix(".yaml"), {"train": TRAINING}))
+    variables = os.environ | environment(root) | {"SENTIMENT_LAUNCH": TWO, "SENTIMENT_CHECKPOINT_SECONDS": "0"}
+    with (root / "said").open("w") as said, subprocess.Popen(command, cwd=ROOT, env=variables, stderr=said) as launcher:
+        while not list(root.glob("models/checkpoints/*/checkpoint-*/whole")) and launcher.poll() is None:
+            time.sleep(0.01)
+        workers = psutil.Process(launcher.pid).children()
+        next(worker for worker in workers if worker.environ().get("RANK") == rank).kill()
+        assert launcher.wait(120) != 0
+    assert not psutil.wait_procs(workers, timeout=60)[1]
+    assert "epoch 2 of at most 2" not in (root / "said").read_text()
+    assert curve(splits, root, TWO) == pytest.approx(alone, abs=1e-3)
     assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
 
 

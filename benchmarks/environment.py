@@ -1,0 +1,28 @@
+"""Environments for what is compared with ours, apart from the project's: each a folder and its requirements."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+
+def install(folder: Path, requirements: Path) -> None:
+    """Make the environment, or bring it up to date where the requirements have changed since."""
+    wanted, stamp = _whole(requirements), folder / "installed"
+    if stamp.is_file() and stamp.read_text("utf-8") == wanted:
+        return
+    print(f"Installing {requirements} into {folder}, a few minutes", file=sys.stderr)
+    torch = re.findall(r"^torch==[\d.]+", wanted, re.MULTILINE)
+    index = shlex.split(os.environ.get("TORCH_INDEX", ""))  # as in the Makefile: where the CPU build is
+    pip = [str(folder / "bin/pip"), "install", "--quiet"]
+    for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, *index, *torch], [*pip, "-r", str(requirements)]):
+        subprocess.run(command, check=True)
+    stamp.write_text(wanted, "utf-8")
+
+
+def _whole(requirements: Path) -> str:
+    """Return the text of the file, those in it that it names by -r as well."""
+    lines = requirements.read_text("utf-8").splitlines(keepends=True)
+    return "".join(_whole(requirements.parent / line[3:].strip()) if line.startswith("-r ") else line for line in lines)

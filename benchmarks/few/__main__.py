@@ -1,0 +1,89 @@
+"""What a few texts are worth: the graph, with the params that are auto, beside SetFit on the same texts and base.
+
+Samples of whole sentences of SST-2 train, others for each seed; scored on SST-2 dev (read from ../shared/data). Of its texts the
+graph keeps a tenth to choose the epoch; SetFit learns from all. Writes a table into docs/quality.md.
+
+    dvc repro base_model && python -m benchmarks.few
+"""
+
+import argparse
+import csv
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean
+
+from benchmarks.environment import install
+from benchmarks.quality import run
+from benchmarks.tables import QUALITY, write_table
+from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
+from stages.shared.project import fresh_copy
+
+SEEDS = (7, 8, 9)
+PEER = Path(".venv-setfit")
+ITERATIONS = {
+    100: 20,
+    400: 20,
+    1_500: 5,
+}  # of SetFit, each two pairs a text: 20 by its documentation, 60,000 pairs take hours
+TEST = (DATA / "sst2/dev.tsv").resolve()
+
+
+def sample(sentences: Labelled, count: int, seed: int, file: Path) -> None:
+    """Write so many of the sentences as CSV."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("text", "label"), *random.Random(seed).sample(sentences, count)])
+
+
+def ours(project: Path, file: Path, seed: int) -> tuple[float, float]:
+    """Return the accuracy of the served model, and the seconds of the whole graph."""
+    line = [f"preprocess.source={file}", f"preprocess.test_source={TEST}", f"train.seed={seed}"]
+    found = run(project, line)
+    return found["accuracy"], found["seconds"]
+
+
+def theirs(file: Path, iterations: int, seed: int) -> tuple[float, float]:
+    """Return the accuracy of SetFit, and the seconds that it trains."""
+    command = [str(PEER / "bin/python"), "benchmarks/few/setfit_peer.py", "models/base", str(file), str(TEST), str(iterations), str(seed)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["accuracy"], found["seconds"]
+
+
+def row(count: int, name: str, runs: list[tuple[float, float]]) -> str:
+    """Return a line of the table: the mean, and each sample."""
+    accuracies, seconds = zip(*runs, strict=True)
+    each = ", ".join(f"{100 * accuracy:.1f}" for accuracy in accuracies)
+    return f"| {count:,} | {name} | {mean(accuracies):.1%} | {each} | {mean(seconds):.0f} s |"
+
+
+def main() -> None:
+    """Train and score all, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    seeds = parser.parse_args().seeds
+    if not DATA.is_dir():
+        raise SystemExit(f"ERROR: {DATA} is not here")
+    install(PEER, Path("benchmarks/few/requirements.txt"))
+    sentences = whole_sentences(read_table(DATA / "sst2/train.tsv", header=True))
+    lines = ["| texts | | dev accuracy, mean | each sample | time |", "|---|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as place:
+        project = fresh_copy(Path(place))
+        for count, iterations in ITERATIONS.items():
+            files = {seed: Path(place, f"{count}_{seed}.csv") for seed in seeds}
+            for seed, file in files.items():
+                sample(sentences, count, seed, file)
+            lines.append(row(count, "`dvc repro`, whole graph", [ours(project, file, seed) for seed, file in files.items()]))
+            print(lines[-1], time.strftime("%H:%M"), file=sys.stderr)
+            peer = f"SetFit 1.2.0, {iterations} iterations"
+            lines.append(row(count, peer, [theirs(file, iterations, seed) for seed, file in files.items()]))
+            print(lines[-1], time.strftime("%H:%M"), file=sys.stderr)
+    write_table("few texts", "\n".join(lines), QUALITY)
+
+
+if __name__ == "__main__":
+    main()
