@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("-S", dest="more", action="append", default=[], help="a param to change")
     asked = parser.parse_args()
     if not DATA.is_dir():
-        raise SystemExit(f"ERROR: {DATA} is not here")
+        raise SystemExit(f"ERROR: {DATA} is not here: docs/quality.md says what lies in it")
     if asked.held_out and (others := set(asked.sets) - set(HELD_OUT)):
         raise SystemExit(f"ERROR: --held-out is for {' and '.join(HELD_OUT)}: leave out {', '.join(sorted(others))}")
     for name in asked.sets:

@@ -49,12 +49,26 @@ WAYS = {
     "fp32": "... in fp32",
     "random batches": "... with texts of any length in a batch",
     "equal batches": "... with as many texts in each batch, grouped by length",
+    "whole texts": "... without token dropout",
     "dropout": "... with dropout",
     "sdpa": "... with scaled_dot_product_attention",
     "all embeddings": "... with all embeddings in each step",
     "memory given back": "... with memory given back to the system after each step",
     "32 texts": "... with batches of 32",
 }
+OPERATIONS = {  # of a step, as torch's profiler names them
+    "matrix products": {"aten::mm", "aten::addmm"},
+    "attention": {"aten::bmm", "aten::baddbmm", "aten::_softmax", "aten::_softmax_backward_data"},
+    "weights and activations taken to bf16 and back": {"aten::copy_"},
+    "layer norms and GELU": {
+        "aten::native_layer_norm", "aten::native_layer_norm_backward", "aten::gelu", "aten::gelu_backward",
+    },
+    "sums over texts (gradients of biases), residuals": {"aten::sum", "aten::add", "aten::add_"},
+    "AdamW": {"aten::_fused_adamw_"},
+    "norm of the gradient, and its clipping": {"aten::linalg_vector_norm", "aten::mul_"},
+    "embeddings and their gradient": {"aten::index_select", "aten::embedding_dense_backward", "aten::fill_"},
+    "loading": {"enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"},
+}  # fmt: skip
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -107,7 +121,7 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
     machine = trainer.resolve_machine(settings.precision, settings.threads)
     tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=settings.max_length)
     texts = batches.tokenize([text for text, _ in rows], [label for _, label in rows], tokenizer)
-    model = train.load_classifier(BASE, ("negative", "positive"), machine, train.SHORT, settings.seed)
+    model = train.load_classifier(BASE, ("negative", "positive"), machine, trainer.SHORT, settings.seed)
     if way == "sdpa":
         model.set_attn_implementation("sdpa")
     if way == "dropout":
@@ -123,6 +137,8 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
             pieces.widen()
             pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)
         splits = {name: split.with_ids(pieces.places(split.ids)) for name, split in splits.items()}
+        share = 0.0 if way == "whole texts" else settings.token_dropout
+        splits["train"] = splits["train"].with_dropout(share, settings.seed, pieces.mask, pieces.special)
         learner = train.make_trainer(settings, chosen, model, machine, loss, splits, Path(folder))
         learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
         learner.args.max_steps = WARM + steps
@@ -151,6 +167,20 @@ def _order(way: str, texts: batches.Texts, texts_a_step: int, learner: trainer.B
         sampler.set_epoch(epoch)
         order += list(sampler)
     return order
+
+
+def profile(steps: int = 30) -> str:
+    """Return a table of what the steps of `train` spend their time on, by torch's profiler: each operation without those that it calls."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        ours(sentences(12_000), steps, "ours")
+    spent = dict.fromkeys([*OPERATIONS, "the rest"], 0.0)
+    for event in profiler.key_averages():
+        spent[next((group for group, names in OPERATIONS.items() if event.key in names), "the rest")] += event.self_cpu_time_total
+    total = sum(spent.values())
+    lines = [f"| {group} | {time / total:.0%} |" for group, time in sorted(spent.items(), key=lambda entry: -entry[1])]
+    return "\n".join(["| | share of a step's time |", "|---|---|", *lines])
 
 
 def measure(way: str, count: int) -> None:
@@ -211,6 +241,7 @@ def main() -> None:
         share = 6 * encoder_parameters() * speeds[way] / 1e9 / fastest
         lines.append(f"| {words} | {speeds[way]:,.0f} | {speeds[way] / length:,.0f} | {ratio:.1f} x | {share:.0%} |")
     write_table("training", "\n".join([*lines, "", f"The peak was {fastest:,.0f} GFLOP/s."]), PERFORMANCE)
+    write_table("training profile", profile(), PERFORMANCE)
     sizes = {count: run("ours", count) for count in SIZES}
     lines = ["| texts | tokens/s | until the first step | peak memory |", "|---|---|---|---|"]
     for count, found in sizes.items():

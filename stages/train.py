@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from serving.inference.hashing import file_sha256
-from serving.inference.probabilities import softmax
 from stages.shared import command, coverage, lineage, params, plots, tables, tracking
 from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
@@ -28,7 +27,6 @@ from stages.shared.outputs import whole_folder, write_metrics
 from stages.shared.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
     from stages.shared.batches import Texts
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from stages.shared.trainer import ClassifierTrainer
 
 log = logging.getLogger("train")
-
-SHORT = 128  # tokens
 
 
 class TrainParams(params.Section):
@@ -71,14 +67,15 @@ class Paths(command.Paths):
     preprocess_metrics: Annotated[Path, "JSON of preprocess, mirrored to MLflow only"]
 
 
-def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_log: tracking.TrainingRun | None) -> None:
-    """Tokenize, train, keep the best epoch, write the model and what was measured on the way.
+def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_log: tracking.TrainingRun | None) -> Path:
+    """Tokenize, train, keep the best epoch, write the model and what was measured on the way; return the folder of the checkpoints.
 
     run_log: None in the processes that only help the main one.
     """
     from stages.shared.batches import tokenize
     from stages.shared.checkpoints import checkpoint_folder
     from stages.shared.loss import training_loss
+    from stages.shared.memory import limited_to_what_is_free
     from stages.shared.occurring import OccurringPieces
     from stages.shared.teacher import taught
     from stages.shared.trainer import resolve_machine, train_from_newest
@@ -90,21 +87,23 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
     origin = hashes(settings, class_names, machine, paths)
-    with checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir:
+    on_cpu = machine["device"] == "cpu"
+    with checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir, limited_to_what_is_free(on_cpu=on_cpu):
         base_dir = paths.base
         if is_refit:
             base_dir, tokenizer = refit(
                 paths.base, splits["train"]["text"].tolist(), settings.max_length, settings.seed, machine, checkpoints_dir
             )
         texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
-        teacher = taught(paths.teacher, splits["train"], class_names, machine, linear_seed=settings.seed if is_refit else None)
+        linear_seed = settings.seed if is_refit else None
+        teacher = taught(paths.teacher, splits["train"], class_names, machine, checkpoints_dir, linear_seed=linear_seed)
         loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], teacher)
         longest = max(int(split.lengths.max()) for split in texts.values())
         model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
         occurring = OccurringPieces(model, texts.values(), tokenizer)
         texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
         texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
-        chosen = resolve_recipe(settings, model, texts["train"], machine)
+        chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir)
         trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
         trainer.add_callback(_epoch_log(run_log, chosen.epochs))
         train_from_newest(trainer)
@@ -119,6 +118,7 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
             write(trainer, tokenizer, origin, resolved, paths)
             model_sha256 = file_sha256(paths.model / "model.safetensors")
             run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
+    return checkpoints_dir
 
 
 def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping[str, str | int], paths: Paths) -> dict[str, str]:
@@ -135,14 +135,21 @@ def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping
     return found
 
 
-def resolve_recipe(settings: TrainParams, model: "PreTrainedModel", texts: "Texts", machine: Mapping[str, str | int]) -> "Recipe":
-    """Fill in what is auto: by the number of texts, and a step in as many parts as fit into memory."""
+def resolve_recipe(
+    settings: TrainParams, model: "PreTrainedModel", texts: "Texts", machine: Mapping[str, str | int], checkpoints_dir: Path
+) -> "Recipe":
+    """Fill in what is auto: by the number of texts, and a step in as many parts as fit into memory, never fewer than before a kill."""
+    from stages.shared.checkpoints import put
     from stages.shared.memory import parts_that_fit
     from stages.shared.recipe import recipe
 
     chosen = recipe(len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
     if settings.batch_size == "auto":
+        kept = checkpoints_dir / "parts_of_a_step"
+        if kept.exists():
+            chosen = chosen._replace(parts_of_a_step=int(kept.read_text("utf-8")))
         chosen = chosen._replace(parts_of_a_step=parts_that_fit(model, texts, chosen, machine))
+        put(kept, str(chosen.parts_of_a_step).encode())
     return chosen
 
 
@@ -185,7 +192,6 @@ def make_trainer(
         train_dataset=texts["train"],
         eval_dataset=texts["validation"].by_length(),
         data_collator=Padding(model.config.pad_token_id),
-        compute_metrics=scores,
         callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],
     )
 
@@ -195,11 +201,12 @@ def load_classifier(
 ) -> "PreTrainedModel":
     """Load the encoder with a new head, in fp32 and without dropout.
 
-    longest: tokens of a text. Up to SHORT a CPU is fastest with plain attention, whose memory grows with the square of it.
+    longest: tokens of a text.
     """
     import torch
-    from torch import nn
     from transformers import AutoModelForSequenceClassification, set_seed
+
+    from stages.shared.trainer import attention, without_dropout
 
     set_seed(seed)
     id2label = dict(enumerate(class_names))
@@ -209,34 +216,10 @@ def load_classifier(
         num_labels=len(class_names),
         id2label=id2label,
         label2id={name: number for number, name in id2label.items()},
-        attn_implementation="eager" if machine["device"] == "cpu" and longest <= SHORT else None,
+        attn_implementation=attention(machine, longest),
     )
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # it gained nothing in so few epochs and cost a tenth of the time (docs/quality.md)
+    without_dropout(model)
     return model
-
-
-def scores(prediction: "tuple[np.ndarray, np.ndarray]") -> dict[str, float]:
-    """Return mean cross-entropy, as it is and once calibrated, accuracy and macro F1 of logits (texts, classes) against label ids (texts,).
-
-    Late epochs are better and too sure of themselves, which costs loss until export calibrates them; doubt, which early epochs have, is
-    left as it is. The Trainer's own eval_loss is a mean over the batches of all processes, of which some hold a text twice.
-    """
-    from sklearn.metrics import accuracy_score, f1_score
-
-    from stages.shared.calibration import at_temperature, cross_entropy, fit_temperature
-
-    logits, labels = prediction
-    predicted = logits.argmax(axis=-1)
-    probabilities = softmax(logits)
-    calibrated = at_temperature(probabilities, max(1.0, fit_temperature(probabilities, labels)))
-    return {
-        "cross_entropy": cross_entropy(probabilities, labels),
-        "calibrated_cross_entropy": cross_entropy(calibrated, labels),
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "f1": float(f1_score(labels, predicted, labels=range(logits.shape[-1]), average="macro", zero_division=0)),
-    }
 
 
 def write(
@@ -286,17 +269,21 @@ def launch() -> None:
 
 
 def main() -> None:
-    """Wire flags, params and the MLflow run."""
+    """Wire flags, params and the MLflow run; checkpoints go when the outputs are in place."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "train", TrainParams)
         class_names = load_class_names(paths.params)
         launch()
         if os.environ.get("RANK", "0") == "0":
             with tracking.training_run(paths.params) as run_log:
-                run(settings, class_names, paths, run_log)
+                checkpoints_dir = run(settings, class_names, paths, run_log)
         else:
             logging.disable(logging.WARNING)
             run(settings, class_names, paths, None)
+            return
+    from stages.shared.checkpoints import forget
+
+    forget(checkpoints_dir)
 
 
 if __name__ == "__main__":

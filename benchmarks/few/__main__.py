@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     seeds = parser.parse_args().seeds
     if not DATA.is_dir():
-        raise SystemExit(f"ERROR: {DATA} is not here")
+        raise SystemExit(f"ERROR: {DATA} is not here: docs/quality.md says what lies in it")
     install(PEER, Path("benchmarks/few/requirements.txt"))
     sentences = whole_sentences(read_table(DATA / "sst2/train.tsv", header=True))
     lines = ["| texts | | dev accuracy, mean | each sample | time |", "|---|---|---|---|---|"]

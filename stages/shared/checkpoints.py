@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -27,12 +27,13 @@ log = logging.getLogger("checkpoints")
 
 WHOLE = "whole"  # the file that a checkpoint gets last and loses first
 SECONDS = 300.0
+POLL_SECONDS = 0.2
 AT_A_TIME = 20.0  # seconds that other processes wait for the main one, which gloo and NCCL do not do for ever
 
 
 @contextmanager
 def checkpoint_folder(key: str) -> Iterator[Path]:
-    """Give models/checkpoints/<key> of the main checkout, to one training at a time; remove it when the block ends well.
+    """Give models/checkpoints/<key> of the main checkout, to one training at a time; `forget` removes it when all has ended well.
 
     key: hash of everything that decides the weights. Of several processes of one training the main one holds the lock, and its
     key counts: another host may have other cores.
@@ -49,10 +50,15 @@ def checkpoint_folder(key: str) -> Iterator[Path]:
     try:
         yield folder
         state.wait_for_everyone()
-        if state.is_main_process:
-            shutil.rmtree(folder, ignore_errors=True)
     finally:
         lock.release()
+
+
+def forget(folder: Path) -> None:
+    """Remove the folder of a training whose outputs are in place, unless another one goes on with it."""
+    lock = FileLock(folder.with_suffix(".lock"))
+    with suppress(Timeout), lock.acquire(timeout=0):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _acquired(lock: FileLock, seconds: float) -> bool:
@@ -75,17 +81,38 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return whole[max(whole)] if whole else None
 
 
-def _mark_whole(checkpoint: Path) -> None:
-    """Have the disk take the files, then put the mark that makes them count; a kill or a power cut leaves all or nothing."""
-    for file in [*checkpoint.iterdir(), checkpoint]:
-        descriptor = os.open(file, os.O_RDONLY)
+def put(file: Path, content: bytes) -> None:
+    """Have the main process write a file of the checkpoint folder; a kill or a power cut leaves all of it or nothing."""
+    if PartialState().is_main_process:
+        draft = file.with_name(f"{file.name}.partial")
+        draft.write_bytes(content)
+        flush(draft)
+        draft.rename(file)
+
+
+def made_once(file: Path, make: Callable[[], bytes]) -> bytes:
+    """Return what a file of the checkpoint folder holds, which the main process makes where it is not there; the others wait for it."""
+    if PartialState().is_main_process and not file.exists():
+        put(file, make())
+    while not file.exists():  # for as long as it takes: gloo and NCCL do not wait for ever
+        time.sleep(POLL_SECONDS)
+    return file.read_bytes()
+
+
+def flush(*paths: Path) -> None:
+    """Have the disk take files and folders."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    draft = checkpoint / f"{WHOLE}.partial"
-    draft.touch()
-    draft.rename(checkpoint / WHOLE)
+
+
+def _mark_whole(checkpoint: Path) -> None:
+    """Have the disk take the files, then put the mark that makes them count."""
+    flush(*checkpoint.iterdir(), checkpoint)
+    put(checkpoint / WHOLE, b"")
 
 
 def _remove(checkpoint: Path) -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("train")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+CGROUPS = Path("/sys/fs/cgroup")
 CAUTION = 0.9  # share of the room that may be filled by what is foreseen
 SPARE = 0.25  # of the texts of the first epoch's heaviest batch: later epochs mix the lengths anew
 MEANS = 2  # that AdamW keeps of the gradient of each weight
@@ -81,14 +82,18 @@ def limited_to_what_is_free(*, on_cpu: bool) -> Iterator[None]:
 
 
 def free_bytes() -> int:
-    """Return what Linux can still give this process: what is free in the machine, and less where a container (cgroup 2) has less."""
+    """Return what Linux can still give this process: what is free in the machine, and less where a container has less."""
     free = _kilobytes(Path("/proc/meminfo"), "MemAvailable")
-    folder = Path("/sys/fs/cgroup")
-    try:
-        most, taken = ((folder / name).read_text("utf-8").strip() for name in ("memory.max", "memory.current"))
-        return free if most == "max" else min(free, int(most) - int(taken))
-    except (OSError, ValueError):
-        return free
+    for folder, most, taken, cache in (
+        (CGROUPS, "memory.max", "memory.current", "inactive_file"),
+        (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1
+    ):
+        with suppress(OSError, ValueError, StopIteration):  # no such group, or "max" for no limit
+            limit, used = (int((folder / name).read_text("utf-8")) for name in (most, taken))
+            lines = (folder / "memory.stat").read_text("utf-8").splitlines()
+            given_back = next(int(line.split()[1]) for line in lines if line.startswith(f"{cache} "))  # files read: they make room
+            free = min(free, limit - used + given_back)
+    return free
 
 
 def _share_of_what_is_free() -> int:
@@ -137,6 +142,8 @@ def _texts_that_fit(model: "PreTrainedModel", items: Sequence[dict[str, Any]], m
     model.to(device)
     room = CAUTION * (torch.cuda.mem_get_info()[0] if device == "cuda" else _share_of_what_is_free())
     room -= MEANS * sum(weights.numel() * weights.element_size() for weights in model.parameters())
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()  # what a teacher or a warm-up took
     start = torch.cuda.memory_allocated() if device == "cuda" else _taken_bytes()
     count, peak, earlier = 0, 0, 0
     following = 1

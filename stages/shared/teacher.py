@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages.shared.batches import tokenize
+from stages.shared.checkpoints import made_once
 from stages.shared.errors import StageError
 from stages.shared.linear import opinions
 
@@ -21,15 +23,30 @@ BATCH = 64  # texts
 
 
 def taught(
-    teacher: Path, split: "pd.DataFrame", class_names: Sequence[str], machine: Mapping[str, str | int], *, linear_seed: int | None
+    teacher: Path,
+    split: "pd.DataFrame",
+    class_names: Sequence[str],
+    machine: Mapping[str, str | int],
+    folder: Path,
+    *,
+    linear_seed: int | None,
 ) -> Tensor | None:
     """Return the logits (rows, classes) that the train split is learnt from besides its labels, or None where nobody teaches.
 
     teacher: folder of a fine-tuned model, or a table without rows for none. linear_seed: has a linear model stand in where there is none.
+    folder: keeps the answers for the other processes and for a training that goes on.
     """
-    if teacher.is_file() and not teacher.read_text("utf-8").partition("\n")[2].strip():
-        return None if linear_seed is None else torch.from_numpy(opinions(split, len(class_names), linear_seed))
-    return answers(teacher, split["text"].tolist(), class_names, machine)
+    is_none = teacher.is_file() and not teacher.read_text("utf-8").partition("\n")[2].strip()
+    if is_none and linear_seed is None:
+        return None
+
+    def make() -> bytes:
+        if is_none and linear_seed is not None:
+            linear = opinions(split, len(class_names), linear_seed)
+            return save({} if linear is None else {"logits": torch.from_numpy(linear)})
+        return save({"logits": answers(teacher, split["text"].tolist(), class_names, machine)})
+
+    return load(made_once(folder / "teacher.safetensors", make)).get("logits")
 
 
 def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], machine: Mapping[str, str | int]) -> Tensor:

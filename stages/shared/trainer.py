@@ -21,12 +21,14 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from serving.inference.machine import usable_cores
 from stages.shared.batches import NO_CLASS, Batches, LikeLengths, Texts
-from stages.shared.checkpoints import Keeper, newest_checkpoint, stopping_at_checkpoints
+from stages.shared.checkpoints import Keeper, newest_checkpoint, put, stopping_at_checkpoints
 from stages.shared.errors import StageError
 from stages.shared.memory import keep_freed_memory, limited_to_what_is_free
+from stages.shared.scores import scores
 
 log = logging.getLogger("train")
 
+SHORT = 128  # tokens
 WEIGHT_DECAY = 0.01  # that of BERT; in the few steps of a fine-tuning it takes under 1 % of a weight
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (texts, classes), labels (texts,), rows (texts,) -> the sum over the texts
@@ -123,10 +125,10 @@ class BatchTrainer(Trainer, ABC):
 
 
 class ClassifierTrainer(BatchTrainer):
-    """Trainer of a sequence classifier. Evaluation reports the plain cross-entropy, whatever the loss of training is."""
+    """Trainer of a sequence classifier. Evaluation reports `scores`, whatever the loss of training is."""
 
     def __init__(self, *, loss: Loss, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(compute_metrics=scores, **options)
         self._loss = loss
 
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
@@ -184,6 +186,10 @@ def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None
         state = json.loads((newest / "trainer_state.json").read_text("utf-8"))
         if state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]:  # it had ended, early perhaps
             trainer.args.num_train_epochs = round(state["epoch"])
+        if best := state["best_model_checkpoint"]:  # as an absolute path, and the project may have been moved since
+            state["best_model_checkpoint"] = str(newest.parent / Path(best).name)
+            put(newest / "trainer_state.json", json.dumps(state, indent=2).encode())
+            PartialState().wait_for_everyone()
     with limited_to_what_is_free(on_cpu=trainer.args.use_cpu), stopping_at_checkpoints(keeper):
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
@@ -209,9 +215,21 @@ def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
     return {"device": device, "precision": precision, "threads": int(threads), "processes": processes}
 
 
+def attention(machine: Mapping[str, str | int], longest: int) -> str | None:
+    """Return the attention for texts of so many tokens at most: a CPU is fastest with the plain one, which takes memory by their square."""
+    return "eager" if machine["device"] == "cpu" and longest <= SHORT else None
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Switch its dropout off, which gained nothing in so few epochs and cost a tenth of the time (docs/quality.md)."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
 def arguments(machine: Mapping[str, str | int], **options: Any) -> TrainingArguments:
     """Return the arguments that all our trainings share; the device and the precision are the machine's."""
-    return TrainingArguments(
+    shared = TrainingArguments(
         bf16=machine["precision"] == "bf16",
         fp16=machine["precision"] == "fp16",
         use_cpu=machine["device"] == "cpu",
@@ -227,3 +245,7 @@ def arguments(machine: Mapping[str, str | int], **options: Any) -> TrainingArgum
         disable_tqdm=not sys.stderr.isatty(),
         **options,
     )
+    if shared.n_gpu > 1:  # the Trainer would use all of them in one process, unasked, and the weights would hang on their number
+        log.info("one of %d GPUs is used: SENTIMENT_LAUNCH uses them all (docs/scaling.md)", shared.n_gpu)
+        shared._n_gpu = 1
+    return shared

@@ -71,12 +71,13 @@ def read_space(file: Path) -> Space:
 
 
 def open_study(space: Space) -> "Study":
-    """Open the study of this space on this commit's data and code, or begin it."""
+    """Open the study of this space on this commit's data and code, with what is changed and not yet committed, or begin it."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     commit = git("rev-parse", "--short", "HEAD")
-    digest = hashlib.sha256(space.model_dump_json().encode()).hexdigest()[:8]
+    changes = git("diff", "HEAD", "--", "params.yaml", "dvc.yaml", "stages", "serving", "data")
+    digest = hashlib.sha256(f"{space.model_dump_json()}{changes}".encode()).hexdigest()[:8]
     study = optuna.create_study(
         study_name=f"tune-{commit}-{digest}",
         storage=f"sqlite:///{project_root() / 'optuna.db'}",

@@ -21,8 +21,11 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
 from stages.shared import cooccurrence
-from stages.shared.batches import NO_CLASS, Padding, tokenize
-from stages.shared.trainer import BatchTrainer, arguments, train_from_newest
+from stages.shared.batches import NO_CLASS, Padding, Texts, tokenize
+from stages.shared.checkpoints import flush
+from stages.shared.errors import StageError
+from stages.shared.memory import OutOfMemory
+from stages.shared.trainer import BatchTrainer, arguments, attention, train_from_newest, without_dropout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -76,19 +79,24 @@ def refit(
         old = AutoTokenizer.from_pretrained(base_dir)
         tokenizer = fit(texts, max_length, old.pad_token_id)
         set_seed(seed)
-        encoder = AutoModel.from_pretrained(base_dir, dtype=torch.float32)
-        company = cooccurrence.embeddings(tokenize(texts, None, tokenizer), len(tokenizer), encoder.config.hidden_size, seed)
+        pieces = tokenize(texts, None, tokenizer)
+        encoder = AutoModel.from_pretrained(
+            base_dir, dtype=torch.float32, attn_implementation=attention(machine, int(pieces.lengths.max()))
+        )
+        without_dropout(encoder)
+        company = cooccurrence.embeddings(pieces, len(tokenizer), encoder.get_input_embeddings().embedding_dim, seed)
         shared = exchange_vocabulary(encoder, old, tokenizer, company)
         log.info("a vocabulary of %s pieces fitted on the texts, %s of them known to the base", f"{len(tokenizer):,}", f"{shared:,}")
         for name, weights in encoder.named_parameters():
             if "pooler" in name:  # the warm-up has no use for it, and several processes wait for all gradients
                 weights.requires_grad_(False)
-        warm_up(encoder, tokenizer, texts, seed, machine, folder / "warm_up")
+        warm_up(encoder, tokenizer, pieces, seed, machine, folder / "warm_up")
         if processes.is_main_process:
             draft_dir = folder / ".base.partial"
             shutil.rmtree(draft_dir, ignore_errors=True)
             encoder.save_pretrained(draft_dir)
             tokenizer.save_pretrained(draft_dir)
+            flush(*draft_dir.iterdir(), draft_dir)
             draft_dir.rename(made_dir)
             shutil.rmtree(folder / "warm_up", ignore_errors=True)
     processes.wait_for_everyone()
@@ -139,9 +147,9 @@ class MaskedLanguageModel(nn.Module):
 
     def __init__(self, encoder: "PreTrainedModel") -> None:
         super().__init__()
-        width = encoder.config.hidden_size
+        width = encoder.get_input_embeddings().embedding_dim
         self.encoder = encoder
-        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.head = nn.Sequential(nn.Linear(encoder.config.hidden_size, width), nn.GELU(), nn.LayerNorm(width))
         self.bias = nn.Parameter(torch.zeros(encoder.config.vocab_size))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, hidden: Tensor) -> Tensor:
@@ -186,7 +194,7 @@ class WarmUp(BatchTrainer):
 def warm_up(
     encoder: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    texts: Sequence[str],
+    texts: Texts,
     seed: int,
     machine: Mapping[str, str | int],
     folder: Path,
@@ -205,7 +213,10 @@ def warm_up(
         model=MaskedLanguageModel(encoder),
         args=settings,
         batch_size=BATCH_SIZE,
-        train_dataset=tokenize(texts, None, tokenizer),
+        train_dataset=texts,
         data_collator=Hiding(tokenizer, seed),
     )
-    train_from_newest(trainer, told_as="warm-up without labels")
+    try:
+        train_from_newest(trainer, told_as="warm-up without labels")
+    except OutOfMemory as error:
+        raise StageError("out of memory in the warm-up: lower train.max_length, or set train.vocabulary to keep") from error

@@ -57,6 +57,29 @@ def test_given_step_that_does_not_fit_is_a_sentence(long_texts: Path, tmp_path: 
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("names", "limit", "free"),
+    [
+        (("memory.max", "memory.current", "inactive_file"), "1000", 400),
+        (("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"), "1000", 400),
+        (("memory.max", "memory.current", "inactive_file"), "max", None),
+    ],
+)
+def test_container_gives_what_is_left_of_its_limit_and_what_its_file_cache_holds(
+    names: tuple[str, str, str], limit: str, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.shared import memory
+
+    most, taken, cache = names
+    (tmp_path / "memory").mkdir()
+    (tmp_path / most).write_text(f"{limit}\n", "utf-8")
+    (tmp_path / taken).write_text("900\n", "utf-8")
+    (tmp_path / most).with_name("memory.stat").write_text(f"active_file 50\n{cache} 300\n", "utf-8")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    found = memory.free_bytes()
+    assert found == free if free else found > 1 << 20
+
+
 def test_memory_for_not_even_one_text_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:
     failed = training(long_texts, tmp_path / "root", batch_size="auto")
     assert failed.run(so_many_megabytes, 100) == 1

@@ -77,6 +77,12 @@ def behind_the_last_checkpoint(at: int) -> None:
     _before(train, "write", at, _die)
 
 
+def with_the_outputs_in_place(at: int) -> None:
+    from stages.shared import checkpoints
+
+    _before(checkpoints, "forget", at, _die)
+
+
 def at_ctrl_c(at: int) -> None:
     import torch
 
@@ -143,6 +149,27 @@ def test_killed_training_goes_on_to_the_same_bytes(
     assert ("going on from" in training.said.read_text()) == had
     assert training.results == expected
     assert not training.checkpoints
+
+
+def test_training_killed_before_its_outputs_are_kept_makes_them_again_at_once(training: Training, expected: dict[str, bytes]) -> None:
+    assert training.run(with_the_outputs_in_place, 1) == -signal.SIGKILL
+    shutil.rmtree(training.root / "final")  # as DVC does before it runs a stage
+    assert training.run() == 0, training.said.read_text()
+    assert "going on from" in training.said.read_text()
+    assert "epoch 1 of" not in training.said.read_text()
+    assert training.results == expected
+    assert not training.checkpoints
+
+
+def test_ended_training_whose_project_has_moved_gives_the_best_epoch(
+    training: Training, expected: dict[str, bytes], doubtful: Path, tiny_base: Path, params_file: Path, tmp_path: Path
+) -> None:
+    assert training.run(behind_the_last_checkpoint, 1) == -signal.SIGKILL
+    moved = Training(doubtful, tiny_base, tmp_path / "moved", params_file)
+    (training.root / "models").rename(moved.root / "models")
+    assert moved.run() == 0, moved.said.read_text()
+    assert "going on from" in moved.said.read_text()
+    assert moved.results == expected
 
 
 def test_training_that_is_killed_again_and_again_goes_on_to_the_same_bytes(training: Training, expected: dict[str, bytes]) -> None:

@@ -56,6 +56,34 @@ def test_student_learns_from_the_teacher_what_wrong_labels_hide(tiny_model: Path
     assert "teacher" not in read_json(tmp_path / "alone/root/final/lineage.json")
 
 
+def test_answers_of_a_teacher_come_in_the_order_of_our_classes(known: Training, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from stages.shared.teacher import answers
+
+    turned = tmp_path / "turned"
+    shutil.copytree(known.root / "final", turned)
+    config = read_json(turned / "config.json") | {"id2label": {"0": "positive", "1": "negative"}}
+    (turned / "config.json").write_text(json.dumps(config), "utf-8")
+    weights = load_file(turned / "model.safetensors")
+    weights |= {name: weights[name].flip(0).contiguous() for name in ("classifier.weight", "classifier.bias")}
+    save_file(weights, turned / "model.safetensors", {"format": "pt"})
+    asked = (["the film was good", "the food was awful"], ("negative", "positive"), {"device": "cpu", "precision": "fp32"})
+    ours, theirs = answers(known.root / "final", *asked), answers(turned, *asked)
+    torch.testing.assert_close(theirs, ours)
+    assert ours.argmax(1).tolist() == [1, 0]
+
+
+def test_label_smoothing_of_params_reaches_the_loss(tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path) -> None:
+    params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING | {"label_smoothing": 0.2}})
+    smooth = Training(tiny_model, tiny_base, tmp_path / "root", params_file)
+    assert smooth.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, smooth.said.read_text()
+    sure, unsure = (min(row["train_loss"] for row in read_json(one.root / "train.json")["curve"]) for one in (known, smooth))
+    assert sure < 0.1
+    assert unsure > 0.325  # the entropy of 0.9 and 0.1, which no answer goes below
+
+
 @pytest.mark.parametrize("problem", ["no folder", "other classes"])
 def test_teacher_that_cannot_teach_is_refused(tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path, problem: str) -> None:
     teacher = tmp_path / "teacher"

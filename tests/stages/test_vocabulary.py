@@ -83,7 +83,7 @@ def test_the_served_bundle_answers_as_the_model(refit: Training, korean: Path) -
     assert answers.label_ids.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("step", [12, 3 * 600 // 64 + 40])  # in the warm-up; behind it
+@pytest.mark.parametrize("step", [12, 2 * 600 // 64 + 40])  # in the warm-up; behind it
 def test_training_killed_in_either_part_goes_on_to_the_same_bytes(
     korean: Path, tiny_base: Path, refit: Training, tmp_path: Path, step: int
 ) -> None:
@@ -115,6 +115,26 @@ def test_pieces_that_both_know_keep_their_embedding_and_others_come_near_the_com
     good, fine, bad = (after[new.convert_tokens_to_ids(f"▁{word}")] - before.mean(0) for word in ("멋지다", "훌륭하다", "나쁘다"))
     assert torch.cosine_similarity(good, fine, dim=0) > 0.9 > 0.5 > torch.cosine_similarity(good, bad, dim=0)
     assert after.std() == pytest.approx(float(before.std()), rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "electra"])  # one counts positions from its padding, one has embeddings of another width
+def test_other_encoders_take_a_vocabulary(kind: str, korean: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel, ElectraConfig, RobertaConfig, set_seed
+
+    from stages.shared.vocabulary import fit
+
+    pad_token_id = 1 if kind == "roberta" else 0
+    tokenizer = fit(["the film was good", "the food was awful"] * 20, 32, pad_token_id)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "initializer_range": 0.3}
+    shape |= {"vocab_size": len(tokenizer), "pad_token_id": pad_token_id, "max_position_embeddings": 34}
+    set_seed(0)
+    config = RobertaConfig(**shape) if kind == "roberta" else ElectraConfig(embedding_size=8, **shape)
+    for part in (AutoModel.from_config(config), tokenizer):
+        part.save_pretrained(tmp_path / "base")
+    training = Training(korean, tmp_path / "base", tmp_path / "root", korean / "params.yaml")
+    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
+    assert read_json(training.root / "train.json")["validation_accuracy"] > 0.9
+    assert read_json(training.root / "final/config.json")["pad_token_id"] == pad_token_id
 
 
 @pytest.mark.parametrize(("pad_token_id", "kept"), [(0, 0), (1, 1), (50_000, 4)])
