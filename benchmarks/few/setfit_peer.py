@@ -23,6 +23,7 @@ def read(file: Path, **options: Any) -> tuple[list[str], list[int]]:
 
 
 def main() -> None:
+    """Learn from the train table, and score on the test table."""
     base, train_file, test_file, iterations, seed = sys.argv[1:]
     texts, labels = read(Path(train_file))
     asked, expected = read(Path(test_file), delimiter="\t", quoting=csv.QUOTE_NONE)
