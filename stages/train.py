@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from serving.inference.hashing import file_sha256
+from serving.inference.machine import cpu_name
 from stages.shared import command, coverage, lineage, params, plots, tables, tracking
 from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
@@ -68,57 +69,72 @@ class Paths(command.Paths):
 
 
 def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_log: tracking.TrainingRun | None) -> Path:
-    """Tokenize, train, keep the best epoch, write the model and what was measured on the way; return the folder of the checkpoints.
+    """Learn, keep the best epoch, write the model and what was measured on the way; return the folder of the checkpoints.
 
     run_log: None in the processes that only help the main one.
     """
-    from stages.shared.batches import tokenize
     from stages.shared.checkpoints import checkpoint_folder
-    from stages.shared.loss import training_loss
     from stages.shared.memory import limited_to_what_is_free
-    from stages.shared.occurring import OccurringPieces
-    from stages.shared.teacher import taught
-    from stages.shared.trainer import resolve_machine, train_from_newest
-    from stages.shared.vocabulary import EMBEDDING_RATE, refit
+    from stages.shared.trainer import resolve_machine
 
     machine = resolve_machine(settings.precision, settings.threads)
-    splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
-    tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
-    covered = coverage.measure(tokenizer, splits["train"]["text"])
-    is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
     origin = hashes(settings, class_names, machine, paths)
     on_cpu = machine["device"] == "cpu"
     with checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir, limited_to_what_is_free(on_cpu=on_cpu):
-        base_dir = paths.base
-        if is_refit:
-            base_dir, tokenizer = refit(
-                paths.base, splits["train"]["text"].tolist(), settings.max_length, settings.seed, machine, checkpoints_dir
-            )
-        texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
-        linear_seed = settings.seed if is_refit else None
-        teacher = taught(paths.teacher, splits["train"], class_names, machine, checkpoints_dir, linear_seed=linear_seed)
-        loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], teacher)
-        longest = max(int(split.lengths.max()) for split in texts.values())
-        model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
-        occurring = OccurringPieces(model, texts.values(), tokenizer)
-        texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
-        texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
-        chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir)
-        trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
-        trainer.add_callback(_epoch_log(run_log, chosen.epochs))
-        train_from_newest(trainer)
-        occurring.widen()
+        trainer, tokenizer, resolved = learn(settings, class_names, machine, paths, checkpoints_dir, run_log)
         if run_log:
-            resolved = {
-                "recipe": chosen._asdict(),
-                "machine": machine,
-                "coverage": covered,
-                "vocabulary": {"pieces": len(tokenizer), "refit": is_refit},
-            }
             write(trainer, tokenizer, origin, resolved, paths)
             model_sha256 = file_sha256(paths.model / "model.safetensors")
             run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
     return checkpoints_dir
+
+
+def learn(
+    settings: TrainParams,
+    class_names: tuple[str, ...],
+    machine: Mapping[str, str | int],
+    paths: Paths,
+    checkpoints_dir: Path,
+    run_log: tracking.TrainingRun | None,
+) -> "tuple[ClassifierTrainer, PreTrainedTokenizerBase, dict[str, Any]]":
+    """Tokenize and train, with a vocabulary of its own where that is asked for; return also what was resolved, for the metrics."""
+    from stages.shared.batches import tokenize
+    from stages.shared.loss import training_loss
+    from stages.shared.occurring import OccurringPieces
+    from stages.shared.teacher import taught
+    from stages.shared.trainer import train_from_newest
+    from stages.shared.vocabulary import EMBEDDING_RATE, refit
+
+    splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
+    tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
+    covered = coverage.measure(tokenizer, splits["train"]["text"])
+    is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
+    base_dir = paths.base
+    if is_refit:
+        base_dir, tokenizer = refit(
+            paths.base, splits["train"]["text"].tolist(), settings.max_length, settings.seed, machine, checkpoints_dir
+        )
+    texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
+    linear_seed = settings.seed if is_refit else None
+    teacher = taught(paths.teacher, splits["train"], class_names, machine, checkpoints_dir, linear_seed=linear_seed)
+    loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], teacher)
+    longest = max(int(split.lengths.max()) for split in texts.values())
+    model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
+    occurring = OccurringPieces(model, texts.values(), tokenizer)
+    texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
+    texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
+    chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir)
+    trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
+    trainer.add_callback(_epoch_log(run_log, chosen.epochs))
+    train_from_newest(trainer)
+    occurring.widen()
+    resolved = {
+        "recipe": chosen._asdict(),
+        "machine": {**machine, "cpu": cpu_name()},
+        "coverage": covered,
+        "vocabulary": {"pieces": len(tokenizer), "refit": is_refit},
+    }
+    return trainer, tokenizer, resolved
 
 
 def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping[str, str | int], paths: Paths) -> dict[str, str]:

@@ -156,6 +156,11 @@ def test_the_cost_of_a_run_is_the_same_in_every_document() -> None:
     assert times[0] == times[1] == times[2]
 
 
+def test_the_command_for_two_hosts_is_that_of_the_graph() -> None:
+    command = GRAPH["train"]["cmd"].replace('"${train.teacher}"', PARAMS["train"]["teacher"])
+    assert command in " ".join((ROOT / "docs/scaling.md").read_text("utf-8").replace("\\\n", " ").split())
+
+
 def test_readme_table_of_routes_is_the_openapi_document() -> None:
     from serving.app import create_app
 

@@ -19,7 +19,7 @@ FOLDS = 5
 
 
 def linear_baseline(train: "pd.DataFrame", texts: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """Return the label ids (texts,) that it gives, fitted on at most 200,000 rows."""
+    """Return the label ids (texts,) that it gives, fitted on at most MOST_ROWS of the split."""
     predicted: NDArray[np.int64] = _fitted(train, seed).predict(texts)
     return predicted
 
@@ -43,7 +43,6 @@ def opinions(train: "pd.DataFrame", classes: int, seed: int) -> NDArray[np.float
 
 
 def _fitted(train: "pd.DataFrame", seed: int) -> "Pipeline":
-    """Fit on at most MOST_ROWS of the split."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, SGDClassifier
     from sklearn.pipeline import make_pipeline, make_union

@@ -23,7 +23,7 @@ from serving.inference.machine import usable_cores
 from stages.shared.batches import NO_CLASS, Batches, LikeLengths, Texts
 from stages.shared.checkpoints import Keeper, newest_checkpoint, put, stopping_at_checkpoints
 from stages.shared.errors import StageError
-from stages.shared.memory import keep_freed_memory, limited_to_what_is_free
+from stages.shared.memory import keep_freed_memory
 from stages.shared.scores import scores
 
 log = logging.getLogger("train")
@@ -176,7 +176,7 @@ class EpochLoss(TrainerCallback):
 
 
 def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None:
-    """Train from the newest checkpoint in the Trainer's folder, or from the start; raise OutOfMemory where there is no more."""
+    """Train from the newest checkpoint in the Trainer's folder, or from the start."""
     keeper = Keeper(trainer.steps_per_epoch())
     trainer.add_callback(keeper)
     trainer.add_callback(EpochLoss(trainer, told_as))
@@ -190,7 +190,7 @@ def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None
             state["best_model_checkpoint"] = str(newest.parent / Path(best).name)
             put(newest / "trainer_state.json", json.dumps(state, indent=2).encode())
             PartialState().wait_for_everyone()
-    with limited_to_what_is_free(on_cpu=trainer.args.use_cpu), stopping_at_checkpoints(keeper):
+    with stopping_at_checkpoints(keeper):
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
 

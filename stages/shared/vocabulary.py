@@ -24,7 +24,7 @@ from stages.shared import cooccurrence
 from stages.shared.batches import NO_CLASS, Padding, Texts, tokenize
 from stages.shared.checkpoints import flush
 from stages.shared.errors import StageError
-from stages.shared.memory import OutOfMemory
+from stages.shared.memory import ran_out
 from stages.shared.trainer import BatchTrainer, arguments, attention, train_from_newest, without_dropout
 
 if TYPE_CHECKING:
@@ -218,5 +218,7 @@ def warm_up(
     )
     try:
         train_from_newest(trainer, told_as="warm-up without labels")
-    except OutOfMemory as error:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
         raise StageError("out of memory in the warm-up: lower train.max_length, or set train.vocabulary to keep") from error

@@ -10,12 +10,15 @@ from tests.stages.training import Training
 TRAINING = {"epochs": 1, "threads": 1, "precision": "fp32", "learning_rate": 1e-4}
 ENOUGH = 450  # MB for a part of a step of 16 texts of 128 tokens, and not for a whole one
 
+FREE = 1 << 30  # bytes of the machine
+
 
 def so_many_megabytes(at: int) -> None:
-    """Let the training believe that so much is free."""
+    """Let the training believe that so much is free when it begins."""
     from stages.shared import memory
 
-    memory.free_bytes = lambda: at << 20
+    limit = memory._taken_bytes() + (at << 20)
+    memory.free_bytes = lambda: limit - memory._taken_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +65,11 @@ def test_given_step_that_does_not_fit_is_a_sentence(long_texts: Path, tmp_path: 
     [
         (("memory.max", "memory.current", "inactive_file"), "1000", 400),
         (("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"), "1000", 400),
-        (("memory.max", "memory.current", "inactive_file"), "max", None),
+        (("memory.max", "memory.current", "inactive_file"), "max", FREE),
     ],
 )
 def test_container_gives_what_is_left_of_its_limit_and_what_its_file_cache_holds(
-    names: tuple[str, str, str], limit: str, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    names: tuple[str, str, str], limit: str, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.shared import memory
 
@@ -76,8 +79,8 @@ def test_container_gives_what_is_left_of_its_limit_and_what_its_file_cache_holds
     (tmp_path / taken).write_text("900\n", "utf-8")
     (tmp_path / most).with_name("memory.stat").write_text(f"active_file 50\n{cache} 300\n", "utf-8")
     monkeypatch.setattr(memory, "CGROUPS", tmp_path)
-    found = memory.free_bytes()
-    assert found == free if free else found > 1 << 20
+    monkeypatch.setattr(memory, "_kilobytes", lambda file, name: FREE)
+    assert memory.free_bytes() == free
 
 
 def test_memory_for_not_even_one_text_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.conftest import ROOT, read_json, run_command, write_params
 from tests.stages.test_train import environment, training
 
 TWO = f"{Path(sys.executable).parent}/torchrun --nproc-per-node 2"
+ACCELERATE = f"{Path(sys.executable).parent}/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision no"
 TRAINING = {"batch_size": 16, "epochs": 2, "threads": 1, "precision": "fp32"}
 
 
@@ -33,7 +34,7 @@ def curve(splits: Path, root: Path, launch: str = "", **changes: object) -> list
     done = run_command(*training(splits, ROOT / "models/base", root, params_file), **environment(root), SENTIMENT_LAUNCH=launch)
     assert done.returncode == 0, done.stderr
     metrics = read_json(root / "train.json")
-    assert metrics["machine"]["processes"] == (2 if launch else 1)
+    assert metrics["machine"]["processes"] == (2 if launch == TWO else 1)
     assert done.stderr.count("epoch 2 of at most 2") == 1
     return [row[name] for row in metrics["curve"] for name in ("train_loss", "validation_loss")]
 
@@ -53,6 +54,10 @@ def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], 
     runs = mlflow.MlflowClient(environment(root)["MLFLOW_TRACKING_URI"]).search_runs(["1"])
     assert len(runs) == 1
     assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
+
+
+def test_accelerate_launches_the_stage(splits: Path, alone: list[float], tmp_path: Path) -> None:
+    assert curve(splits, tmp_path / "root", ACCELERATE) == alone
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

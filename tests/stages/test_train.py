@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.inference.machine import cpu_name
 from stages.shared import coverage
 from stages.shared.errors import StageError
 from stages.shared.tokenizer import load_tokenizer
@@ -82,7 +83,9 @@ def test_metrics_name_the_best_epoch_the_machine_and_the_coverage(trained: Path)
     scores = {"train_loss", "validation_loss", "validation_calibrated_loss", "validation_accuracy", "validation_f1"}
     assert set(metrics) == {"best_epoch", "epochs_run", "curve", "recipe", "machine", "coverage", "vocabulary", *scores}
     assert metrics["recipe"] == {"epochs": EPOCHS, "texts_a_step": 8, "learning_rate": 0.002, "parts_of_a_step": 1}
-    assert metrics["machine"] == {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
+    given = {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
+    assert metrics["machine"] == given | {"cpu": cpu_name()}
+    assert any(letter.isalnum() for letter in cpu_name())
     assert metrics["coverage"] == {"unknown_share": 0, "single_character_share": 0}
 
 
