@@ -1,10 +1,10 @@
-"""What the graph reaches on published data sets (../shared/data), by the command that a user would type.
+"""What the graph reaches on published data sets (../shared/data) and the Korean dialogues, by the command that a user would type.
 
 In a fresh copy of the committed project, `dvc exp run -S ...` once for each seed; the served bundle is scored on the set's own test
 part, beside the linear baseline. Writes a table for each set into docs/quality.md, with the command. For choosing params, --held-out
 scores on a part of the train split instead and writes nothing, as -S does, which changes params.
 
-    python -m benchmarks.quality sst2 goemotions uci nsmc
+    python -m benchmarks.quality sst2 goemotions uci nsmc dialogues emotions
     python -m benchmarks.quality sst2 --held-out -S train.token_dropout=0
 """
 
@@ -30,11 +30,15 @@ from stages.shared.project import fresh_copy
 
 SEEDS = (7, 8, 9)
 HELD_OUT = {"sst2": 1_800, "nsmc": 10_000}  # texts of the train split
+DIALOGUES = "data/raw/emotion_dialogues_sample.json"  # of the project itself
+OWN_SETS: dict[str, list[str]] = {"dialogues": [], "emotions": ["preprocess.aihub_target=emotion"]}
 SHORTEST = 3  # words of a phrase that gives a held-out sentence away
 
 
 def settings(name: str, held_out: bool) -> list[str]:
     """Return the params of a set, files as seen from the project."""
+    if name in OWN_SETS:
+        return [f"preprocess.source={DIALOGUES}", "preprocess.test_size=0.3", "train.vocabulary=refit", *OWN_SETS[name]]
     folder = "../shared/held_out" if held_out else "../shared/data"
     files = {
         "sst2": {"source": "sst2/train.tsv", "test_source": "sst2/dev.tsv"},
@@ -126,7 +130,7 @@ def table(runs: dict[int, dict[str, Any]], line: list[str]) -> str:
 def main() -> None:
     """Run the sets that are asked for, and write or print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="+", choices=["sst2", "goemotions", "uci", "nsmc"])
+    parser.add_argument("sets", nargs="+", choices=["sst2", "goemotions", "uci", "nsmc", *OWN_SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--held-out", action="store_true", help="score on a part of the train split (sst2, nsmc), and write nothing")
     parser.add_argument("-S", dest="more", action="append", default=[], help="a param to change")
@@ -138,7 +142,8 @@ def main() -> None:
     for name in asked.sets:
         with tempfile.TemporaryDirectory() as place:
             project, shared = fresh_copy(Path(place)), Path(place, "shared")
-            shutil.copytree(DATA / name, shared / "data" / name)
+            if name not in OWN_SETS:
+                shutil.copytree(DATA / name, shared / "data" / name)
             if asked.held_out:
                 hold_out(name, shared / "held_out")
             line = settings(name, asked.held_out) + asked.more

@@ -1,7 +1,7 @@
 """How training goes with cores and processes: one process of one thread, one of two, two of one.
 
-The time of the steps alone: that of three epochs less that of one, of the sample's train split (2-core machine: one machine is all that
-is measured here). The losses of all ways are compared too. Writes a table into docs/scaling.md.
+The time of an epoch with its evaluation and checkpoint (half of what three epochs take more than one), of the sample's train split;
+two cores, one machine. The losses of all ways are compared too. Writes a table into docs/scaling.md.
 
     dvc repro preprocess && python -m benchmarks.scaling
 """

@@ -99,7 +99,7 @@ def learn(
 ) -> "tuple[ClassifierTrainer, PreTrainedTokenizerBase, dict[str, Any]]":
     """Tokenize and train, with a vocabulary of its own where that is asked for; return also what was resolved, for the metrics."""
     from stages.shared.batches import tokenize
-    from stages.shared.loss import training_loss
+    from stages.shared.loss import TrainingLoss, class_weights
     from stages.shared.occurring import OccurringPieces
     from stages.shared.teacher import taught
     from stages.shared.trainer import train_from_newest
@@ -109,15 +109,16 @@ def learn(
     tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
+    linear_seed = settings.seed if is_refit else None
+    weights = class_weights(settings.class_weights, splits["train"]["label"].to_numpy(), class_names)
+    teacher = taught(paths.teacher, splits["train"], class_names, machine, checkpoints_dir, linear_seed=linear_seed)
+    loss = TrainingLoss(weights, settings.label_smoothing, teacher)
     base_dir = paths.base
     if is_refit:
         base_dir, tokenizer = refit(
             paths.base, splits["train"]["text"].tolist(), settings.max_length, settings.seed, machine, checkpoints_dir
         )
     texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
-    linear_seed = settings.seed if is_refit else None
-    teacher = taught(paths.teacher, splits["train"], class_names, machine, checkpoints_dir, linear_seed=linear_seed)
-    loss = training_loss(settings.class_weights, settings.label_smoothing, class_names, splits["train"], teacher)
     longest = max(int(split.lengths.max()) for split in texts.values())
     model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
     occurring = OccurringPieces(model, texts.values(), tokenizer)
@@ -144,7 +145,7 @@ def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping
         "train": file_sha256(paths.train),
         "validation": file_sha256(paths.validation),
         "params": lineage.value_sha256({**settings.model_dump(), "classes": class_names, "machine": machine}),
-        "code": lineage.code_sha256(),
+        "code": lineage.code_sha256(Path(__file__).resolve()),
     }
     if paths.teacher.is_dir():
         found["teacher"] = lineage.folder_sha256(paths.teacher)
@@ -192,7 +193,7 @@ def make_trainer(
             output_dir=str(checkpoints_dir),
             num_train_epochs=chosen.epochs,
             gradient_accumulation_steps=chosen.parts_of_a_step,
-            per_device_eval_batch_size=max(1, 4 * chosen.texts_a_step // chosen.parts_of_a_step),
+            per_device_eval_batch_size=texts_at_once(texts, chosen),
             learning_rate=chosen.learning_rate,
             warmup_steps=settings.warmup_ratio,
             seed=settings.seed,
@@ -210,6 +211,12 @@ def make_trainer(
         data_collator=Padding(model.config.pad_token_id),
         callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],
     )
+
+
+def texts_at_once(texts: "Mapping[str, Texts]", chosen: "Recipe") -> int:
+    """Return the texts of a batch that is only answered: four times the tokens of one that is learnt from, as nothing is kept of it."""
+    tokens = 4 * chosen.texts_a_step / chosen.parts_of_a_step * float(texts["train"].lengths.mean())
+    return max(1, int(tokens / float(texts["validation"].lengths.max())))
 
 
 def load_classifier(
@@ -276,12 +283,12 @@ def _epoch_log(run_log: tracking.TrainingRun | None, epochs: int) -> "TrainerCal
 
 def launch() -> None:
     """Start the same command over as SENTIMENT_LAUNCH says; the processes that it starts do not see the variable."""
-    wanted = shlex.split(os.environ.pop("SENTIMENT_LAUNCH", ""))
-    if wanted:
-        try:
+    line = os.environ.pop("SENTIMENT_LAUNCH", "")
+    try:
+        if wanted := shlex.split(line):
             os.execvp(wanted[0], [*wanted, "-m", "stages.train", *sys.argv[1:]])
-        except OSError as error:
-            raise StageError(f"SENTIMENT_LAUNCH cannot be run ({error.strerror}: {wanted[0]}): correct it or unset it") from None
+    except (OSError, ValueError) as error:
+        raise StageError(f"SENTIMENT_LAUNCH cannot be run ({error}: {line}): correct it or unset it") from None
 
 
 def main() -> None:

@@ -1,14 +1,13 @@
 """What must agree does: files, graph, imports, params, README."""
 
-import ast
 import re
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from stages.shared.lineage import imported_names, own_imports
 from tests.conftest import ROOT, read_json, run_command
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
@@ -19,35 +18,13 @@ OWN_MODULES = sorted([*ROOT.glob("stages/**/*.py"), *ROOT.glob("serving/**/*.py"
 HEAVY = {"torch", "transformers", "mlflow", "pandas", "sklearn", "matplotlib", "datasets", "scipy"}
 
 
-def imported_names(file: Path) -> set[str]:
-    """Every dotted name that a file imports anywhere, and `module.name` for what it imports from a module."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
-@cache
-def local_imports(file: Path) -> frozenset[Path]:
-    """The project's files that a file imports, directly or through others, itself included."""
-    found = {file}
-    for name in imported_names(file):
-        module = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-        if name.split(".")[0] in ("stages", "serving") and module.is_file() and module != file:
-            found |= local_imports(module)
-    return frozenset(found)
-
-
 def test_stage_files_are_the_graph() -> None:
     assert sorted(file.stem for file in ROOT.glob("stages/*.py") if file.stem != "__init__") == STAGES
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_of_a_stage_are_its_imports(stage: str) -> None:
-    needed = {file.relative_to(ROOT).as_posix() for file in local_imports(ROOT / "stages" / f"{stage}.py")}
+    needed = {file.relative_to(ROOT).as_posix() for file in own_imports(ROOT / "stages" / f"{stage}.py")}
     listed = {dep for dep in GRAPH[stage]["deps"] if dep.endswith(".py")}
     assert listed == needed
 

@@ -1,7 +1,7 @@
 """What a few texts are worth: the graph, with the params that are auto, beside SetFit on the same texts and base.
 
-Samples of whole sentences of SST-2 train, others for each seed; scored on SST-2 dev (read from ../shared/data). Of its texts the
-graph keeps a tenth to choose the epoch; SetFit learns from all. Writes a table into docs/quality.md.
+Samples of whole sentences of SST-2 train, others for each seed; scored on 1,800 more of it (read from ../shared/data). Of its texts
+the graph keeps a tenth to choose the epoch; SetFit learns from all. Writes a table into docs/quality.md.
 
     dvc repro base_model && python -m benchmarks.few
 """
@@ -26,25 +26,26 @@ from stages.shared.project import fresh_copy
 SEEDS = (7, 8, 9)
 PEER = Path(".venv-setfit")
 ITERATIONS = {100: 20, 400: 20, 1_500: 5}  # of SetFit, each two pairs a text: 20 of them would make 60,000 pairs of 1,500 texts
-TEST = (DATA / "sst2/dev.tsv").resolve()
+SCORED = 1_800  # sentences
 
 
-def sample(sentences: Labelled, count: int, seed: int, file: Path) -> None:
-    """Write so many of the sentences as CSV."""
+def write(rows: Labelled, file: Path) -> Path:
+    """Write texts and labels as CSV."""
     with file.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([("text", "label"), *random.Random(seed).sample(sentences, count)])
+        csv.writer(stream).writerows([("text", "label"), *rows])
+    return file
 
 
-def ours(project: Path, file: Path, seed: int) -> tuple[float, float]:
+def ours(project: Path, file: Path, test: Path, seed: int) -> tuple[float, float]:
     """Return the accuracy of the served model, and the seconds of the whole graph."""
-    line = [f"preprocess.source={file}", f"preprocess.test_source={TEST}", f"train.seed={seed}"]
+    line = [f"preprocess.source={file}", f"preprocess.test_source={test}", f"train.seed={seed}"]
     found = run(project, line)
     return found["accuracy"], found["seconds"]
 
 
-def theirs(file: Path, iterations: int, seed: int) -> tuple[float, float]:
+def theirs(file: Path, test: Path, iterations: int, seed: int) -> tuple[float, float]:
     """Return the accuracy of SetFit, and the seconds that it trains."""
-    command = [str(PEER / "bin/python"), "benchmarks/few/setfit_peer.py", "models/base", str(file), str(TEST), str(iterations), str(seed)]
+    command = [str(PEER / "bin/python"), "benchmarks/few/setfit_peer.py", "models/base", str(file), str(test), str(iterations), str(seed)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return found["accuracy"], found["seconds"]
@@ -66,17 +67,17 @@ def main() -> None:
         raise SystemExit(f"ERROR: {DATA} is not here: docs/quality.md says what lies in it")
     install(PEER, Path("benchmarks/few/requirements.txt"))
     sentences = whole_sentences(read_table(DATA / "sst2/train.tsv", header=True))
-    lines = ["| texts | | dev accuracy, mean | each sample | time |", "|---|---|---|---|---|"]
+    random.Random(5).shuffle(sentences)
+    lines = ["| texts | | held-out accuracy, mean | each sample | time |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as place:
-        project = fresh_copy(Path(place))
+        project, test = fresh_copy(Path(place)), write(sentences[:SCORED], Path(place, "test.csv"))
         for count, iterations in ITERATIONS.items():
-            files = {seed: Path(place, f"{count}_{seed}.csv") for seed in seeds}
-            for seed, file in files.items():
-                sample(sentences, count, seed, file)
-            lines.append(row(count, "`dvc repro`, whole graph", [ours(project, file, seed) for seed, file in files.items()]))
+            samples = {seed: random.Random(seed).sample(sentences[SCORED:], count) for seed in seeds}
+            files = {seed: write(rows, Path(place, f"{count}_{seed}.csv")) for seed, rows in samples.items()}
+            lines.append(row(count, "`dvc repro`, whole graph", [ours(project, file, test, seed) for seed, file in files.items()]))
             print(lines[-1], time.strftime("%H:%M"), file=sys.stderr)
             peer = f"SetFit 1.2.0, {iterations} iterations"
-            lines.append(row(count, peer, [theirs(file, iterations, seed) for seed, file in files.items()]))
+            lines.append(row(count, peer, [theirs(file, test, iterations, seed) for seed, file in files.items()]))
             print(lines[-1], time.strftime("%H:%M"), file=sys.stderr)
     write_table("few texts", "\n".join(lines), QUALITY)
 

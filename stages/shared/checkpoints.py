@@ -81,6 +81,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return whole[max(whole)] if whole else None
 
 
+def remove_halves(folder: Path) -> None:
+    """Have the main process remove the checkpoints that are not whole: a full disk needs their room."""
+    if PartialState().is_main_process:
+        for half in folder.glob("checkpoint-*"):
+            if not (half / WHOLE).exists():
+                shutil.rmtree(half)
+
+
 def put(file: Path, content: bytes) -> None:
     """Have the main process write a file of the checkpoint folder; a kill or a power cut leaves all of it or nothing."""
     if PartialState().is_main_process:

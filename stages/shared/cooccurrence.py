@@ -19,7 +19,7 @@ SMOOTHING = 0.75  # power of the contexts' counts, so that rare ones do not look
 
 
 def embeddings(texts: Texts, pieces: int, width: int, seed: int) -> NDArray[np.float32]:
-    """Return (pieces, width), centred on 0 with a mean square of 1; pieces that stand alone everywhere are 0."""
+    """Return (pieces, width), with a mean square of 1; pieces that stand alone everywhere are 0."""
     from sklearn.utils.extmath import randomized_svd
 
     information = _positive_information(_counts(texts, pieces))

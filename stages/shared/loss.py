@@ -1,7 +1,7 @@
 """What training minimises: cross-entropy, with class weights, label smoothing and a teacher's answers where they are asked for."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.shared.errors import StageError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TEACHER_SHARE = 0.5  # of the loss
 TEMPERATURE = 2.0  # of both answers when they are compared: what the teacher holds possible counts, not its verdict alone
@@ -39,17 +36,6 @@ class TrainingLoss:
             taught = nn.functional.kl_div(ours, target, reduction="none", log_target=True).sum(-1) * TEMPERATURE**2
             losses = (1 - TEACHER_SHARE) * losses + TEACHER_SHARE * taught
         return (self.weights.to(logits.device)[labels] * losses).sum()
-
-
-def training_loss(
-    weights: ClassWeights,
-    label_smoothing: float,
-    class_names: Sequence[str],
-    split: "pd.DataFrame",
-    teacher: Tensor | None,
-) -> TrainingLoss:
-    """Put the loss together for the texts of the train split."""
-    return TrainingLoss(class_weights(weights, split["label"].to_numpy(), class_names), label_smoothing, teacher)
 
 
 def class_weights(wanted: ClassWeights, labels: NDArray[np.int64], class_names: Sequence[str]) -> Tensor:

@@ -1,11 +1,13 @@
 """What a teacher answers to the texts that a model learns from: a larger fine-tuned model, or the linear one."""
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
@@ -18,6 +20,8 @@ from stages.shared.linear import opinions
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger("train")
 
 BATCH = 64  # texts
 
@@ -36,14 +40,18 @@ def taught(
     teacher: folder of a fine-tuned model, or a table without rows for none. linear_seed: has a linear model stand in where there is none.
     folder: keeps the answers for the other processes and for a training that goes on.
     """
-    is_none = teacher.is_file() and not teacher.read_text("utf-8").partition("\n")[2].strip()
+    is_none = teacher.is_file() and not teacher.read_bytes().partition(b"\n")[2].strip()
     if is_none and linear_seed is None:
         return None
 
     def make() -> bytes:
         if is_none and linear_seed is not None:
+            log.info("a linear model of words and letters answers the texts, to teach too")
             linear = opinions(split, len(class_names), linear_seed)
-            return save({} if linear is None else {"logits": torch.from_numpy(linear)})
+            if linear is None:
+                log.warning("no linear model teaches: there is a class of a single text, or one class only")
+                return save({})
+            return save({"logits": torch.from_numpy(linear)})
         return save({"logits": answers(teacher, split["text"].tolist(), class_names, machine)})
 
     return load(made_once(folder / "teacher.safetensors", make)).get("logits")
@@ -56,11 +64,14 @@ def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], mach
     """
     if not (folder / "config.json").is_file():
         raise StageError(f"train.teacher is {folder}: name the folder of a fine-tuned model, or data/raw/none.csv for none")
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval().to(str(machine["device"]))
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval().to(str(machine["device"]))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StageError(f"the teacher {folder} cannot be loaded ({str(error).strip().splitlines()[0]})") from None
     names = [model.config.id2label[number] for number in range(model.config.num_labels)]
     if sorted(names) != sorted(class_names):
         raise StageError(f"the teacher {folder} knows the classes {', '.join(names)}, and not {', '.join(class_names)}: train it on these")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
     encoded = tokenize(texts, None, tokenizer)
     logits = torch.empty(len(texts), len(names))

@@ -109,7 +109,9 @@ def training_run(params_file: Path) -> Iterator[TrainingRun]:
     try:
         yield TrainingRun(store, run_id)
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except Exception:
+        raise
+    except BaseException:
         status = "KILLED"
         raise
     finally:

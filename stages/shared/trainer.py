@@ -21,7 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from serving.inference.machine import usable_cores
 from stages.shared.batches import NO_CLASS, Batches, LikeLengths, Texts
-from stages.shared.checkpoints import Keeper, newest_checkpoint, put, stopping_at_checkpoints
+from stages.shared.checkpoints import Keeper, newest_checkpoint, put, remove_halves, stopping_at_checkpoints
 from stages.shared.errors import StageError
 from stages.shared.memory import keep_freed_memory
 from stages.shared.scores import scores
@@ -37,11 +37,10 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (texts, classes), la
 class LossNotFinite(StageError):
     """A step whose loss is no number."""
 
-    def __init__(self, step: int, rows: Sequence[int]) -> None:
+    def __init__(self, step: int, rows: Sequence[int], remedy: str) -> None:
         lines = ", ".join(str(row + 2) for row in rows[:8]) + (f" and {len(rows) - 8} more" if rows[8:] else "")
         super().__init__(
-            f"the loss is not a number in step {step}, whose batch holds the texts of lines {lines} of the train split: "
-            "lower train.learning_rate or set train.precision to fp32"
+            f"the loss is not a number in step {step}, whose batch holds the texts of lines {lines} of the train split: {remedy}"
         )
 
 
@@ -50,6 +49,8 @@ class BatchTrainer(Trainer, ABC):
 
     batch_size: texts of a step on average. embedding_rate: what the learning rate is multiplied by for the embeddings of pieces.
     """
+
+    remedy = "lower train.learning_rate or set train.precision to fp32"  # of a loss that is no number
 
     def __init__(self, *, batch_size: int, embedding_rate: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
@@ -104,7 +105,7 @@ class BatchTrainer(Trainer, ABC):
         """Return the mean over the items of the whole step, of which this batch may be a part."""
         total = self.total_loss(model, inputs)
         if not math.isfinite(total.item()):
-            raise LossNotFinite(self.state.global_step + 1, inputs["row"].tolist())
+            raise LossNotFinite(self.state.global_step + 1, inputs["row"].tolist(), self.remedy)
         items = int((inputs["labels"] != NO_CLASS).sum())
         self._epoch_loss += torch.tensor([total.item(), items], dtype=torch.float64)
         assert num_items_in_batch is not None
@@ -180,6 +181,7 @@ def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None
     keeper = Keeper(trainer.steps_per_epoch())
     trainer.add_callback(keeper)
     trainer.add_callback(EpochLoss(trainer, told_as))
+    remove_halves(Path(trainer.args.output_dir))
     newest = newest_checkpoint(Path(trainer.args.output_dir))
     if newest:
         log.info("going on from %s", newest)

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import logging
+import shlex
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -114,8 +116,10 @@ def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR: ")]
         raise StageError(f"the trial failed: {said[0] if said else 'without a reason'}")
-    written = git("show", f"{git('for-each-ref', '--format=%(refname)', f'refs/exps/*/*/{name}')}:{METRICS}")
-    return value_of(metric, json.loads(written))
+    experiment = git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}")
+    if not experiment:
+        raise StageError(f"the experiment {name} is not kept")
+    return value_of(metric, json.loads(git("show", f"{experiment}:{METRICS}")))
 
 
 def value_of(metric: str, metrics: Mapping[str, Any]) -> float:
@@ -133,7 +137,10 @@ def search(space: Space, trials: int) -> None:
     if committed := git("show", f"HEAD:{METRICS}"):
         value_of(space.metric, json.loads(committed))
     study = open_study(space)
-    ended = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    for stopped in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):  # its training goes on from its checkpoint
+        study.tell(stopped.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(stopped.params)
+    ended = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     if ended:
         log.info("going on behind %d trials of %s", len(ended), study.study_name)
     begun = time.monotonic()
@@ -153,11 +160,12 @@ def search(space: Space, trials: int) -> None:
             "trial %d of %d: %s %.4f (best %.4f) with %s; about %d min left",
             number + 1, trials, space.metric, value, study.best_value, " ".join(settings(values)), each * (trials - number - 1) / 60 + 0.5,
         )  # fmt: skip
-    if not [trial for trial in study.trials if trial.value is not None]:
+    ended = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    if not ended:
         raise StageError("no trial came to an end: the reasons stand above")
     best = study.best_trial
-    print(f"Best of {trials} trials: {space.metric} {study.best_value:.4f}, experiment {study.study_name}-{best.number}")
-    print(f"dvc exp run {' '.join(settings(best.params))}")
+    print(f"Best of {len(ended)} trials: {space.metric} {study.best_value:.4f}, experiment {study.study_name}-{best.number}")
+    print(shlex.join(["dvc", "exp", "run", *settings(best.params)]))
 
 
 def main() -> None:
@@ -167,7 +175,11 @@ def main() -> None:
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        search(read_space(asked.space), asked.trials)
+        space = read_space(asked.space)
+        with FileLock(project_root() / ".tune.lock", timeout=0):
+            search(space, asked.trials)
+    except Timeout:
+        raise SystemExit("ERROR: another search is under way in this project: wait for its end") from None
     except StageError as error:
         raise SystemExit(f"ERROR: {error}") from None
     except KeyboardInterrupt:

@@ -57,8 +57,8 @@ def fit(texts: Sequence[str], max_length: int, pad_token_id: int = 0) -> "PreTra
     pieces.decoder = decoders.Metaspace()
     pad, *special = SPECIAL.values()
     special.insert(pad_token_id, pad)
-    size = min(MOST_PIECES, len(SPECIAL) + LETTERS + sum(map(len, texts)) // CHARACTERS_A_PIECE)
     counts = Counter(letter for text in texts for letter in normalizer.normalize_str(text))
+    size = min(MOST_PIECES, len(SPECIAL) + min(LETTERS, len(counts)) + sum(map(len, texts)) // CHARACTERS_A_PIECE)
     rare = dict.fromkeys(map(ord, sorted(counts, key=lambda letter: (-counts[letter], letter))[LETTERS:]), " ")
     pieces.train_from_iterator(
         (normalizer.normalize_str(text).translate(rare) for text in texts),  # pieces.normalizer would wait for the end of the training
@@ -184,6 +184,8 @@ class Hiding(Padding):
 
 class WarmUp(BatchTrainer):
     """The trainer of a MaskedLanguageModel."""
+
+    remedy = "set train.precision to fp32, or train.vocabulary to keep"
 
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         hidden = inputs["labels"] != NO_CLASS

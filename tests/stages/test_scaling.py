@@ -82,11 +82,13 @@ def test_accumulated_batches_have_the_losses_of_whole_ones(splits: Path, alone: 
     assert parts == pytest.approx(alone, abs=1e-3)
 
 
-def test_launcher_that_is_not_there_is_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launch", ["mpirun -n 2", 'torchrun "'])
+def test_launcher_that_is_not_there_is_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path, launch: str) -> None:
     params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING})
-    done = run_command(*training(tiny_model, tiny_base, tmp_path, params_file), **environment(tmp_path), SENTIMENT_LAUNCH="mpirun -n 2")
+    done = run_command(*training(tiny_model, tiny_base, tmp_path, params_file), **environment(tmp_path), SENTIMENT_LAUNCH=launch)
     assert done.returncode == 1
-    assert "SENTIMENT_LAUNCH cannot be run" in done.stderr
+    assert "ERROR: SENTIMENT_LAUNCH cannot be run" in done.stderr
+    assert launch in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -84,19 +84,36 @@ def test_label_smoothing_of_params_reaches_the_loss(tiny_model: Path, tiny_base:
     assert unsure > 0.325  # the entropy of 0.9 and 0.1, which no answer goes below
 
 
-@pytest.mark.parametrize("problem", ["no folder", "other classes"])
-def test_teacher_that_cannot_teach_is_refused(tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path, problem: str) -> None:
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        ("no folder", "train.teacher is"),
+        ("a file", "train.teacher is"),
+        ("no weights", "cannot be loaded"),
+        ("broken weights", "cannot be loaded"),
+        ("other classes", "knows the classes no, yes, and not negative, positive"),
+    ],
+)
+def test_teacher_that_cannot_teach_is_refused(
+    tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path, problem: str, sentence: str
+) -> None:
     teacher = tmp_path / "teacher"
-    if problem == "other classes":
+    if problem != "no folder":
         shutil.copytree(known.root / "final", teacher)
-        config = read_json(teacher / "config.json") | {"id2label": {"0": "no", "1": "yes"}}
-        (teacher / "config.json").write_text(json.dumps(config), "utf-8")
+        config, weights = teacher / "config.json", teacher / "model.safetensors"
+        if problem == "a file":
+            teacher = weights
+        elif problem == "no weights":
+            weights.unlink()
+        elif problem == "broken weights":
+            weights.write_bytes(weights.read_bytes()[:1000])
+        else:
+            config.write_text(json.dumps(read_json(config) | {"id2label": {"0": "no", "1": "yes"}}), "utf-8")
     params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING | {"teacher": str(teacher)}})
     training = Training(tiny_model, tiny_base, tmp_path / "root", params_file, teacher)
     assert training.run() == 1
-    said = training.said.read_text()
-    assert ("knows the classes no, yes, and not negative, positive" if problem == "other classes" else "train.teacher is") in said
-    assert "Traceback" not in said
+    assert sentence in training.said.read_text()
+    assert "Traceback" not in training.said.read_text()
 
 
 def f1_with_a_rare_class(tiny_model: Path, tiny_base: Path, root: Path, weights: object) -> float:

@@ -203,3 +203,20 @@ def test_vocabulary_of_another_language_is_warned_of_and_the_right_one_is_not(ti
     assert not coverage.asks_for_refit(logging.getLogger("train"), shares, "auto", 100)
     assert "DOES NOT KNOW THE LANGUAGE" in caplog.text
     assert "base_model.source" in caplog.text
+
+
+def test_batch_that_is_only_answered_holds_four_times_the_tokens_of_one_that_is_learnt_from() -> None:
+    import numpy as np
+
+    from stages.shared.batches import Texts
+    from stages.shared.recipe import Recipe
+    from stages.train import texts_at_once
+
+    train, validation = (
+        Texts(np.zeros(sum(lengths), np.int32), np.cumsum(lengths), np.zeros(len(lengths), np.int64))
+        for lengths in ([10] * 8, [20, 100, 10])
+    )
+    splits = {"train": train, "validation": validation}
+    assert texts_at_once(splits, Recipe(1, 64, 1e-4)) == 4 * 64 * 10 // 100
+    assert texts_at_once(splits, Recipe(1, 64, 1e-4, parts_of_a_step=4)) == 4 * 16 * 10 // 100
+    assert texts_at_once(splits, Recipe(1, 2, 1e-4)) == 1

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from stages.shared.errors import StageError
-from stages.shared.tune import SPACE, read_space, settings
+from stages.shared.tune import SPACE, read_space, settings, suggest
 from tests.conftest import ROOT, run_command
 
 TINY = """
@@ -28,14 +29,22 @@ def test_search_runs_experiments_and_goes_on(project: Path, tmp_path: Path) -> N
     first = run_command(*command, "1", cwd=project)
     assert first.returncode == 0, first.stderr
     assert "trial 1 of 1: validation_accuracy " in first.stderr
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{project / 'optuna.db'}")
+    stopped = study.ask()  # as a kill leaves it
+    values = suggest(stopped, read_space(space))
     second = run_command(*command, "2", cwd=project)
     assert second.returncode == 0, second.stderr
     assert "going on behind 1 trials" in second.stderr
     assert "trial 2 of 2: validation_accuracy " in second.stderr
     assert "trial 1 of" not in second.stderr
-    assert re.search(r"^dvc exp run -S train\.learning_rate=0\.00\d+ -S train\.batch_size=(8|16)$", second.stdout, re.MULTILINE)
+    assert f" with {' '.join(settings(values))}; " in second.stderr
+    tried = re.findall(r"trial \d of \d: validation_accuracy ([\d.]+) .* with (.*);", first.stderr + second.stderr)
+    best, line = max(tried, key=lambda trial: float(trial[0]))
+    assert f"Best of 2 trials: validation_accuracy {best}" in second.stdout
+    assert float(tried[0][0]) == float(tried[1][0]) or f"\ndvc exp run {line}\n" in second.stdout
+    assert re.search(r"^dvc exp run -S train\.learning_rate=0\.0\d+ -S train\.batch_size=(8|16)$", second.stdout, re.MULTILINE)
     experiments = run_command(sys.executable, "-m", "dvc", "exp", "list", "--name-only", cwd=project).stdout.split()
-    assert sorted(name[-2:] for name in experiments) == ["-0", "-1"]
+    assert sorted(name[-2:] for name in experiments) == ["-0", "-2"]
     assert not run_command("git", "status", "--porcelain", cwd=project).stdout
 
 
