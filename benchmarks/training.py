@@ -17,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -112,6 +114,20 @@ def plain(rows: list[tuple[str, int]], steps: int) -> tuple[list[float], list[in
 
 def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float], list[int]]:
     """Train as the stage does but for one trick; return the time at the end of each step and its tokens."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        learner, lengths = prepared(rows, way, Path(folder))
+        learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
+        learner.args.max_steps = WARM + steps
+        learner.remove_callback(EarlyStoppingCallback)
+        learner.add_callback(clock)
+        order = _order(way, lengths, learner)
+        trainer.train_from_newest(learner)
+    return clock.times, [int(lengths[batch].sum()) for batch in order[: WARM + steps]]
+
+
+def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[trainer.ClassifierTrainer, NDArray[np.int64]]:
+    """Return the stage's trainer but for one trick, and the tokens of each text. A tenth of the texts is evaluated too."""
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
     changes: dict[str, dict[str, object]] = {"32 texts": {"batch_size": 32}, "fp32": {"precision": "fp32"}}
     settings = settings.model_copy(update=changes.get(way, {}))
@@ -120,7 +136,9 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
         trainer.keep_freed_memory = lambda: None  # type: ignore[attr-defined]
     machine = trainer.resolve_machine(settings.precision, settings.threads)
     tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=settings.max_length)
-    texts = batches.tokenize([text for text, _ in rows], [label for _, label in rows], tokenizer)
+    texts, asked = (
+        batches.tokenize([text for text, _ in part], [label for _, label in part], tokenizer) for part in (rows, rows[: len(rows) // 10])
+    )
     model = train.load_classifier(BASE, ("negative", "positive"), machine, trainer.SHORT, settings.seed)
     if way == "sdpa":
         model.set_attn_implementation("sdpa")
@@ -128,35 +146,27 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.1
-    clock = Clock()
-    with tempfile.TemporaryDirectory() as folder:
-        loss = TrainingLoss(torch.ones(2), 0.0, None)
-        splits = {"train": texts, "validation": texts}
-        pieces = OccurringPieces(model, splits.values(), tokenizer)
-        if way == "all embeddings":
-            pieces.widen()
-            pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)
-        splits = {name: split.with_ids(pieces.places(split.ids)) for name, split in splits.items()}
-        share = 0.0 if way == "whole texts" else settings.token_dropout
-        splits["train"] = splits["train"].with_dropout(share, settings.seed, pieces.mask, pieces.special)
-        learner = train.make_trainer(settings, chosen, model, machine, loss, splits, Path(folder))
-        learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
-        learner.args.max_steps = WARM + steps
-        learner.remove_callback(EarlyStoppingCallback)
-        learner.add_callback(clock)
-        order = _order(way, texts, chosen.texts_a_step, learner)
-        trainer.train_from_newest(learner)
-    return clock.times, [int(texts.lengths[batch].sum()) for batch in order[: WARM + steps]]
+    splits = {"train": texts, "validation": asked}
+    pieces = OccurringPieces(model, splits.values(), tokenizer)
+    if way == "all embeddings":
+        pieces.widen()
+        pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)
+    splits = {name: split.with_ids(pieces.places(split.ids)) for name, split in splits.items()}
+    share = 0.0 if way == "whole texts" else settings.token_dropout
+    splits["train"] = splits["train"].with_dropout(share, settings.seed, pieces.mask, pieces.special)
+    loss = TrainingLoss(torch.ones(2), 0.0, None)
+    return train.make_trainer(settings, chosen, model, machine, loss, splits, folder), texts.lengths
 
 
-def _order(way: str, texts: batches.Texts, texts_a_step: int, learner: trainer.BatchTrainer) -> list[list[int]]:
+def _order(way: str, lengths: NDArray[np.int64], learner: trainer.BatchTrainer) -> list[list[int]]:
     """Return the batches in the order of the steps; for the ways that change them, have the Trainer take those."""
     sampler = learner._sampler()
     if way in ("random batches", "equal batches"):
-        rows = list(range(len(texts)))
+        rows = list(range(len(lengths)))
         random.Random(1).shuffle(rows)
         if way == "equal batches":
-            rows.sort(key=lambda row: texts.lengths[row])
+            rows.sort(key=lambda row: lengths[row])
+        texts_a_step = len(rows) // sampler.steps
         order = [rows[start : start + texts_a_step] for start in range(0, len(rows), texts_a_step)]
         random.Random(2).shuffle(order)
         type(sampler).__iter__ = lambda self: iter(order)  # type: ignore[method-assign]
@@ -180,7 +190,37 @@ def profile(steps: int = 30) -> str:
         spent[next((group for group, names in OPERATIONS.items() if event.key in names), "the rest")] += event.self_cpu_time_total
     total = sum(spent.values())
     lines = [f"| {group} | {time / total:.0%} |" for group, time in sorted(spent.items(), key=lambda entry: -entry[1])]
-    return "\n".join(["| | share of a step's time |", "|---|---|", *lines])
+    return "\n".join(["| | share of a step's time |", "|---|---|", *lines, "", beside_the_steps()])
+
+
+def beside_the_steps(count: int = 12_000) -> str:
+    """Return what evaluation and checkpoint take of an epoch."""
+    spent = dict.fromkeys(("evaluate", "_save_checkpoint"), 0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        learner, _ = prepared(sentences(count), "ours", Path(folder))
+        learner.args.num_train_epochs = 1
+        for name in spent:
+            setattr(learner, name, _timed(getattr(learner, name), name, spent))
+        begun = time.perf_counter()
+        trainer.train_from_newest(learner)
+        whole = time.perf_counter() - begun
+    evaluation, checkpoint = (seconds / whole for seconds in spent.values())
+    return (
+        f"Of an epoch of {count:,} texts ({whole:.0f} s) {evaluation:.1%} is the evaluation of {count // 10:,} others and {checkpoint:.1%} "
+        "the checkpoint."
+    )
+
+
+def _timed(call: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
+    """Return the same call, which adds the seconds it takes."""
+
+    def timed(*given: Any, **options: Any) -> Any:
+        begun = time.perf_counter()
+        found = call(*given, **options)
+        spent[name] += time.perf_counter() - begun
+        return found
+
+    return timed
 
 
 def measure(way: str, count: int) -> None:
