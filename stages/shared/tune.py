@@ -169,6 +169,7 @@ def search(space: Space, trials: int) -> None:
 
 
 def main() -> None:
+    """Search as the flags say, one search of a project at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=SPACE, help="YAML of the search space")
     parser.add_argument("--trials", type=int, default=20, help="trials in all, those of an earlier call included")

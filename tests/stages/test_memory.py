@@ -9,7 +9,6 @@ from tests.stages.training import Training
 
 TRAINING = {"epochs": 1, "threads": 1, "precision": "fp32", "learning_rate": 1e-4}
 ENOUGH = 450  # MB for a part of a step of 16 texts of 128 tokens, and not for a whole one
-
 FREE = 1 << 30  # bytes of the machine
 
 

@@ -7,7 +7,9 @@ import pytest
 from stages.shared.recipe import RECIPES, Recipe, recipe
 
 
-@pytest.mark.parametrize(("texts", "row"), [(1, 200), (200, 200), (201, 800), (8_001, 100_000), (100_001, float("inf"))])
+@pytest.mark.parametrize(
+    ("texts", "row"), [(1, 200), (200, 200), (201, 800), (8_001, 100_000), (100_001, float("inf")), (10**7, float("inf"))]
+)
 def test_open_params_go_by_the_number_of_texts(texts: int, row: float, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert recipe(texts, "auto", "auto", 1, "auto") == RECIPES[row]
