@@ -206,8 +206,8 @@ def beside_the_steps(count: int = 12_000) -> str:
         whole = time.perf_counter() - begun
     evaluation, checkpoint = (seconds / whole for seconds in spent.values())
     return (
-        f"Of an epoch of {count:,} texts ({whole:.0f} s) {evaluation:.1%} is the evaluation of {count // 10:,} of them and {checkpoint:.1%} "
-        "the checkpoint."
+        f"Of an epoch of {count:,} texts ({whole:.0f} s) {evaluation:.1%} is the evaluation of {count // 10:,} of them and "
+        f"{checkpoint:.1%} the checkpoint."
     )
 
 
