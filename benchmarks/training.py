@@ -36,7 +36,7 @@ from transformers import (
 from benchmarks.tables import PERFORMANCE, write_table
 from benchmarks.transfer import DATA, read_table
 from stages import train
-from stages.shared import batches, params, trainer
+from stages.shared import batches, classifier, params, trainer
 from stages.shared.loss import TrainingLoss
 from stages.shared.occurring import OccurringPieces
 from stages.shared.recipe import recipe
@@ -126,7 +126,7 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
     return clock.times, [int(lengths[batch].sum()) for batch in order[: WARM + steps]]
 
 
-def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[trainer.ClassifierTrainer, NDArray[np.int64]]:
+def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[classifier.ClassifierTrainer, NDArray[np.int64]]:
     """Return the stage's trainer but for one trick, and the tokens of each text. A tenth of the texts is evaluated too."""
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
     changes: dict[str, dict[str, object]] = {"32 texts": {"batch_size": 32}, "fp32": {"precision": "fp32"}}
@@ -139,7 +139,7 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[train
     texts, asked = (
         batches.tokenize([text for text, _ in part], [label for _, label in part], tokenizer) for part in (rows, rows[: len(rows) // 10])
     )
-    model = train.load_classifier(BASE, ("negative", "positive"), machine, trainer.SHORT, settings.seed)
+    model = classifier.load_classifier(BASE, ("negative", "positive"), machine, trainer.SHORT, settings.seed)
     if way == "sdpa":
         model.set_attn_implementation("sdpa")
     if way == "dropout":

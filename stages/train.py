@@ -11,7 +11,8 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,12 +29,12 @@ from stages.shared.outputs import whole_folder, write_metrics
 from stages.shared.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from stages.shared.batches import Texts
+    from stages.shared.classifier import ClassifierTrainer
     from stages.shared.loss import TrainingLoss
     from stages.shared.recipe import Recipe
-    from stages.shared.trainer import ClassifierTrainer
 
 log = logging.getLogger("train")
 
@@ -68,11 +69,8 @@ class Paths(command.Paths):
     preprocess_metrics: Annotated[Path, "JSON of preprocess, mirrored to MLflow only"]
 
 
-def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_log: tracking.TrainingRun | None) -> Path:
-    """Learn, keep the best epoch, write the model and what was measured on the way; return the folder of the checkpoints.
-
-    run_log: None in the processes that only help the main one.
-    """
+def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Path:
+    """Learn, keep the best epoch, write the model and what was measured on the way; return the folder of the checkpoints."""
     from stages.shared.checkpoints import checkpoint_folder
     from stages.shared.memory import limited_to_what_is_free
     from stages.shared.trainer import resolve_machine
@@ -80,13 +78,32 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths, run_l
     machine = resolve_machine(settings.precision, settings.threads)
     origin = hashes(settings, class_names, machine, paths)
     on_cpu = machine["device"] == "cpu"
-    with checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir, limited_to_what_is_free(on_cpu=on_cpu):
+    with (
+        checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir,
+        tracked(paths.params, checkpoints_dir) as run_log,
+        limited_to_what_is_free(on_cpu=on_cpu),
+    ):
         trainer, tokenizer, resolved = learn(settings, class_names, machine, paths, checkpoints_dir, run_log)
         if run_log:
             write(trainer, tokenizer, origin, resolved, paths)
             model_sha256 = file_sha256(paths.model / "model.safetensors")
             run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
     return checkpoints_dir
+
+
+@contextmanager
+def tracked(params_file: Path, checkpoints_dir: Path) -> Iterator[tracking.TrainingRun | None]:
+    """Open the MLflow run of this training, after a kill the one from before it; None in the processes that only help the main one."""
+    from stages.shared.checkpoints import put
+
+    if not is_main_process():
+        yield None
+        return
+    kept = checkpoints_dir / "mlflow_run"
+    earlier = kept.read_text("utf-8") if kept.exists() else None
+    with tracking.training_run(params_file, earlier) as run_log:
+        put(kept, run_log.run_id.encode())
+        yield run_log
 
 
 def learn(
@@ -99,6 +116,7 @@ def learn(
 ) -> "tuple[ClassifierTrainer, PreTrainedTokenizerBase, dict[str, Any]]":
     """Tokenize and train, with a vocabulary of its own where that is asked for; return also what was resolved, for the metrics."""
     from stages.shared.batches import tokenize
+    from stages.shared.classifier import EpochLog, load_classifier
     from stages.shared.loss import TrainingLoss, class_weights
     from stages.shared.occurring import OccurringPieces
     from stages.shared.teacher import taught
@@ -126,7 +144,7 @@ def learn(
     texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
     chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir)
     trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
-    trainer.add_callback(_epoch_log(run_log, chosen.epochs))
+    trainer.add_callback(EpochLog(run_log, chosen.epochs))
     train_from_newest(trainer)
     occurring.widen()
     resolved = {
@@ -184,7 +202,8 @@ def make_trainer(
     from transformers import EarlyStoppingCallback
 
     from stages.shared.batches import Padding
-    from stages.shared.trainer import ClassifierTrainer, arguments
+    from stages.shared.classifier import ClassifierTrainer, texts_at_once
+    from stages.shared.trainer import arguments
 
     return ClassifierTrainer(
         model=model,
@@ -213,38 +232,6 @@ def make_trainer(
     )
 
 
-def texts_at_once(texts: "Mapping[str, Texts]", chosen: "Recipe") -> int:
-    """Return the texts of a batch that is only answered: four times the tokens of one that is learnt from, as nothing is kept of it."""
-    tokens = 4 * chosen.texts_a_step / chosen.parts_of_a_step * float(texts["train"].lengths.mean())
-    return max(1, int(tokens / float(texts["validation"].lengths.max())))
-
-
-def load_classifier(
-    base_dir: Path, class_names: tuple[str, ...], machine: Mapping[str, str | int], longest: int, seed: int
-) -> "PreTrainedModel":
-    """Load the encoder with a new head, in fp32 and without dropout.
-
-    longest: tokens of a text.
-    """
-    import torch
-    from transformers import AutoModelForSequenceClassification, set_seed
-
-    from stages.shared.trainer import attention, without_dropout
-
-    set_seed(seed)
-    id2label = dict(enumerate(class_names))
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base_dir,
-        dtype=torch.float32,
-        num_labels=len(class_names),
-        id2label=id2label,
-        label2id={name: number for number, name in id2label.items()},
-        attn_implementation=attention(machine, longest),
-    )
-    without_dropout(model)
-    return model
-
-
 def write(
     trainer: "ClassifierTrainer",
     tokenizer: "PreTrainedTokenizerBase",
@@ -262,23 +249,9 @@ def write(
         plots.learning_curve(curve, paths.picture)
 
 
-def _epoch_log(run_log: tracking.TrainingRun | None, epochs: int) -> "TrainerCallback":
-    """Build the callback that tells each epoch to the console and to MLflow."""
-    from transformers import TrainerCallback
-
-    class EpochLog(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            for row in learning_curve(state.log_history):  # of the run that is gone on with
-                if run_log:
-                    run_log.epoch(row)
-
-        def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            row = learning_curve(state.log_history)[-1]
-            log.info("epoch %d of at most %d: %s", row["epoch"], epochs, ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch"))
-            if run_log:
-                run_log.epoch(row)
-
-    return EpochLog()
+def is_main_process() -> bool:
+    """Tell whether this process writes outputs and tracking: the first one that a launcher starts, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def launch() -> None:
@@ -292,21 +265,18 @@ def launch() -> None:
 
 
 def main() -> None:
-    """Wire flags, params and the MLflow run; checkpoints go when the outputs are in place."""
+    """Wire flags and params; checkpoints go when the outputs are in place."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "train", TrainParams)
         class_names = load_class_names(paths.params)
         launch()
-        if os.environ.get("RANK", "0") == "0":
-            with tracking.training_run(paths.params) as run_log:
-                checkpoints_dir = run(settings, class_names, paths, run_log)
-        else:
+        if not is_main_process():
             logging.disable(logging.WARNING)
-            run(settings, class_names, paths, None)
-            return
-    from stages.shared.checkpoints import forget
+        checkpoints_dir = run(settings, class_names, paths)
+    if is_main_process():
+        from stages.shared.checkpoints import forget
 
-    forget(checkpoints_dir)
+        forget(checkpoints_dir)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def multiplies_int8() -> bool:
 
 
 def cpu_name() -> str:
-    """Return the make of the CPU, e.g. "AMD EPYC 9B14, 25, 17, 1": machines of equal ones compute the same bytes."""
+    """Return the make of the CPU, e.g. "AMD EPYC 9B14, 25, 17, 1": other ones may compute other bytes."""
     facts = _cpu_facts()
     named = [facts[name] for name in ("model name", "cpu family", "model", "stepping") if name in facts]
     return ", ".join(named) or platform.processor() or platform.machine()

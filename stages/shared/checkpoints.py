@@ -35,17 +35,21 @@ AT_A_TIME = 20.0  # seconds that other processes wait for the main one, which gl
 def checkpoint_folder(key: str) -> Iterator[Path]:
     """Give models/checkpoints/<key> of the main checkout, to one training at a time; `forget` removes it when all has ended well.
 
+    Who waits for a training that is under way, as when DVC was killed and not its stage, is given what that one has learnt.
+
     key: hash of everything that decides the weights. Of several processes of one training the main one holds the lock, and its
     key counts: another host may have other cores.
     """
     state = PartialState()
     folder = project_root() / "models" / "checkpoints" / str(_of_the_main_process(key))[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"))
-    if not _acquired(lock, 0):
-        log.warning("the same training is under way in another process: waiting for it (%s)", folder)
-        while not _acquired(lock, AT_A_TIME):
-            pass
+    lock, following = _locks(folder)
+    for wanted in (following, lock):
+        if not _acquired(wanted, 0):
+            log.warning("the same training is under way in another process: waiting for it (%s)", folder)
+            while not _acquired(wanted, AT_A_TIME):
+                pass
+    following.release()
     folder.mkdir(exist_ok=True)
     try:
         yield folder
@@ -55,10 +59,15 @@ def checkpoint_folder(key: str) -> Iterator[Path]:
 
 
 def forget(folder: Path) -> None:
-    """Remove the folder of a training whose outputs are in place, unless another one goes on with it."""
-    lock = FileLock(folder.with_suffix(".lock"))
-    with suppress(Timeout), lock.acquire(timeout=0):
+    """Remove the folder of a training whose outputs are in place, unless another one goes on with it or waits for it."""
+    lock, following = _locks(folder)
+    with suppress(Timeout), following.acquire(timeout=0), lock.acquire(timeout=0):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locks(folder: Path) -> tuple[FileLock, FileLock]:
+    """Return the lock of the training that has the folder, and that of the one that is to have it next."""
+    return FileLock(folder.with_suffix(".lock")), FileLock(folder.with_suffix(".next.lock"))
 
 
 def _acquired(lock: FileLock, seconds: float) -> bool:

@@ -1,7 +1,7 @@
 """Mirror runs to MLflow: params, metrics per epoch, final metrics, pictures, lineage. Nothing in the graph reads it back.
 
 Store: MLFLOW_TRACKING_URI, else sqlite in the main checkout, so that queued and temporary experiments of DVC land there too.
-train opens one run and tags it with the model's sha256; later stages add to the newest run with that tag.
+train opens one run, goes on with it after a kill, and tags it with the model's sha256; later stages add to the newest run with that tag.
 Run as a command it prints the store's URI, for `make mlflow`.
 """
 
@@ -39,10 +39,23 @@ class Store:
 
     def start_run(self, name: str) -> str:
         """Start a run and return its id; it is named after the DVC experiment when there is one."""
-        tags = {"parent_commit": git("rev-parse", "HEAD"), "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
         named = os.environ.get("DVC_EXP_NAME") or name
-        run = self.client.create_run(self.experiment_id, run_name=named, tags={key: value for key, value in tags.items() if value})
+        run = self.client.create_run(self.experiment_id, run_name=named, tags={key: value for key, value in _origin().items() if value})
         return str(run.info.run_id)
+
+    def goes_on(self, run_id: str, params: Mapping[str, str]) -> bool:
+        """Set a run that was left to running again; False where it is gone, or of other params, commit or experiment."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException:
+            return False
+        same = run.data.params == params and all(run.data.tags.get(key, "") == value for key, value in _origin().items())
+        if same and run.info.lifecycle_stage == "active":
+            self.client.update_run(run_id, status="RUNNING")
+            return True
+        return False
 
     def run_of_model(self, model_sha256: str, stage: str) -> str:
         """Return the newest run that made this model; where there is none (a restored cache, a clone), start one."""
@@ -78,33 +91,40 @@ class TrainingRun:
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
-        self._run_id = run_id
+        self.run_id = run_id
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Log the losses and scores of one epoch."""
         values = {key: value for key, value in row.items() if key != "epoch"}
         with _only_a_mirror():
-            self._store.log_metrics(self._run_id, values, step=int(row["epoch"]))
+            self._store.log_metrics(self.run_id, values, step=int(row["epoch"]))
 
     def finish(self, model_sha256: str, origin: Mapping[str, str], metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
         """Mirror the final metrics and tag the run with the hashes of the model and of what it came from."""
         with _only_a_mirror():
-            self._store.client.set_tag(self._run_id, MODEL_TAG, model_sha256)
+            self._store.client.set_tag(self.run_id, MODEL_TAG, model_sha256)
             for name, sha256 in origin.items():
-                self._store.client.set_tag(self._run_id, f"sha256.{name}", sha256)
-            self._store.add(self._run_id, [file for file in metrics_files if file.exists()], pictures)
+                self._store.client.set_tag(self.run_id, f"sha256.{name}", sha256)
+            self._store.add(self.run_id, [file for file in metrics_files if file.exists()], pictures)
 
 
 @contextmanager
-def training_run(params_file: Path) -> Iterator[TrainingRun]:
-    """Open the store and a run with all params in it; close the run as finished, failed or killed."""
+def training_run(params_file: Path, earlier: str | None = None) -> Iterator[TrainingRun]:
+    """Open the store and a run with all params in it; close the run as finished, failed or killed.
+
+    earlier: id of the run of a training that was killed, which is gone on with where it is of the same params.
+    """
     from mlflow.entities import Param
     from ruamel.yaml import YAML
 
     store = open_store()
-    run_id = store.start_run("train")
     values = flatten(YAML(typ="safe", pure=True).load(params_file.read_text("utf-8")))
-    store.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()], synchronous=True)
+    params = {key: str(value) for key, value in values.items()}
+    if earlier and store.goes_on(earlier, params):
+        run_id = earlier
+    else:
+        run_id = store.start_run("train")
+        store.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()], synchronous=True)
     status = "FAILED"
     try:
         yield TrainingRun(store, run_id)
@@ -156,6 +176,11 @@ def _only_a_mirror() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         log.warning("not mirrored to MLflow: %s", str(error).strip().splitlines()[0])
+
+
+def _origin() -> dict[str, str]:
+    """Return what tells where a run comes from, empty where there is no such thing."""
+    return {"parent_commit": git("rev-parse", "HEAD"), "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
 
 
 def store_uri() -> str:

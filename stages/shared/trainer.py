@@ -24,7 +24,6 @@ from stages.shared.batches import NO_CLASS, Batches, LikeLengths, Texts
 from stages.shared.checkpoints import Keeper, newest_checkpoint, put, remove_halves, stopping_at_checkpoints
 from stages.shared.errors import StageError
 from stages.shared.memory import keep_freed_memory
-from stages.shared.scores import scores
 
 log = logging.getLogger("train")
 
@@ -123,30 +122,6 @@ class BatchTrainer(Trainer, ABC):
         """Begin to count anew, or go on from what a checkpoint held."""
         ours = self.is_world_process_zero()
         self._epoch_loss = torch.tensor([total * ours, items * ours], dtype=torch.float64)
-
-
-class ClassifierTrainer(BatchTrainer):
-    """Trainer of a sequence classifier. Evaluation reports `scores`, whatever the loss of training is."""
-
-    def __init__(self, *, loss: Loss, **options: Any) -> None:
-        super().__init__(compute_metrics=scores, **options)
-        self._loss = loss
-
-    def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        return self._loss(self._logits(model, inputs), inputs["labels"], inputs["row"])
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Tensor | int | None = None
-    ) -> Any:
-        if model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        logits = self._logits(model, inputs)
-        loss = nn.functional.cross_entropy(logits, inputs["labels"])
-        return (loss, {"logits": logits}) if return_outputs else loss
-
-    @staticmethod
-    def _logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits.float()
 
 
 class EpochLoss(TrainerCallback):

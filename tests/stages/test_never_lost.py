@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.conftest import read_json, write_params
 from tests.stages.training import Training
@@ -177,6 +178,12 @@ def test_training_that_is_killed_again_and_again_goes_on_to_the_same_bytes(train
         assert training.run(in_the_middle_of_a_step, at) == -signal.SIGKILL
     assert training.run() == 0, training.said.read_text()
     assert training.results == expected
+    client = MlflowClient(training.environment["MLFLOW_TRACKING_URI"])
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    told = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "validation_loss")}
+    curve = read_json(training.root / "train.json")["curve"]
+    assert told == pytest.approx({row["epoch"]: row["validation_loss"] for row in curve}, abs=1e-6)
 
 
 @pytest.mark.parametrize(("accident", "code", "word"), [(at_ctrl_c, 130, "interrupted"), (at_sigterm, 143, "terminated")])
@@ -210,19 +217,22 @@ def slowly(_: int) -> None:
     _before(torch.optim.AdamW, "step", 1, lambda *_, **__: time.sleep(10))
 
 
-def test_same_training_twice_at_a_time_waits_for_the_first(
+def test_same_training_twice_at_a_time_waits_for_the_first_and_takes_what_it_learnt(
     doubtful: Path, tiny_base: Path, params_file: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     first, second = (Training(doubtful, tiny_base, tmp_path / name, params_file) for name in ("first", "second"))
     second.environment["DVC_ROOT"] = str(first.root)  # as two queued experiments of a project have it
     with ThreadPoolExecutor() as together:
         running = together.submit(first.run, slowly)
-        while not list(first.root.glob("models/checkpoints/*.lock")) and not running.done():
+        while not list(first.root.glob("models/checkpoints/*/mlflow_run")) and not running.done():
             time.sleep(0.05)
         assert second.run() == 0, second.said.read_text()
         assert running.result() == 0, first.said.read_text()
     assert "the same training is under way in another process" in second.said.read_text()
+    assert "going on from" in second.said.read_text()
+    assert "epoch 1 of" not in second.said.read_text()
     assert first.results == second.results == expected
+    assert not first.checkpoints
 
 
 def test_no_more_than_the_best_and_the_newest_checkpoint_lie_on_disk(training: Training) -> None:

@@ -209,8 +209,8 @@ def test_batch_that_is_only_answered_holds_four_times_the_tokens_of_one_that_is_
     import numpy as np
 
     from stages.shared.batches import Texts
+    from stages.shared.classifier import texts_at_once
     from stages.shared.recipe import Recipe
-    from stages.train import texts_at_once
 
     train, validation = (
         Texts(np.zeros(sum(lengths), np.int32), np.cumsum(lengths), np.zeros(len(lengths), np.int64))

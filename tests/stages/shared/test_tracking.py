@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.shared import tracking
 from stages.shared.errors import Unavailable
-from tests.conftest import ROOT, run_command
+from tests.conftest import ROOT, run_command, write_params
 
 OPEN = "from stages.shared import tracking; store = tracking.open_store(); print(store.start_run('x'))"
 
@@ -111,6 +111,33 @@ def test_a_failed_training_is_marked_failed(root: Path) -> None:
     assert run_found.info.status == "FAILED"
     params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))
     assert run_found.data.params == {key: str(value) for key, value in tracking.flatten(params).items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "runs"),
+    [({}, 1), ({"train.seed": 8}, 2), ({"DVC_EXP_NAME": "mossy-hare"}, 2)],
+    ids=["the same", "other params", "another experiment"],
+)
+def test_a_run_is_gone_on_with_where_it_is_of_the_same_training(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], runs: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt), tracking.training_run(ROOT / "params.yaml") as first:
+        raise KeyboardInterrupt
+    if name := change.get("DVC_EXP_NAME"):
+        monkeypatch.setenv("DVC_EXP_NAME", str(name))
+    seed = change.get("train.seed", 7)
+    params_file = write_params(tmp_path / "params.yaml", {"train": {"seed": seed}})
+    with tracking.training_run(params_file, first.run_id) as second:
+        store = tracking.open_store()
+        assert store.client.get_run(second.run_id).info.status == "RUNNING"
+    assert len(store.client.search_runs([store.experiment_id])) == runs
+    assert (second.run_id == first.run_id) == (runs == 1)
+    assert store.client.get_run(second.run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_the_store_has_not_is_started_anew(root: Path) -> None:
+    with tracking.training_run(ROOT / "params.yaml", "0" * 32) as run:
+        assert run.run_id != "0" * 32
 
 
 def test_a_store_that_fails_under_way_is_a_warning_and_the_training_ends_well(root: Path, caplog: pytest.LogCaptureFixture) -> None:
