@@ -141,11 +141,13 @@ def learn(
     model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
     occurring = OccurringPieces(model, texts.values(), tokenizer)
     texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
-    texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
-    chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir)
+    plain = settings.class_weights == "none" and not settings.label_smoothing and teacher is None
+    chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir, plain=plain)
+    if not chosen.pairs:
+        texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
     trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
     trainer.add_callback(EpochLog(run_log, chosen.epochs))
-    train_from_newest(trainer)
+    train_from_newest(trainer, told_as="in pairs" if chosen.pairs else None)
     occurring.widen()
     resolved = {
         "recipe": chosen._asdict(),
@@ -171,14 +173,20 @@ def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping
 
 
 def resolve_recipe(
-    settings: TrainParams, model: "PreTrainedModel", texts: "Texts", machine: Mapping[str, str | int], checkpoints_dir: Path
+    settings: TrainParams,
+    model: "PreTrainedModel",
+    texts: "Texts",
+    machine: Mapping[str, str | int],
+    checkpoints_dir: Path,
+    *,
+    plain: bool,
 ) -> "Recipe":
     """Fill in what is auto: by the number of texts, and a step in as many parts as fit into memory, never fewer than before a kill."""
     from stages.shared.checkpoints import put
     from stages.shared.memory import parts_that_fit
     from stages.shared.recipe import recipe
 
-    chosen = recipe(len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
+    chosen = recipe(len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate, plain=plain)
     if settings.batch_size == "auto":
         kept = checkpoints_dir / "parts_of_a_step"
         if kept.exists():
@@ -198,14 +206,15 @@ def make_trainer(
     checkpoints_dir: Path,
     embedding_rate: float = 1.0,
 ) -> "ClassifierTrainer":
-    """Build the Trainer, which keeps the epoch whose answers, once calibrated, have the lowest validation loss."""
+    """Build the Trainer, which keeps the epoch whose answers, once calibrated, have the lowest validation loss, of pairs the last one."""
     from transformers import EarlyStoppingCallback
 
     from stages.shared.batches import Padding
     from stages.shared.classifier import ClassifierTrainer, texts_at_once
+    from stages.shared.pairs import PairsTrainer
     from stages.shared.trainer import arguments
 
-    return ClassifierTrainer(
+    return (PairsTrainer if chosen.pairs else ClassifierTrainer)(
         model=model,
         args=arguments(
             machine,
@@ -245,7 +254,7 @@ def write(
         trainer.model.save_pretrained(draft_dir)
         tokenizer.save_pretrained(draft_dir)
         (draft_dir / "lineage.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", "utf-8")
-        write_metrics(paths.metrics, {**best_epoch(curve), "epochs_run": len(curve), "curve": curve, **resolved})
+        write_metrics(paths.metrics, {**best_epoch(curve), "epochs_run": curve[-1]["epoch"], "curve": curve, **resolved})
         plots.learning_curve(curve, paths.picture)
 
 

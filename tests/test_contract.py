@@ -208,7 +208,7 @@ def test_import_laws(file: Path) -> None:
     if place.startswith("stages/"):
         assert all(name.startswith(("stages.shared", "serving.inference")) or name == "stages" for name in own)
         assert "fastapi" not in libraries
-    training = ("batches", "checkpoints", "classifier", "loss", "memory", "occurring", "teacher", "trainer", "vocabulary")
+    training = ("batches", "checkpoints", "classifier", "loss", "memory", "occurring", "pairs", "teacher", "trainer", "vocabulary")
     torch_users = ("base_model", "label_noise", "train", "export", "coverage", "onnx_file", "tokenizer", *training)
     owners = {"torch": torch_users, "transformers": torch_users, "accelerate": ("checkpoints", "memory", "trainer", "vocabulary")}
     owners |= {"mlflow": ("tracking",), "matplotlib": ("plots",)}

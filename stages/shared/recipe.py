@@ -10,12 +10,16 @@ log = logging.getLogger("train")
 
 
 class Recipe(NamedTuple):
-    """texts_a_step: on average; learning_rate: its peak; parts_of_a_step: batches that a step is computed in."""
+    """texts_a_step: on average; learning_rate: its peak; parts_of_a_step: batches that a step is computed in.
+
+    pairs: whether pairs are learnt from in the place of labels (PairsTrainer).
+    """
 
     epochs: int
     texts_a_step: int
     learning_rate: float
     parts_of_a_step: int = 1
+    pairs: bool = False
 
 
 RECIPES = {  # for up to so many texts
@@ -25,6 +29,7 @@ RECIPES = {  # for up to so many texts
     100_000: Recipe(3, 64, 1e-4),
     float("inf"): Recipe(2, 64, 1e-4),
 }
+PAIRS = {200: Recipe(20, 16, 1e-4, pairs=True), 800: Recipe(5, 16, 1e-4, pairs=True)}
 
 
 def recipe(
@@ -33,14 +38,22 @@ def recipe(
     batch_size: int | Literal["auto"],
     gradient_accumulation: int,
     learning_rate: float | Literal["auto"],
+    *,
+    plain: bool = True,
 ) -> Recipe:
-    """Fill in what is auto by the number of texts to learn from, and say so."""
-    usual = next(row for most, row in RECIPES.items() if texts <= most)
+    """Fill in what is auto by the number of texts to learn from, and say so.
+
+    plain: the labels are all that is learnt, as they are: pairs know neither weights of classes nor softer labels nor a teacher.
+    """
+    rows = RECIPES | PAIRS if plain and epochs == "auto" else RECIPES
+    usual = next(row for most, row in rows.items() if texts <= most)
     chosen = Recipe(
         usual.epochs if epochs == "auto" else epochs,
         usual.texts_a_step if batch_size == "auto" else batch_size * gradient_accumulation,
         usual.learning_rate if learning_rate == "auto" else learning_rate,
         gradient_accumulation,
+        usual.pairs,
     )
-    log.info("%s texts: at most %d epochs in steps of %d texts, learning rate %.1e", f"{texts:,}", *chosen[:3])
+    how = "in pairs, " if chosen.pairs else "at most "
+    log.info("%s texts: %s%d epochs in steps of %d texts, learning rate %.1e", f"{texts:,}", how, *chosen[:3])
     return chosen

@@ -111,6 +111,13 @@ def params_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Params that leave open how to learn from so few texts."""
+    left_open = dict.fromkeys(("batch_size", "learning_rate", "epochs"), "auto")
+    return write_params(tmp_path_factory.mktemp("params") / "few.yaml", {"train": LEARNING | left_open})
+
+
+@pytest.fixture(scope="module")
 def expected(doubtful: Path, tiny_base: Path, params_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What a training makes that nobody disturbs and that makes no checkpoint within an epoch."""
     training = Training(doubtful, tiny_base, tmp_path_factory.mktemp("undisturbed"), params_file)
@@ -160,6 +167,21 @@ def test_training_killed_before_its_outputs_are_kept_makes_them_again_at_once(tr
     assert "epoch 1 of" not in training.said.read_text()
     assert training.results == expected
     assert not training.checkpoints
+
+
+@pytest.mark.parametrize(("accident", "at"), [(in_the_middle_of_a_step, 7), (behind_the_last_checkpoint, 1)])
+def test_killed_training_of_few_texts_goes_on_to_the_same_bytes(
+    few: Path, doubtful: Path, tiny_base: Path, tmp_path: Path, accident: Callable[[int], None], at: int
+) -> None:
+    undisturbed, killed = (Training(doubtful, tiny_base, tmp_path / name, few) for name in ("undisturbed", "killed"))
+    assert undisturbed.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, undisturbed.said.read_text()
+    metrics = read_json(undisturbed.root / "train.json")
+    assert metrics["recipe"]["pairs"]
+    assert metrics["best_epoch"] == metrics["epochs_run"] == metrics["recipe"]["epochs"]
+    assert killed.run(accident, at) == -signal.SIGKILL
+    assert killed.run() == 0, killed.said.read_text()
+    assert "going on from" in killed.said.read_text()
+    assert killed.results == undisturbed.results
 
 
 def test_ended_training_whose_project_has_moved_gives_the_best_epoch(

@@ -35,7 +35,8 @@ def curve(splits: Path, root: Path, launch: str = "", **changes: object) -> list
     assert done.returncode == 0, done.stderr
     metrics = read_json(root / "train.json")
     assert metrics["machine"]["processes"] == (2 if launch == TWO else 1)
-    assert done.stderr.count("epoch 2 of at most 2") == 1
+    last = metrics["recipe"]["epochs"]
+    assert done.stderr.count(f"epoch {last} of at most {last}") == 1
     return [row[name] for row in metrics["curve"] for name in ("train_loss", "validation_loss")]
 
 
@@ -54,6 +55,12 @@ def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], 
     runs = mlflow.MlflowClient(environment(root)["MLFLOW_TRACKING_URI"]).search_runs(["1"])
     assert len(runs) == 1
     assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
+
+
+def test_two_processes_learn_from_pairs_as_one_does(splits: Path, tmp_path: Path) -> None:
+    left_open = {"epochs": "auto", "batch_size": "auto", "learning_rate": "auto", "max_length": 16}
+    alone, both = (curve(splits, tmp_path / name, launch, **left_open) for name, launch in (("alone", ""), ("both", TWO)))
+    assert both[:4] == pytest.approx(alone[:4], abs=1e-3)
 
 
 def test_accelerate_launches_the_stage(splits: Path, alone: list[float], tmp_path: Path) -> None:

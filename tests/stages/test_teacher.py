@@ -48,6 +48,16 @@ def loss_against_truth(tiny_model: Path, tiny_base: Path, root: Path, teacher: P
     return float(read_json(training.root / "train.json")["validation_loss"])
 
 
+@pytest.mark.parametrize("asked", [{}, {"class_weights": "balanced"}, {"label_smoothing": 0.1}, {"epochs": 2}])
+def test_few_texts_are_learnt_from_in_pairs_but_where_more_is_asked_for(
+    tiny_model: Path, tiny_base: Path, tmp_path: Path, asked: dict[str, object]
+) -> None:
+    params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING | {"epochs": "auto"} | asked})
+    training = Training(tiny_model, tiny_base, tmp_path / "root", params_file)
+    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
+    assert read_json(training.root / "train.json")["recipe"]["pairs"] == (not asked)
+
+
 def test_student_learns_from_the_teacher_what_wrong_labels_hide(tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path) -> None:
     alone = loss_against_truth(tiny_model, tiny_base, tmp_path / "alone", None)
     taught = loss_against_truth(tiny_model, tiny_base, tmp_path / "taught", known.root / "final")

@@ -82,7 +82,7 @@ def test_metrics_name_the_best_epoch_the_machine_and_the_coverage(trained: Path)
     metrics = read_json(trained / "train.json")
     scores = {"train_loss", "validation_loss", "validation_calibrated_loss", "validation_accuracy", "validation_f1"}
     assert set(metrics) == {"best_epoch", "epochs_run", "curve", "recipe", "machine", "coverage", "vocabulary", *scores}
-    assert metrics["recipe"] == {"epochs": EPOCHS, "texts_a_step": 8, "learning_rate": 0.002, "parts_of_a_step": 1}
+    assert metrics["recipe"] == {"epochs": EPOCHS, "texts_a_step": 8, "learning_rate": 0.002, "parts_of_a_step": 1, "pairs": False}
     given = {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
     assert metrics["machine"] == given | {"cpu": cpu_name()}
     assert any(letter.isalnum() for letter in cpu_name())

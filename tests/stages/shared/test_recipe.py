@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from stages.shared.recipe import RECIPES, Recipe, recipe
+from stages.shared.recipe import PAIRS, RECIPES, Recipe, recipe
 
 
 @pytest.mark.parametrize(
@@ -12,8 +12,17 @@ from stages.shared.recipe import RECIPES, Recipe, recipe
 )
 def test_open_params_go_by_the_number_of_texts(texts: int, row: float, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    assert recipe(texts, "auto", "auto", 1, "auto") == RECIPES[row]
+    assert recipe(texts, "auto", "auto", 1, "auto", plain=False) == RECIPES[row]
     assert f"{texts:,} texts: at most {RECIPES[row].epochs} epochs" in caplog.text
+
+
+@pytest.mark.parametrize(("texts", "row"), [(1, 200), (200, 200), (201, 800), (800, 800)])
+def test_few_texts_are_learnt_from_in_pairs(texts: int, row: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert recipe(texts, "auto", "auto", 1, "auto") == PAIRS[row]
+    assert f"{texts:,} texts: in pairs, {PAIRS[row].epochs} epochs" in caplog.text
+    assert recipe(texts, "auto", 8, 1, 3e-5) == Recipe(PAIRS[row].epochs, 8, 3e-5, pairs=True)
+    assert not recipe(801, "auto", "auto", 1, "auto").pairs
 
 
 def test_given_params_stay_and_a_step_holds_all_batches_of_it() -> None:

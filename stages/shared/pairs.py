@@ -1,0 +1,93 @@
+"""Few texts learnt from in pairs, as SetFit does (Tunstall et al. 2022); docs/quality.md, "How many texts", has what that gains.
+
+Texts of one class are drawn together and those of two classes apart, in the mean of their tokens: the 16 texts of a step have 120 pairs.
+Then the last layer is solved for by logistic regression, whose penalty keeps few texts from being learnt by heart.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from transformers import PreTrainedModel, TrainerCallback
+
+from stages.shared.batches import LikeLengths, Texts
+from stages.shared.classifier import ClassifierTrainer
+
+
+class PairsTrainer(ClassifierTrainer):
+    """Trainer whose loss is that of the pairs of a step. It evaluates once, behind the last epoch, when it has solved for the last layer.
+
+    Each process computes the whole of every step, for pairs cannot be shared: so few texts are not worth it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        learning = {id(weights) for name, weights in self.model.base_model.named_parameters() if "pooler" not in name}
+        for weights in self.model.parameters():
+            weights.requires_grad_(id(weights) in learning)  # several processes wait for the gradients of all that learn
+        self.add_callback(AtTheEnd())
+
+    def _sampler(self) -> LikeLengths:
+        texts: Texts = self.train_dataset
+        return LikeLengths(texts.lengths, self._batch_size, self.args.seed, parts=self.args.gradient_accumulation_steps, told=texts)
+
+    def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        ids, shown = inputs["input_ids"], inputs["attention_mask"]
+        states = model(input_ids=ids, attention_mask=shown, output_hidden_states=True).hidden_states[-1].float()
+        means = (states * shown.unsqueeze(-1)).sum(1) / shown.sum(1, keepdim=True)
+        return len(ids) * pairs_loss(means, inputs["labels"])
+
+    def evaluate(self, *given: Any, **options: Any) -> dict[str, float]:
+        solve_last_layer(self.model, self.train_dataset, self.args.per_device_eval_batch_size)
+        return super().evaluate(*given, **options)
+
+
+class AtTheEnd(TrainerCallback):
+    """Leave out the evaluations before the last epoch: the few texts that validate know no best one."""
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if round(state.epoch) < args.num_train_epochs:
+            control.should_evaluate = control.should_save = False
+
+
+def pairs_loss(vectors: Tensor, labels: Tensor) -> Tensor:
+    """Return how far the cosines of all pairs are from 1 within a class and from 0 between classes, squared; both kinds count the same.
+
+    vectors: (texts, width), labels: (texts,). A kind of which there is no pair counts as 0.
+    """
+    unit = nn.functional.normalize(vectors, dim=1)
+    cosines = unit @ unit.T
+    alike = labels[:, None] == labels
+    kinds = ((alike & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), 1.0), (~alike, 0.0))
+    return torch.stack([(cosines[pairs] - target).square().sum() / max(1, int(pairs.sum())) for pairs, target in kinds]).mean()
+
+
+def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -> None:
+    """Make the last layer the logistic regression of what it is given for the texts; a class that has none becomes unlikely."""
+    last = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == model.config.num_labels][-1]
+    given: list[Tensor] = []
+    labels: list[int] = []
+    hook = last.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0].float().cpu()))
+    model.eval()
+    with torch.inference_mode():
+        for batch in texts.like_long(texts_at_once, model.config.pad_token_id):
+            model(**{name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")})
+            labels += batch["labels"].tolist()
+    hook.remove()
+    features = torch.cat(given).double().numpy()
+    length = float(np.sqrt((features**2).sum(1).mean())) or 1.0  # the penalty of the regression is made for vectors of about 1
+    classes, counts = np.unique(labels, return_counts=True)
+    weights, biases = np.zeros((len(classes), features.shape[1])), np.zeros(len(classes))
+    if len(classes) > 1:
+        found = LogisticRegression(max_iter=1000).fit(features / length, labels)
+        weights, biases = found.coef_ / length, found.intercept_
+        if len(classes) == 2:  # it gives one row, the difference of two
+            weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(float(biases.min()) - math.log(counts.sum() + 1))
+        last.weight[classes] = torch.tensor(weights, dtype=last.weight.dtype, device=last.weight.device)
+        last.bias[classes] = torch.tensor(biases, dtype=last.bias.dtype, device=last.bias.device)

@@ -1,0 +1,77 @@
+"""That pairs draw the texts of a class together, and that the last layer is the regression it is said to be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
+
+from stages.shared.batches import Texts, tokenize
+from stages.shared.pairs import pairs_loss, solve_last_layer
+
+WORDS = [f"the {thing} was {word}" for thing in ("film", "food", "room", "book", "phone", "waiter") for word in ("good", "bad", "odd")]
+
+
+def classifier(tiny_base: Path, classes: int) -> PreTrainedModel:
+    set_seed(7)
+    return AutoModelForSequenceClassification.from_pretrained(tiny_base, dtype=torch.float32, num_labels=classes)
+
+
+def texts(tiny_base: Path, labels: list[int]) -> Texts:
+    return tokenize(WORDS[: len(labels)], labels, AutoTokenizer.from_pretrained(tiny_base, model_max_length=32))
+
+
+def answers(model: PreTrainedModel, asked: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits, and what the last layer was given, of each text by itself."""
+    with torch.inference_mode():
+        ids = [torch.from_numpy(asked[row]["input_ids"].astype(np.int64))[None] for row in range(len(asked))]
+        hidden = [model.distilbert(text).last_hidden_state[:, 0] for text in ids]
+        features = torch.relu(model.pre_classifier(torch.cat(hidden)))
+        return model.classifier(features), features
+
+
+def test_loss_of_pairs_is_that_worked_out_by_hand() -> None:
+    vectors = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+    assert pairs_loss(vectors, torch.tensor([0, 0, 0])) == pytest.approx((0 + 1 + 1) / 3 / 2)  # no pair of two classes
+    assert pairs_loss(vectors, torch.tensor([0, 0, 1])) == pytest.approx((1 + (0 + 1) / 2) / 2)
+    assert pairs_loss(vectors, torch.tensor([0, 1, 0])) == pytest.approx(0)
+    assert pairs_loss(vectors[:1], torch.tensor([1])) == 0
+
+
+def test_rare_kind_of_pairs_counts_as_much_as_the_frequent_one() -> None:
+    vectors, labels = torch.eye(8), torch.tensor([0, 0, 1, 2, 3, 4, 5, 6])
+    assert pairs_loss(vectors, labels) == pytest.approx(1 / 2)  # one pair of a class among 28, and it is as far off as can be
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_last_layer_gives_the_probabilities_of_the_regression(tiny_base: Path, classes: int) -> None:
+    labels = [number % classes for number in range(len(WORDS))]
+    model, asked = classifier(tiny_base, classes), texts(tiny_base, labels)
+    solve_last_layer(model, asked, 4)
+    logits, features = answers(model, asked)
+    length = float(features.square().sum(1).mean().sqrt())
+    expected = LogisticRegression(max_iter=1000).fit(features.numpy() / length, labels)
+    assert logits.softmax(-1).numpy() == pytest.approx(expected.predict_proba(features.numpy() / length), abs=2e-3)
+
+
+def test_class_without_texts_is_unlikely_and_a_class_alone_likely(tiny_base: Path) -> None:
+    model = classifier(tiny_base, 3)
+    asked = texts(tiny_base, [0, 2] * 6)
+    solve_last_layer(model, asked, 4)
+    shares = answers(model, asked)[0].softmax(-1)
+    assert float(shares[:, 1].max()) < 1 / 12
+    solve_last_layer(model, texts(tiny_base, [1] * 6), 4)
+    assert float(answers(model, asked)[0].softmax(-1)[:, 1].min()) > 3 / 4
+
+
+def test_layer_that_is_solved_for_is_the_last_one_of_as_many_outputs_as_classes(tiny_base: Path) -> None:
+    model = classifier(tiny_base, 2)
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    solve_last_layer(model, texts(tiny_base, [0, 1] * 6), 4)
+    changed = {name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+    assert isinstance(model.classifier, nn.Linear)
+    assert np.isfinite(model.classifier.weight.detach().numpy()).all()
