@@ -75,12 +75,13 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Pa
     from stages.shared.memory import limited_to_what_is_free
     from stages.shared.trainer import resolve_machine
 
+    store = tracking.open_store() if is_main_process() else None
     machine = resolve_machine(settings.precision, settings.threads)
     origin = hashes(settings, class_names, machine, paths)
     on_cpu = machine["device"] == "cpu"
     with (
         checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir,
-        tracked(paths.params, checkpoints_dir) as run_log,
+        tracked(store, paths.params, checkpoints_dir) as run_log,
         limited_to_what_is_free(on_cpu=on_cpu),
     ):
         trainer, tokenizer, resolved = learn(settings, class_names, machine, paths, checkpoints_dir, run_log)
@@ -92,16 +93,16 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Pa
 
 
 @contextmanager
-def tracked(params_file: Path, checkpoints_dir: Path) -> Iterator[tracking.TrainingRun | None]:
+def tracked(store: tracking.Store | None, params_file: Path, checkpoints_dir: Path) -> Iterator[tracking.TrainingRun | None]:
     """Open the MLflow run of this training, after a kill the one from before it; None in the processes that only help the main one."""
     from stages.shared.checkpoints import put
 
-    if not is_main_process():
+    if store is None:
         yield None
         return
     kept = checkpoints_dir / "mlflow_run"
     earlier = kept.read_text("utf-8") if kept.exists() else None
-    with tracking.training_run(params_file, earlier) as run_log:
+    with tracking.training_run(store, params_file, earlier) as run_log:
         put(kept, run_log.run_id.encode())
         yield run_log
 
@@ -119,6 +120,7 @@ def learn(
     from stages.shared.classifier import EpochLog, load_classifier
     from stages.shared.loss import TrainingLoss, class_weights
     from stages.shared.occurring import OccurringPieces
+    from stages.shared.pairs import allows_pairs
     from stages.shared.teacher import taught
     from stages.shared.trainer import train_from_newest
     from stages.shared.vocabulary import EMBEDDING_RATE, refit
@@ -141,7 +143,7 @@ def learn(
     model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
     occurring = OccurringPieces(model, texts.values(), tokenizer)
     texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
-    plain = settings.class_weights == "none" and not settings.label_smoothing and teacher is None
+    plain = settings.class_weights == "none" and not settings.label_smoothing and teacher is None and allows_pairs(model, texts["train"])
     chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir, plain=plain)
     if not chosen.pairs:
         texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
@@ -186,13 +188,17 @@ def resolve_recipe(
     from stages.shared.memory import parts_that_fit
     from stages.shared.recipe import recipe
 
-    chosen = recipe(len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate, plain=plain)
+    given = (len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
+    chosen = recipe(*given, plain=plain)
     if settings.batch_size == "auto":
         kept = checkpoints_dir / "parts_of_a_step"
         if kept.exists():
             chosen = chosen._replace(parts_of_a_step=int(kept.read_text("utf-8")))
-        chosen = chosen._replace(parts_of_a_step=parts_that_fit(model, texts, chosen, machine))
-        put(kept, str(chosen.parts_of_a_step).encode())
+        parts = parts_that_fit(model, texts, chosen, machine)
+        if chosen.pairs and parts > 1:
+            chosen = recipe(*given, plain=False)
+        chosen = chosen._replace(parts_of_a_step=parts)
+        put(kept, str(parts).encode())
     return chosen
 
 
@@ -227,7 +233,7 @@ def make_trainer(
             seed=settings.seed,
             eval_strategy="epoch",
             save_strategy="epoch",
-            load_best_model_at_end=True,
+            load_best_model_at_end=not chosen.pairs,
             metric_for_best_model=f"eval_{DECISIVE}",
             greater_is_better=False,
         ),
@@ -237,7 +243,7 @@ def make_trainer(
         train_dataset=texts["train"],
         eval_dataset=texts["validation"].by_length(),
         data_collator=Padding(model.config.pad_token_id),
-        callbacks=[EarlyStoppingCallback(settings.early_stopping_patience)],
+        callbacks=[] if chosen.pairs else [EarlyStoppingCallback(settings.early_stopping_patience)],
     )
 
 
@@ -254,8 +260,9 @@ def write(
         trainer.model.save_pretrained(draft_dir)
         tokenizer.save_pretrained(draft_dir)
         (draft_dir / "lineage.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", "utf-8")
-        write_metrics(paths.metrics, {**best_epoch(curve), "epochs_run": curve[-1]["epoch"], "curve": curve, **resolved})
-        plots.learning_curve(curve, paths.picture)
+        kept = best_epoch(curve, last=resolved["recipe"]["pairs"])
+        write_metrics(paths.metrics, {**kept, "epochs_run": curve[-1]["epoch"], "curve": curve, **resolved})
+        plots.learning_curve(curve, kept["best_epoch"], paths.picture)
 
 
 def is_main_process() -> bool:

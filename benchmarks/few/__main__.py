@@ -25,7 +25,7 @@ from stages.shared.project import fresh_copy
 
 SEEDS = (7, 8, 9)
 PEER = Path(".venv-setfit")
-ITERATIONS = {100: 20, 400: 5, 1_500: 2}  # of SetFit, each two pairs a text: about as many pairs for all, a multiple of our time
+ITERATIONS = {100: 20, 400: 5, 1_500: 2}  # of SetFit, two pairs a text each: 4,000 to 6,000 pairs; 20 would make 60,000 of 1,500 texts
 SCORED = 1_800  # sentences
 
 

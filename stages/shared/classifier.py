@@ -45,9 +45,9 @@ def load_classifier(
 
 
 def texts_at_once(texts: Mapping[str, Texts], chosen: Recipe) -> int:
-    """Return how many validation texts a batch may hold, by the tokens of a batch of training texts and the longest of them."""
+    """Return how many texts a batch that is only answered may hold, by the tokens of a batch of training texts and the longest text."""
     tokens = ANSWERED * chosen.texts_a_step / chosen.parts_of_a_step * float(texts["train"].lengths.mean())
-    return max(1, int(tokens / float(texts["validation"].lengths.max())))
+    return max(1, int(tokens / max(float(split.lengths.max()) for split in texts.values())))
 
 
 class ClassifierTrainer(BatchTrainer):

@@ -23,7 +23,7 @@ def learning_curve(history: list[dict[str, Any]]) -> Curve:
     return [row for row in rows.values() if {"train_loss", "validation_loss"} <= row.keys()]
 
 
-def best_epoch(curve: Curve) -> dict[str, float]:
-    """Return the row with the lowest validation loss of calibrated answers, its epoch renamed to best_epoch."""
-    best = min(curve, key=lambda row: row[SCORES[DECISIVE]])
+def best_epoch(curve: Curve, *, last: bool = False) -> dict[str, float]:
+    """Return the row with the lowest validation loss of calibrated answers, or the last one, its epoch renamed to best_epoch."""
+    best = curve[-1] if last else min(curve, key=lambda row: row[SCORES[DECISIVE]])
     return {("best_epoch" if name == "epoch" else name): value for name, value in best.items()}

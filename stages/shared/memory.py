@@ -114,7 +114,7 @@ def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
 
     Raises OutOfMemory where not even a single text does.
     """
-    processes = int(machine["processes"])
+    processes = 1 if chosen.pairs else int(machine["processes"])  # pairs are not shared
 
     def heaviest(parts: int) -> list[int]:
         rows = LikeLengths(texts.lengths, chosen.texts_a_step, 0, parts=parts, processes=processes).heaviest()

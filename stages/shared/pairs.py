@@ -15,12 +15,16 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from stages.shared.batches import LikeLengths, Texts
 from stages.shared.classifier import ClassifierTrainer
+from stages.shared.errors import StageError
+
+EVALUATIONS = 5  # about so many
 
 
 class PairsTrainer(ClassifierTrainer):
-    """Trainer whose loss is that of the pairs of a step. It evaluates once, behind the last epoch, when it has solved for the last layer.
+    """Trainer whose loss is that of the pairs of a step, and which solves for the last layer before it evaluates.
 
-    Each process computes the whole of every step, for pairs cannot be shared: so few texts are not worth it.
+    It keeps the last epoch, for the few texts that validate know no best one. Each process computes the whole of every step:
+    pairs cannot be shared, and so few texts are not worth it.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -28,7 +32,7 @@ class PairsTrainer(ClassifierTrainer):
         learning = {id(weights) for name, weights in self.model.base_model.named_parameters() if "pooler" not in name}
         for weights in self.model.parameters():
             weights.requires_grad_(id(weights) in learning)  # several processes wait for the gradients of all that learn
-        self.add_callback(AtTheEnd())
+        self.add_callback(FewEvaluations())
 
     def _sampler(self) -> LikeLengths:
         texts: Texts = self.train_dataset
@@ -45,12 +49,32 @@ class PairsTrainer(ClassifierTrainer):
         return super().evaluate(*given, **options)
 
 
-class AtTheEnd(TrainerCallback):
-    """Leave out the evaluations before the last epoch: the few texts that validate know no best one."""
+class FewEvaluations(TrainerCallback):
+    """Evaluate at the end and at even distances before it, for these epochs take seconds."""
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if round(state.epoch) < args.num_train_epochs:
-            control.should_evaluate = control.should_save = False
+        left = args.num_train_epochs - round(state.epoch)
+        control.should_evaluate = left % max(1, args.num_train_epochs // EVALUATIONS) == 0
+
+
+def allows_pairs(model: PreTrainedModel, texts: Texts) -> bool:
+    """Tell whether it has a state for each token, and a last layer with a bias that is given one vector a text."""
+    batch = next(texts.like_long(2, model.config.pad_token_id))
+    given: list[Tensor] = []
+    last = _last_layer(model)
+    if last is None:
+        return False
+    hook = last.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0]))
+    with torch.inference_mode():
+        found = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True)
+    hook.remove()
+    return found.hidden_states[-1].shape[:2] == batch["input_ids"].shape and [vectors.dim() for vectors in given] == [2]
+
+
+def _last_layer(model: PreTrainedModel) -> nn.Linear | None:
+    """Return the last linear layer if it has a bias and as many outputs as there are classes, or None."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == model.config.num_labels]
+    return layers[-1] if layers and layers[-1].bias is not None else None
 
 
 def pairs_loss(vectors: Tensor, labels: Tensor) -> Tensor:
@@ -67,7 +91,8 @@ def pairs_loss(vectors: Tensor, labels: Tensor) -> Tensor:
 
 def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -> None:
     """Make the last layer the logistic regression of what it is given for the texts; a class that has none becomes unlikely."""
-    last = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == model.config.num_labels][-1]
+    last = _last_layer(model)
+    assert last is not None  # allows_pairs
     given: list[Tensor] = []
     labels: list[int] = []
     hook = last.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0].float().cpu()))
@@ -78,6 +103,8 @@ def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -
             labels += batch["labels"].tolist()
     hook.remove()
     features = torch.cat(given).double().numpy()
+    if not np.isfinite(features).all():
+        raise StageError("the model is not a number behind the last step: lower train.learning_rate or set train.precision to fp32")
     length = float(np.sqrt((features**2).sum(1).mean())) or 1.0  # the penalty of the regression is made for vectors of about 1
     classes, counts = np.unique(labels, return_counts=True)
     weights, biases = np.zeros((len(classes), features.shape[1])), np.zeros(len(classes))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.inference.labels import label_name
-from stages.shared.learning_curve import Curve, best_epoch
+from stages.shared.learning_curve import Curve
 from stages.shared.outputs import whole_files
 
 if TYPE_CHECKING:
@@ -58,10 +58,9 @@ def drawable(names: Sequence[str], otherwise: Sequence[str]) -> Sequence[str]:
     return otherwise
 
 
-def learning_curve(curve: Curve, file: Path) -> None:
+def learning_curve(curve: Curve, kept: float, file: Path) -> None:
     """Draw losses and validation scores by epoch, the kept epoch marked."""
     epochs = [int(row["epoch"]) for row in curve]
-    kept = best_epoch(curve)["best_epoch"]
     figure = _figure(9, 3.8)
     loss_axes, score_axes = figure.subplots(1, 2)
     for axes, names, title in (

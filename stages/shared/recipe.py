@@ -29,6 +29,7 @@ RECIPES = {  # for up to so many texts
     100_000: Recipe(3, 64, 1e-4),
     float("inf"): Recipe(2, 64, 1e-4),
 }
+FEWEST = 8  # texts of a step, or it has too few pairs
 PAIRS = {200: Recipe(20, 16, 1e-4, pairs=True), 800: Recipe(5, 16, 1e-4, pairs=True)}
 
 
@@ -43,9 +44,11 @@ def recipe(
 ) -> Recipe:
     """Fill in what is auto by the number of texts to learn from, and say so.
 
-    plain: the labels are all that is learnt, as they are: pairs know neither weights of classes nor softer labels nor a teacher.
+    plain: the labels are all that is learnt, as they are: pairs know neither weights of classes nor softer labels nor a teacher,
+    and are no more where a step is split.
     """
-    rows = RECIPES | PAIRS if plain and epochs == "auto" else RECIPES
+    whole = gradient_accumulation == 1 and (batch_size == "auto" or batch_size >= FEWEST)
+    rows = RECIPES | PAIRS if plain and whole and epochs == "auto" else RECIPES
     usual = next(row for most, row in rows.items() if texts <= most)
     chosen = Recipe(
         usual.epochs if epochs == "auto" else epochs,

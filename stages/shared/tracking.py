@@ -27,6 +27,7 @@ log = logging.getLogger("tracking")
 
 EXPERIMENT = "sentiment-ops"
 MAX_NAME = 250  # of a metric
+MAX_PARAM = 6_000  # characters of a param's value, which MLflow cuts there
 MODEL_TAG = "model_sha256"
 
 
@@ -44,15 +45,16 @@ class Store:
         return str(run.info.run_id)
 
     def goes_on(self, run_id: str, params: Mapping[str, str]) -> bool:
-        """Set a run that was left to running again; False where it is gone, or of other params, commit or experiment."""
+        """Set a run that did not end well to running again; False where it did or is gone, or is of other params, commit or experiment."""
         from mlflow.exceptions import MlflowException
 
         try:
             run = self.client.get_run(run_id)
         except MlflowException:
             return False
-        same = run.data.params == params and all(run.data.tags.get(key, "") == value for key, value in _origin().items())
-        if same and run.info.lifecycle_stage == "active":
+        kept = {key: value[:MAX_PARAM] for key, value in params.items()}
+        same = run.data.params == kept and all(run.data.tags.get(key, "") == value for key, value in _origin().items())
+        if same and run.info.lifecycle_stage == "active" and run.info.status != "FINISHED":
             self.client.update_run(run_id, status="RUNNING")
             return True
         return False
@@ -92,9 +94,12 @@ class TrainingRun:
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.run_id = run_id
+        self._told = {point.step for point in store.client.get_metric_history(run_id, "validation_loss")}
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Log the losses and scores of one epoch."""
+        """Log the losses and scores of one epoch, unless they are known from before a kill."""
+        if row["epoch"] in self._told:
+            return
         values = {key: value for key, value in row.items() if key != "epoch"}
         with _only_a_mirror():
             self._store.log_metrics(self.run_id, values, step=int(row["epoch"]))
@@ -109,15 +114,14 @@ class TrainingRun:
 
 
 @contextmanager
-def training_run(params_file: Path, earlier: str | None = None) -> Iterator[TrainingRun]:
-    """Open the store and a run with all params in it; close the run as finished, failed or killed.
+def training_run(store: Store, params_file: Path, earlier: str | None = None) -> Iterator[TrainingRun]:
+    """Open a run with all params in it; close it as finished, failed or killed.
 
     earlier: id of the run of a training that was killed, which is gone on with where it is of the same params.
     """
     from mlflow.entities import Param
     from ruamel.yaml import YAML
 
-    store = open_store()
     values = flatten(YAML(typ="safe", pure=True).load(params_file.read_text("utf-8")))
     params = {key: str(value) for key, value in values.items()}
     if earlier and store.goes_on(earlier, params):

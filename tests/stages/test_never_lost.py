@@ -177,7 +177,8 @@ def test_killed_training_of_few_texts_goes_on_to_the_same_bytes(
     assert undisturbed.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, undisturbed.said.read_text()
     metrics = read_json(undisturbed.root / "train.json")
     assert metrics["recipe"]["pairs"]
-    assert metrics["best_epoch"] == metrics["epochs_run"] == metrics["recipe"]["epochs"]
+    assert metrics["best_epoch"] == metrics["epochs_run"] == metrics["recipe"]["epochs"] == 20
+    assert [row["epoch"] for row in metrics["curve"]] == [4, 8, 12, 16, 20]
     assert killed.run(accident, at) == -signal.SIGKILL
     assert killed.run() == 0, killed.said.read_text()
     assert "going on from" in killed.said.read_text()
@@ -203,7 +204,9 @@ def test_training_that_is_killed_again_and_again_goes_on_to_the_same_bytes(train
     client = MlflowClient(training.environment["MLFLOW_TRACKING_URI"])
     (run,) = client.search_runs(["1"])
     assert run.info.status == "FINISHED"
-    told = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "validation_loss")}
+    points = client.get_metric_history(run.info.run_id, "validation_loss")
+    told = {point.step: point.value for point in points}
+    assert len(points) == len(told)
     curve = read_json(training.root / "train.json")["curve"]
     assert told == pytest.approx({row["epoch"]: row["validation_loss"] for row in curve}, abs=1e-6)
 

@@ -15,3 +15,4 @@ def test_learning_curve_merges_the_log_and_the_first_lowest_calibrated_loss_is_b
     assert curve[0] == {"epoch": 1, "train_loss": 0.35, **scores}
     assert [row["epoch"] for row in curve] == [1, 2, 3, 4]
     assert best_epoch(curve)["best_epoch"] == 2
+    assert best_epoch(curve, last=True)["best_epoch"] == 4

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
 
 from stages.shared.batches import Texts, tokenize
-from stages.shared.pairs import pairs_loss, solve_last_layer
+from stages.shared.errors import StageError
+from stages.shared.pairs import allows_pairs, pairs_loss, solve_last_layer
 
 WORDS = [f"the {thing} was {word}" for thing in ("film", "food", "room", "book", "phone", "waiter") for word in ("good", "bad", "odd")]
 
@@ -68,10 +68,37 @@ def test_class_without_texts_is_unlikely_and_a_class_alone_likely(tiny_base: Pat
 
 
 def test_layer_that_is_solved_for_is_the_last_one_of_as_many_outputs_as_classes(tiny_base: Path) -> None:
-    model = classifier(tiny_base, 2)
+    model = classifier(tiny_base, 16)  # which the layer before it has too
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
-    solve_last_layer(model, texts(tiny_base, [0, 1] * 6), 4)
+    assert before["pre_classifier.weight"].shape == before["classifier.weight"].shape
+    solve_last_layer(model, texts(tiny_base, [*range(16)]), 4)
     changed = {name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
-    assert isinstance(model.classifier, nn.Linear)
-    assert np.isfinite(model.classifier.weight.detach().numpy()).all()
+
+
+def test_model_that_is_not_a_number_is_a_sentence(tiny_base: Path) -> None:
+    model = classifier(tiny_base, 2)
+    with torch.no_grad():
+        model.pre_classifier.weight.fill_(float("nan"))
+    with pytest.raises(StageError, match="the model is not a number"):
+        solve_last_layer(model, texts(tiny_base, [0, 1] * 6), 4)
+
+
+SMALL = {"vocab_size": 200, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "allowed"),
+    [
+        ("bert", SMALL, True),
+        ("roberta", SMALL, True),
+        ("electra", SMALL | {"embedding_size": 16}, True),
+        ("funnel", {"vocab_size": 200, "block_sizes": [1, 1], "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32}, False),
+        ("gpt2", {"vocab_size": 200, "n_embd": 16, "n_layer": 2, "n_head": 2}, False),
+    ],
+)
+def test_bases_that_pairs_do_not_know_are_told_apart(tiny_base: Path, kind: str, sizes: dict[str, object], allowed: bool) -> None:
+    asked = texts(tiny_base, [0, 1] * 6)
+    assert asked.ids.max() < 200
+    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, num_labels=2, pad_token_id=0, **sizes))
+    assert allows_pairs(model.eval(), asked) == allowed

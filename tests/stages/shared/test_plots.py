@@ -33,8 +33,8 @@ def roc(names: list[str]) -> dict[str, tuple[list[float], list[float], float]]:
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {
-    "learning curve": lambda file: plots.learning_curve(CURVE, file),
-    "one epoch": lambda file: plots.learning_curve(CURVE[:1], file),
+    "learning curve": lambda file: plots.learning_curve(CURVE, 2, file),
+    "one epoch": lambda file: plots.learning_curve(CURVE[:1], 1, file),
     "confusion matrix": lambda file: plots.confusion_matrix(COUNTS, KOREAN, file),
     "confusion matrix of many classes": lambda file: plots.confusion_matrix(np.eye(21, dtype=int), [f"E{n}" for n in range(21)], file),
     "ROC": lambda file: plots.roc_curves(roc(KOREAN), KOREAN, file),
@@ -135,8 +135,8 @@ def test_large_matrix_has_no_numbers_and_a_small_one_has_all(drawn: list[Figure]
     assert not drawn[1].axes[0].texts
 
 
-def test_kept_epoch_is_marked_where_the_calibrated_validation_loss_is_lowest(drawn: list[Figure], tmp_path: Path) -> None:
-    plots.learning_curve(CURVE, tmp_path / "curve.png")
+def test_kept_epoch_is_marked(drawn: list[Figure], tmp_path: Path) -> None:
+    plots.learning_curve(CURVE, 3, tmp_path / "curve.png")
     for axes in drawn[0].axes:
         (marked,) = (line for line in axes.lines if line.get_label() == "kept epoch")
-        assert set(marked.get_xdata()) == {2}
+        assert set(marked.get_xdata()) == {3}

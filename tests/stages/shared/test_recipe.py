@@ -25,6 +25,12 @@ def test_few_texts_are_learnt_from_in_pairs(texts: int, row: int, caplog: pytest
     assert not recipe(801, "auto", "auto", 1, "auto").pairs
 
 
+def test_steps_that_are_split_or_tiny_have_too_few_pairs() -> None:
+    assert recipe(100, "auto", "auto", 2, "auto") == RECIPES[200]._replace(parts_of_a_step=2)
+    assert recipe(100, "auto", 7, 1, "auto") == RECIPES[200]._replace(texts_a_step=7)
+    assert recipe(100, "auto", 8, 1, "auto").pairs
+
+
 def test_given_params_stay_and_a_step_holds_all_batches_of_it() -> None:
     assert recipe(100, 2, 8, 4, 3e-5) == Recipe(2, 32, 3e-5, parts_of_a_step=4)
     assert recipe(100, 2, "auto", 4, "auto") == RECIPES[200]._replace(epochs=2, parts_of_a_step=4)

@@ -104,7 +104,7 @@ def test_old_file_store_is_named_with_the_command_to_migrate_it(root: Path, capl
 
 
 def test_a_failed_training_is_marked_failed(root: Path) -> None:
-    with pytest.raises(ZeroDivisionError), tracking.training_run(ROOT / "params.yaml") as run:
+    with pytest.raises(ZeroDivisionError), tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as run:
         raise ZeroDivisionError(run)
     store = tracking.open_store()
     (run_found,) = store.client.search_runs([store.experiment_id])
@@ -121,27 +121,37 @@ def test_a_failed_training_is_marked_failed(root: Path) -> None:
 def test_a_run_is_gone_on_with_where_it_is_of_the_same_training(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], runs: int
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), tracking.training_run(ROOT / "params.yaml") as first:
+    with pytest.raises(KeyboardInterrupt), tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as first:
         raise KeyboardInterrupt
     if name := change.get("DVC_EXP_NAME"):
         monkeypatch.setenv("DVC_EXP_NAME", str(name))
     seed = change.get("train.seed", 7)
     params_file = write_params(tmp_path / "params.yaml", {"train": {"seed": seed}})
-    with tracking.training_run(params_file, first.run_id) as second:
-        store = tracking.open_store()
+    store = tracking.open_store()
+    with tracking.training_run(store, params_file, first.run_id) as second:
         assert store.client.get_run(second.run_id).info.status == "RUNNING"
     assert len(store.client.search_runs([store.experiment_id])) == runs
     assert (second.run_id == first.run_id) == (runs == 1)
     assert store.client.get_run(second.run_id).info.status == "FINISHED"
 
 
+def test_a_run_that_ended_well_is_left_alone(root: Path) -> None:
+    store = tracking.open_store()
+    with tracking.training_run(store, ROOT / "params.yaml") as first:
+        pass
+    with pytest.raises(KeyboardInterrupt), tracking.training_run(store, ROOT / "params.yaml", first.run_id) as second:
+        raise KeyboardInterrupt
+    assert second.run_id != first.run_id
+    assert store.client.get_run(first.run_id).info.status == "FINISHED"
+
+
 def test_a_run_that_the_store_has_not_is_started_anew(root: Path) -> None:
-    with tracking.training_run(ROOT / "params.yaml", "0" * 32) as run:
+    with tracking.training_run(tracking.open_store(), ROOT / "params.yaml", "0" * 32) as run:
         assert run.run_id != "0" * 32
 
 
 def test_a_store_that_fails_under_way_is_a_warning_and_the_training_ends_well(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with tracking.training_run(ROOT / "params.yaml") as run:
+    with tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as run:
         run.epoch({"epoch": 1, "validation_loss": 0.5})
         assert "not mirrored" not in caplog.text
         (root / "mlflow.db").write_bytes(b"no database any more" * 1000)
@@ -184,7 +194,7 @@ def postgresql() -> Iterator[str]:
 
 def test_postgresql_is_a_store_like_any_other(root: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql)
-    with tracking.training_run(ROOT / "params.yaml") as run:
+    with tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as run:
         run.epoch({"epoch": 1, "validation_loss": 0.5})
         run.finish("abc", {"train": "def"}, [], [])
     store = tracking.open_store()
