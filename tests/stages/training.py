@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import NONE
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["stages.train", "stages.shared.classifier", "stages.shared.checkpoints", "mlflow", "datasets"])
+processes.set_forkserver_preload(["stages.train", "stages.shared.pairs", "stages.shared.checkpoints", "mlflow", "datasets"])
 
 
 class Training:
