@@ -15,6 +15,7 @@ from serving.inference.bundle import PORTABLE, Bundle, read_bundle
 from serving.inference.classifier import Classifier
 from serving.inference.engines import OpenVinoEngine
 from serving.inference.hashing import file_sha256
+from serving.inference.machine import multiplies_int8
 from serving.inference.packing import Batch
 from stages import export
 from stages.shared import params, tables
@@ -60,13 +61,16 @@ def bundle(tiny_bundle: Path) -> Bundle:
 def test_every_engine_answers_as_torch_does(tiny_model: Path, tiny_bundle: Path, expected: np.ndarray) -> None:
     familiar = tables.read_split(tiny_model / "test.csv", ("negative", "positive"))["text"].tolist()
     torch_familiar = export.torch_probabilities(*export.load_model(tiny_model / "final"), familiar)
-    bounds = {"fp32": (1e-5, 1e-5), "bf16": (0.05, 0.05), "int8": (0.08, 0.12)}  # 8 bits are fitted to familiar texts
+    bounds = {"fp32": (1e-5, 1e-5), "bf16": (0.05, 0.05), "int8": (0.05, 0.2)}  # 8 bits are fitted to familiar texts
     for spec in read_bundle(tiny_bundle).engines:
         classifier = Classifier.load(tiny_bundle, engine=spec.name)
         for texts, answers, bound in zip((familiar, TEXTS), (torch_familiar, expected), bounds[spec.name[-4:]], strict=True):
             assert np.ptp(answers[:, 0]) > 0.8  # or the bounds would say nothing
             shifts = np.abs(at_temperature(classifier.predict(texts).probabilities, 1 / spec.temperature) - answers)
-            assert (shifts.mean() if spec.name.endswith("int8") else shifts.max()) < bound, spec.name  # in 8 bits a doubtful text moves far
+            if spec.name.endswith("int8") and not multiplies_int8():  # a doubtful text moves far there, and the engine is the last choice
+                assert shifts.mean() < 0.08
+            else:
+                assert shifts.max() < bound, spec.name
 
 
 def test_torch_answers_a_batch_as_it_does_each_text(tiny_model: Path, expected: np.ndarray) -> None:
