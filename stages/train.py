@@ -8,12 +8,10 @@ SENTIMENT_LAUNCH, e.g. "torchrun --nproc-per-node 2", runs it in several process
 
 import json
 import logging
-import os
-import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,12 +21,13 @@ from serving.inference.hashing import file_sha256
 from serving.inference.machine import cpu_name
 from stages.shared import command, coverage, lineage, params, plots, tables, tracking
 from stages.shared.classes import load_class_names
-from stages.shared.errors import StageError
+from stages.shared.launch import is_main_process, launch
 from stages.shared.learning_curve import DECISIVE, best_epoch, learning_curve
 from stages.shared.outputs import whole_folder, write_metrics
 from stages.shared.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from stages.shared.batches import Texts
@@ -118,10 +117,8 @@ def learn(
     """Tokenize and train, with a vocabulary of its own where that is asked for; return also what was resolved, for the metrics."""
     from stages.shared.batches import tokenize
     from stages.shared.classifier import EpochLog, load_classifier
-    from stages.shared.loss import TrainingLoss, class_weights
     from stages.shared.occurring import OccurringPieces
     from stages.shared.pairs import allows_pairs
-    from stages.shared.teacher import taught
     from stages.shared.trainer import train_from_newest
     from stages.shared.vocabulary import EMBEDDING_RATE, refit
 
@@ -129,10 +126,7 @@ def learn(
     tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
-    linear_seed = settings.seed if is_refit else None
-    weights = class_weights(settings.class_weights, splits["train"]["label"].to_numpy(), class_names)
-    teacher = taught(paths.teacher, splits["train"], class_names, machine, checkpoints_dir, linear_seed=linear_seed)
-    loss = TrainingLoss(weights, settings.label_smoothing, teacher)
+    loss = training_loss(settings, splits["train"], class_names, machine, paths, checkpoints_dir, with_linear_teacher=is_refit)
     base_dir = paths.base
     if is_refit:
         base_dir, tokenizer = refit(
@@ -143,13 +137,13 @@ def learn(
     model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
     occurring = OccurringPieces(model, texts.values(), tokenizer)
     texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
-    plain = settings.class_weights == "none" and not settings.label_smoothing and teacher is None and allows_pairs(model, texts["train"])
+    plain = loss.is_plain() and allows_pairs(model, texts["train"])
     chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir, plain=plain)
     if not chosen.pairs:
         texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
     trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
     trainer.add_callback(EpochLog(run_log, chosen.epochs))
-    train_from_newest(trainer, told_as="in pairs" if chosen.pairs else None)
+    train_from_newest(trainer)
     occurring.widen()
     resolved = {
         "recipe": chosen._asdict(),
@@ -158,6 +152,26 @@ def learn(
         "vocabulary": {"pieces": len(tokenizer), "refit": is_refit},
     }
     return trainer, tokenizer, resolved
+
+
+def training_loss(
+    settings: TrainParams,
+    train: "DataFrame",
+    class_names: tuple[str, ...],
+    machine: Mapping[str, str | int],
+    paths: Paths,
+    checkpoints_dir: Path,
+    *,
+    with_linear_teacher: bool,
+) -> "TrainingLoss":
+    """Build what is minimised: cross-entropy with the weights and the smoothing of params, and a teacher's answers where there is one."""
+    from stages.shared.loss import TrainingLoss, class_weights
+    from stages.shared.teacher import taught
+
+    weights = class_weights(settings.class_weights, train["label"].to_numpy(), class_names)
+    linear_seed = settings.seed if with_linear_teacher else None
+    teacher = taught(paths.teacher, train, class_names, machine, checkpoints_dir, linear_seed=linear_seed)
+    return TrainingLoss(weights, settings.label_smoothing, teacher)
 
 
 def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping[str, str | int], paths: Paths) -> dict[str, str]:
@@ -184,21 +198,16 @@ def resolve_recipe(
     plain: bool,
 ) -> "Recipe":
     """Fill in what is auto: by the number of texts, and a step in as many parts as fit into memory, never fewer than before a kill."""
-    from stages.shared.checkpoints import put
     from stages.shared.memory import parts_that_fit
     from stages.shared.recipe import recipe
 
     given = (len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
     chosen = recipe(*given, plain=plain)
     if settings.batch_size == "auto":
-        kept = checkpoints_dir / "parts_of_a_step"
-        if kept.exists():
-            chosen = chosen._replace(parts_of_a_step=int(kept.read_text("utf-8")))
-        parts = parts_that_fit(model, texts, chosen, machine)
+        parts = parts_that_fit(model, texts, chosen, machine, checkpoints_dir)
         if chosen.pairs and parts > 1:
             chosen = recipe(*given, plain=False)
         chosen = chosen._replace(parts_of_a_step=parts)
-        put(kept, str(parts).encode())
     return chosen
 
 
@@ -216,11 +225,11 @@ def make_trainer(
     from transformers import EarlyStoppingCallback
 
     from stages.shared.batches import Padding
-    from stages.shared.classifier import ClassifierTrainer, texts_at_once
+    from stages.shared.classifier import LabelsTrainer, texts_at_once
     from stages.shared.pairs import PairsTrainer
     from stages.shared.trainer import arguments
 
-    return (PairsTrainer if chosen.pairs else ClassifierTrainer)(
+    return (PairsTrainer if chosen.pairs else partial(LabelsTrainer, loss=loss))(
         model=model,
         args=arguments(
             machine,
@@ -239,7 +248,6 @@ def make_trainer(
         ),
         batch_size=chosen.texts_a_step,
         embedding_rate=embedding_rate,
-        loss=loss,
         train_dataset=texts["train"],
         eval_dataset=texts["validation"].by_length(),
         data_collator=Padding(model.config.pad_token_id),
@@ -265,27 +273,12 @@ def write(
         plots.learning_curve(curve, kept["best_epoch"], paths.picture)
 
 
-def is_main_process() -> bool:
-    """Tell whether this process writes outputs and tracking: the first one that a launcher starts, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def launch() -> None:
-    """Start the same command over as SENTIMENT_LAUNCH says; the processes that it starts do not see the variable."""
-    line = os.environ.pop("SENTIMENT_LAUNCH", "")
-    try:
-        if wanted := shlex.split(line):
-            os.execvp(wanted[0], [*wanted, "-m", "stages.train", *sys.argv[1:]])
-    except (OSError, ValueError) as error:
-        raise StageError(f"SENTIMENT_LAUNCH cannot be run ({error}: {line}): correct it or unset it") from None
-
-
 def main() -> None:
     """Wire flags and params; checkpoints go when the outputs are in place."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "train", TrainParams)
         class_names = load_class_names(paths.params)
-        launch()
+        launch("stages.train")
         if not is_main_process():
             logging.disable(logging.WARNING)
         checkpoints_dir = run(settings, class_names, paths)

@@ -53,12 +53,8 @@ def texts_at_once(texts: Mapping[str, Texts], chosen: Recipe) -> int:
 class ClassifierTrainer(BatchTrainer):
     """Trainer of a sequence classifier. Evaluation reports `scores`, whatever the loss of training is."""
 
-    def __init__(self, *, loss: Loss, **options: Any) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(compute_metrics=scores, **options)
-        self._loss = loss
-
-    def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        return self._loss(self._logits(model, inputs), inputs["labels"], inputs["row"])
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Tensor | int | None = None
@@ -72,6 +68,17 @@ class ClassifierTrainer(BatchTrainer):
     @staticmethod
     def _logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits.float()
+
+
+class LabelsTrainer(ClassifierTrainer):
+    """Trainer whose loss is that of the answers against the labels."""
+
+    def __init__(self, *, loss: Loss, **options: Any) -> None:
+        super().__init__(**options)
+        self._loss = loss
+
+    def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        return self._loss(self._logits(model, inputs), inputs["labels"], inputs["row"])
 
 
 class EpochLog(TrainerCallback):

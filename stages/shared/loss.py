@@ -28,6 +28,10 @@ class TrainingLoss:
         self.label_smoothing = label_smoothing
         self.teacher = teacher
 
+    def is_plain(self) -> bool:
+        """Tell whether the labels are all that counts, and count the same."""
+        return self.teacher is None and not self.label_smoothing and bool((self.weights == 1).all())
+
     def __call__(self, logits: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         losses = nn.functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
         if self.teacher is not None:

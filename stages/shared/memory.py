@@ -18,6 +18,7 @@ import torch
 from accelerate.utils import gather_object
 
 from stages.shared.batches import LikeLengths, Padding, Texts
+from stages.shared.checkpoints import put
 from stages.shared.errors import StageError
 from stages.shared.recipe import Recipe
 
@@ -109,9 +110,10 @@ def _kilobytes(file: Path, name: str) -> int:
     return next(int(line.split()[1]) for line in file.read_text("utf-8").splitlines() if line.startswith(f"{name}:")) * 1024
 
 
-def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Mapping[str, str | int]) -> int:
+def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Mapping[str, str | int], checkpoints_dir: Path) -> int:
     """Return in how many parts a step fits into memory: those chosen, or twice as many until it does, the same in all processes.
 
+    Never fewer than before a kill, for which they are kept among the checkpoints.
     Raises OutOfMemory where not even a single text does.
     """
     processes = 1 if chosen.pairs else int(machine["processes"])  # pairs are not shared
@@ -120,7 +122,8 @@ def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
         rows = LikeLengths(texts.lengths, chosen.texts_a_step, 0, parts=parts, processes=processes).heaviest()
         return rows + rows[: math.ceil(SPARE * len(rows))]
 
-    parts = chosen.parts_of_a_step
+    kept = checkpoints_dir / "parts_of_a_step"
+    parts = int(kept.read_text("utf-8")) if kept.exists() else chosen.parts_of_a_step
     fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(parts)], machine)]))
     if fitting < 1:
         raise OutOfMemory
@@ -128,6 +131,7 @@ def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
         parts *= 2
     if parts != chosen.parts_of_a_step:
         log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", chosen.texts_a_step, parts)
+    put(kept, str(parts).encode())
     return parts
 
 

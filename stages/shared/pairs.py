@@ -21,18 +21,20 @@ EVALUATIONS = 5  # about so many
 
 
 class PairsTrainer(ClassifierTrainer):
-    """Trainer whose loss is that of the pairs of a step, and which solves for the last layer before it evaluates.
+    """Trainer whose loss is that of the pairs of a step, and whose last layer is solved for (LastLayer).
 
     It keeps the last epoch, for the few texts that validate know no best one. Each process computes the whole of every step:
     pairs cannot be shared, and so few texts are not worth it.
     """
+
+    told_as = "in pairs"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         learning = {id(weights) for name, weights in self.model.base_model.named_parameters() if "pooler" not in name}
         for weights in self.model.parameters():
             weights.requires_grad_(id(weights) in learning)  # several processes wait for the gradients of all that learn
-        self.add_callback(FewEvaluations())
+        self.add_callback(LastLayer(self))
 
     def _sampler(self) -> LikeLengths:
         texts: Texts = self.train_dataset
@@ -44,17 +46,22 @@ class PairsTrainer(ClassifierTrainer):
         means = (states * shown.unsqueeze(-1)).sum(1) / shown.sum(1, keepdim=True)
         return len(ids) * pairs_loss(means, inputs["labels"])
 
-    def evaluate(self, *given: Any, **options: Any) -> dict[str, float]:
-        solve_last_layer(self.model, self.train_dataset, self.args.per_device_eval_batch_size)
-        return super().evaluate(*given, **options)
 
+class LastLayer(TrainerCallback):
+    """Solve for the last layer and evaluate, at the end and at even distances before it, for these epochs take seconds.
 
-class FewEvaluations(TrainerCallback):
-    """Evaluate at the end and at even distances before it, for these epochs take seconds."""
+    What the log has as the loss of training is then that of the answers to the training texts, as of a training by labels.
+    """
+
+    def __init__(self, trainer: PairsTrainer) -> None:
+        self._trainer = trainer
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         left = args.num_train_epochs - round(state.epoch)
         control.should_evaluate = left % max(1, args.num_train_epochs // EVALUATIONS) == 0
+        if control.should_evaluate:
+            loss = solve_last_layer(self._trainer.model, self._trainer.train_dataset, args.per_device_eval_batch_size)
+            state.log_history.append({"epoch": state.epoch, "loss": loss})
 
 
 def allows_pairs(model: PreTrainedModel, texts: Texts) -> bool:
@@ -89,8 +96,11 @@ def pairs_loss(vectors: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([(cosines[pairs] - target).square().sum() / max(1, int(pairs.sum())) for pairs, target in kinds]).mean()
 
 
-def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -> None:
-    """Make the last layer the logistic regression of what it is given for the texts; a class that has none becomes unlikely."""
+def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -> float:
+    """Make the last layer the logistic regression of what it is given for the texts, and return the cross-entropy of its answers.
+
+    A class that has no text becomes unlikely.
+    """
     last = _last_layer(model)
     assert last is not None  # allows_pairs
     given: list[Tensor] = []
@@ -118,3 +128,5 @@ def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -
         last.bias.fill_(float(biases.min()) - math.log(counts.sum() + 1))
         last.weight[classes] = torch.tensor(weights, dtype=last.weight.dtype, device=last.weight.device)
         last.bias[classes] = torch.tensor(biases, dtype=last.bias.dtype, device=last.bias.device)
+        answers = nn.functional.linear(torch.cat(given), last.weight.cpu(), last.bias.cpu())
+        return float(nn.functional.cross_entropy(answers, torch.tensor(labels)))

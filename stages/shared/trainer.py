@@ -49,6 +49,7 @@ class BatchTrainer(Trainer, ABC):
     batch_size: texts of a step on average. embedding_rate: what the learning rate is multiplied by for the embeddings of pieces.
     """
 
+    told_as: str | None = None  # by the console, of a training whose loss is not that of the answers, and so is told by its own name
     remedy = "lower train.learning_rate or set train.precision to fp32"  # of a loss that is no number
 
     def __init__(self, *, batch_size: int, embedding_rate: float = 1.0, **options: Any) -> None:
@@ -125,14 +126,10 @@ class BatchTrainer(Trainer, ABC):
 
 
 class EpochLoss(TrainerCallback):
-    """Put the mean training loss of each epoch into the Trainer's log, and carry its sum over a checkpoint within the epoch.
+    """Put the mean training loss of each epoch into the Trainer's log, and carry its sum over a checkpoint within the epoch."""
 
-    told_as: what the console calls the training, where nothing else tells of its epochs.
-    """
-
-    def __init__(self, trainer: BatchTrainer, told_as: str | None) -> None:
+    def __init__(self, trainer: BatchTrainer) -> None:
         self._trainer = trainer
-        self._told_as = told_as
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         last = state.log_history[-1] if state.log_history else {}
@@ -145,17 +142,18 @@ class EpochLoss(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         total, items = self._trainer.epoch_loss()
-        state.log_history.append({"epoch": state.epoch, "loss": total / max(1, items)})
+        loss, told_as = total / max(1, items), self._trainer.told_as
+        state.log_history.append({"epoch": state.epoch, f"loss {told_as}" if told_as else "loss": loss})
         self._trainer.restart_epoch_loss()
-        if self._told_as:
-            log.info("%s, epoch %d of %d: loss %.4f", self._told_as, round(state.epoch), state.num_train_epochs, total / max(1, items))
+        if told_as:
+            log.info("%s, epoch %d of %d: loss %.4f", told_as, round(state.epoch), state.num_train_epochs, loss)
 
 
-def train_from_newest(trainer: BatchTrainer, told_as: str | None = None) -> None:
+def train_from_newest(trainer: BatchTrainer) -> None:
     """Train from the newest checkpoint in the Trainer's folder, or from the start."""
     keeper = Keeper(trainer.steps_per_epoch())
     trainer.add_callback(keeper)
-    trainer.add_callback(EpochLoss(trainer, told_as))
+    trainer.add_callback(EpochLoss(trainer))
     remove_halves(Path(trainer.args.output_dir))
     newest = newest_checkpoint(Path(trainer.args.output_dir))
     if newest:

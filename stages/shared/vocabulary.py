@@ -185,6 +185,7 @@ class Hiding(Padding):
 class WarmUp(BatchTrainer):
     """The trainer of a MaskedLanguageModel."""
 
+    told_as = "warm-up without labels"
     remedy = "set train.precision to fp32, or train.vocabulary to keep"
 
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
@@ -219,7 +220,7 @@ def warm_up(
         data_collator=Hiding(tokenizer, seed),
     )
     try:
-        train_from_newest(trainer, told_as="warm-up without labels")
+        train_from_newest(trainer)
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
 
 from stages.shared.batches import Texts, tokenize
@@ -50,11 +51,13 @@ def test_rare_kind_of_pairs_counts_as_much_as_the_frequent_one() -> None:
 def test_last_layer_gives_the_probabilities_of_the_regression(tiny_base: Path, classes: int) -> None:
     labels = [number % classes for number in range(len(WORDS))]
     model, asked = classifier(tiny_base, classes), texts(tiny_base, labels)
-    solve_last_layer(model, asked, 4)
+    loss = solve_last_layer(model, asked, 4)
     logits, features = answers(model, asked)
     length = float(features.square().sum(1).mean().sqrt())
     expected = LogisticRegression(max_iter=1000).fit(features.numpy() / length, labels)
-    assert logits.softmax(-1).numpy() == pytest.approx(expected.predict_proba(features.numpy() / length), abs=2e-3)
+    shares = expected.predict_proba(features.numpy() / length)
+    assert logits.softmax(-1).numpy() == pytest.approx(shares, abs=2e-3)
+    assert loss == pytest.approx(log_loss(labels, shares), abs=2e-3)
 
 
 def test_class_without_texts_is_unlikely_and_a_class_alone_likely(tiny_base: Path) -> None:
