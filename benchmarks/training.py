@@ -39,7 +39,7 @@ from stages import train
 from stages.shared import batches, classifier, params, trainer
 from stages.shared.loss import TrainingLoss
 from stages.shared.occurring import OccurringPieces
-from stages.shared.recipe import recipe
+from stages.shared.recipe import Wanted, recipe
 
 BASE = Path("models/base")
 TURNS = 3
@@ -131,7 +131,7 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[class
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
     changes: dict[str, dict[str, object]] = {"32 texts": {"batch_size": 32}, "fp32": {"precision": "fp32"}}
     settings = settings.model_copy(update=changes.get(way, {}))
-    chosen = recipe(len(rows), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
+    chosen = recipe(len(rows), Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate))
     if way == "memory given back":
         trainer.keep_freed_memory = lambda: None  # type: ignore[attr-defined]
     machine = trainer.resolve_machine(settings.precision, settings.threads)

@@ -59,7 +59,7 @@ class TrainParams(params.Section):
 @dataclass(frozen=True)
 class Paths(command.Paths):
     train: Annotated[Path, "split to learn from"]
-    validation: Annotated[Path, "split that chooses the best epoch"]
+    validation: Annotated[Path, "split that chooses the best epoch, and how sure few texts make the answers"]
     base: Annotated[Path, "folder of the base model"]
     teacher: Annotated[Path, "folder of a fine-tuned model to learn from, or a table without rows"]
     model: Annotated[Path, "folder to write"]
@@ -69,7 +69,7 @@ class Paths(command.Paths):
 
 
 def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Path:
-    """Learn, keep the best epoch, write the model and what was measured on the way; return the folder of the checkpoints."""
+    """Learn, keep an epoch, write the model and what was measured on the way; return the folder of the checkpoints."""
     from stages.shared.checkpoints import checkpoint_folder
     from stages.shared.memory import limited_to_what_is_free
     from stages.shared.trainer import resolve_machine
@@ -117,8 +117,9 @@ def learn(
     """Tokenize and train, with a vocabulary of its own where that is asked for; return also what was resolved, for the metrics."""
     from stages.shared.batches import tokenize
     from stages.shared.classifier import EpochLog, load_classifier
+    from stages.shared.memory import recipe_that_fits
     from stages.shared.occurring import OccurringPieces
-    from stages.shared.pairs import allows_pairs
+    from stages.shared.recipe import Wanted
     from stages.shared.trainer import train_from_newest
     from stages.shared.vocabulary import EMBEDDING_RATE, refit
 
@@ -137,8 +138,9 @@ def learn(
     model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
     occurring = OccurringPieces(model, texts.values(), tokenizer)
     texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
-    plain = loss.is_plain() and allows_pairs(model, texts["train"])
-    chosen = resolve_recipe(settings, model, texts["train"], machine, checkpoints_dir, plain=plain)
+    by_label = why_by_label(settings, loss, model, texts["train"])
+    wanted = Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate, by_label)
+    chosen = recipe_that_fits(model, texts["train"], wanted, machine, checkpoints_dir)
     if not chosen.pairs:
         texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
     trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
@@ -188,27 +190,23 @@ def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping
     return found
 
 
-def resolve_recipe(
-    settings: TrainParams,
-    model: "PreTrainedModel",
-    texts: "Texts",
-    machine: Mapping[str, str | int],
-    checkpoints_dir: Path,
-    *,
-    plain: bool,
-) -> "Recipe":
-    """Fill in what is auto: by the number of texts, and a step in as many parts as fit into memory, never fewer than before a kill."""
-    from stages.shared.memory import parts_that_fit
-    from stages.shared.recipe import recipe
+def why_by_label(settings: TrainParams, loss: "TrainingLoss", model: "PreTrainedModel", texts: "Texts") -> str | None:
+    """Return what keeps few texts from being learnt from in pairs, which know the labels and nothing else, or None."""
+    from stages.shared.pairs import allows_pairs
+    from stages.shared.recipe import FEWEST
 
-    given = (len(texts), settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate)
-    chosen = recipe(*given, plain=plain)
-    if settings.batch_size == "auto":
-        parts = parts_that_fit(model, texts, chosen, machine, checkpoints_dir)
-        if chosen.pairs and parts > 1:
-            chosen = recipe(*given, plain=False)
-        chosen = chosen._replace(parts_of_a_step=parts)
-    return chosen
+    hindrances = {
+        "epochs": settings.epochs != "auto",
+        "class_weights": settings.class_weights != "none",
+        "label_smoothing": settings.label_smoothing > 0,
+        "teacher": loss.teacher is not None,
+        "gradient_accumulation": settings.gradient_accumulation > 1,
+        "batch_size": settings.batch_size != "auto" and settings.batch_size < FEWEST,
+    }
+    for name, hinders in hindrances.items():
+        if hinders:
+            return f"train.{name} is set"
+    return None if allows_pairs(model, texts) else "the base does not allow it"
 
 
 def make_trainer(

@@ -1,7 +1,7 @@
 """What a few texts are worth: the graph, with the params that are auto, beside SetFit on the same texts and base.
 
 Samples of whole sentences of SST-2 train, others for each seed; scored on 1,800 more of it (read from ../shared/data). Of its texts
-the graph keeps a tenth to choose the epoch; SetFit learns from all. Writes a table into docs/quality.md.
+the graph keeps a tenth to validate with; SetFit learns from all. Writes a table into docs/quality.md.
 
     dvc repro base_model && python -m benchmarks.few
 """

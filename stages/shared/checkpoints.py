@@ -98,6 +98,13 @@ def remove_halves(folder: Path) -> None:
                 shutil.rmtree(half)
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Have the main process remove all checkpoints, for a training that goes on in another way."""
+    if PartialState().is_main_process:
+        for checkpoint in folder.glob("checkpoint-*"):
+            _remove(checkpoint)
+
+
 def put(file: Path, content: bytes) -> None:
     """Have the main process write a file of the checkpoint folder; a kill or a power cut leaves all of it or nothing."""
     if PartialState().is_main_process:

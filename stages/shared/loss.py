@@ -28,10 +28,6 @@ class TrainingLoss:
         self.label_smoothing = label_smoothing
         self.teacher = teacher
 
-    def is_plain(self) -> bool:
-        """Tell whether the labels are all that counts, and count the same."""
-        return self.teacher is None and not self.label_smoothing and bool((self.weights == 1).all())
-
     def __call__(self, logits: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         losses = nn.functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
         if self.teacher is not None:
@@ -45,9 +41,10 @@ class TrainingLoss:
 def class_weights(wanted: ClassWeights, labels: NDArray[np.int64], class_names: Sequence[str]) -> Tensor:
     """Return the weight of each class; balanced: texts / (classes * texts of the class), so that all classes count the same.
 
-    Raises StageError where a list has not one weight for each class, or a class has no text to balance with.
+    Raises StageError where a list has not one weight for each class or only zeros for those that occur, or a class has no text to
+    balance with.
     """
-    counts = torch.from_numpy(np.bincount(labels, minlength=len(class_names)))
+    counts = np.bincount(labels, minlength=len(class_names))
     if wanted == "none":
         return torch.ones(len(class_names))
     if wanted == "balanced":
@@ -55,10 +52,12 @@ def class_weights(wanted: ClassWeights, labels: NDArray[np.int64], class_names: 
             raise StageError(
                 f"train.class_weights is 'balanced', and the train split has no text of {', '.join(missing)}: set it to a list"
             )
-        return counts.sum() / (len(class_names) * counts)
+        return torch.from_numpy(counts.sum() / (len(class_names) * counts)).float()
     if len(wanted) != len(class_names):
         raise StageError(
             f"train.class_weights has {len(wanted)} weights for {len(class_names)} classes: "
             f"give one each, in the order {', '.join(class_names)}"
         )
+    if not np.any(np.asarray(wanted)[counts > 0]):
+        raise StageError("train.class_weights gives nothing to any class that the train split has texts of: raise one of them above 0")
     return torch.tensor(wanted, dtype=torch.float32)

@@ -18,9 +18,9 @@ import torch
 from accelerate.utils import gather_object
 
 from stages.shared.batches import LikeLengths, Padding, Texts
-from stages.shared.checkpoints import put
+from stages.shared.checkpoints import put, remove_checkpoints
 from stages.shared.errors import StageError
-from stages.shared.recipe import Recipe
+from stages.shared.recipe import Recipe, Wanted, recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("train")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS, GROUPS_OF_THIS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 CAUTION = 0.9  # share of the room that may be filled by what is foreseen
 SPARE = 0.25  # of the texts of the first epoch's heaviest batch: later epochs mix the lengths anew
 MEANS = 2  # that AdamW keeps of the gradient of each weight
@@ -83,18 +83,33 @@ def limited_to_what_is_free(*, on_cpu: bool) -> Iterator[None]:
 
 
 def free_bytes() -> int:
-    """Return what Linux can still give this process: what is free in the machine, and less where a container has less."""
+    """Return what Linux can still give this process: what is free in the machine, and less where a group of its processes has less.
+
+    Containers, systemd and SLURM set such limits, on its group or on one that holds it.
+    """
     free = _kilobytes(Path("/proc/meminfo"), "MemAvailable")
-    for folder, most, taken, cache in (
-        (CGROUPS, "memory.max", "memory.current", "inactive_file"),
-        (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1
-    ):
+    for folder, most, taken, cache in _groups():
         with suppress(OSError, ValueError, StopIteration):  # no such group, or "max" for no limit
             limit, used = (int((folder / name).read_text("utf-8")) for name in (most, taken))
             lines = (folder / "memory.stat").read_text("utf-8").splitlines()
             given_back = next(int(line.split()[1]) for line in lines if line.startswith(f"{cache} "))  # files read: they make room
             free = min(free, limit - used + given_back)
     return free
+
+
+def _groups() -> Iterator[tuple[Path, str, str, str]]:
+    """Give folder and file names of the memory groups of this process, its own first; a container may see its own as the root."""
+    of_version_1 = (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    of_version_2 = (CGROUPS, "memory.max", "memory.current", "inactive_file")
+    lines = GROUPS_OF_THIS.read_text("utf-8").splitlines() if GROUPS_OF_THIS.exists() else []
+    for line in [*lines, "0::/", "0:memory:/"]:
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            root, most, taken, cache = of_version_1 if controllers else of_version_2
+            inner = root / path.strip("/")
+            for folder in (inner, *inner.parents):
+                if folder.is_relative_to(root):
+                    yield folder, most, taken, cache
 
 
 def _share_of_what_is_free() -> int:
@@ -110,10 +125,38 @@ def _kilobytes(file: Path, name: str) -> int:
     return next(int(line.split()[1]) for line in file.read_text("utf-8").splitlines() if line.startswith(f"{name}:")) * 1024
 
 
-def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Mapping[str, str | int], checkpoints_dir: Path) -> int:
+def recipe_that_fits(
+    model: "PreTrainedModel", texts: Texts, wanted: Wanted, machine: Mapping[str, str | int], checkpoints_dir: Path
+) -> Recipe:
+    """Return the recipe for the texts, where the batch size is auto with a step in as many parts as fit into memory.
+
+    A kill changes neither: what has begun by label, for its pairs did not fit, goes on so, and never in fewer parts.
+    Raises StageError where a step has not a text for each process and part, OutOfMemory where not even a single text fits.
+    """
+    kept = checkpoints_dir / "parts_of_a_step"  # of a training by label
+    begun = int(kept.read_text("utf-8")) if kept.exists() else None
+    chosen = recipe(len(texts), wanted._replace(by_label=wanted.by_label or "it has begun so") if begun else wanted)
+    if wanted.batch_size == "auto":
+        parts = parts_that_fit(model, texts, chosen._replace(parts_of_a_step=begun or chosen.parts_of_a_step), machine)
+        if chosen.pairs and parts > 1:
+            chosen = recipe(len(texts), wanted._replace(by_label="a step does not fit into memory at once"))
+            remove_checkpoints(checkpoints_dir)  # those of pairs, before a kill
+            parts = parts_that_fit(model, texts, chosen, machine)
+        chosen = chosen._replace(parts_of_a_step=parts)
+        if not chosen.pairs:
+            put(kept, str(parts).encode())
+    processes = int(machine["processes"])
+    if not chosen.pairs and chosen.parts_of_a_step * processes > chosen.texts_a_step:
+        raise StageError(
+            f"a step of {chosen.texts_a_step} texts is too small for {processes} processes and {chosen.parts_of_a_step} parts: "
+            "raise train.batch_size or start fewer processes"
+        )
+    return chosen
+
+
+def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Mapping[str, str | int]) -> int:
     """Return in how many parts a step fits into memory: those chosen, or twice as many until it does, the same in all processes.
 
-    Never fewer than before a kill, for which they are kept among the checkpoints.
     Raises OutOfMemory where not even a single text does.
     """
     processes = 1 if chosen.pairs else int(machine["processes"])  # pairs are not shared
@@ -122,8 +165,7 @@ def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
         rows = LikeLengths(texts.lengths, chosen.texts_a_step, 0, parts=parts, processes=processes).heaviest()
         return rows + rows[: math.ceil(SPARE * len(rows))]
 
-    kept = checkpoints_dir / "parts_of_a_step"
-    parts = int(kept.read_text("utf-8")) if kept.exists() else chosen.parts_of_a_step
+    parts = chosen.parts_of_a_step
     fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(parts)], machine)]))
     if fitting < 1:
         raise OutOfMemory
@@ -131,7 +173,6 @@ def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
         parts *= 2
     if parts != chosen.parts_of_a_step:
         log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", chosen.texts_a_step, parts)
-    put(kept, str(parts).encode())
     return parts
 
 

@@ -1,7 +1,8 @@
 """Few texts learnt from in pairs, as SetFit does (Tunstall et al. 2022); docs/quality.md, "How many texts", has what that gains.
 
 Texts of one class are drawn together and those of two classes apart, in the mean of their tokens: the 16 texts of a step have 120 pairs.
-Then the last layer is solved for by logistic regression, whose penalty keeps few texts from being learnt by heart.
+Then the last layer is solved for by logistic regression, whose penalty keeps few texts from being learnt by heart, and its answers get the
+temperature at which the validation texts are most likely.
 """
 
 import math
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
 
+from serving.inference.probabilities import Probabilities, softmax
 from stages.shared.batches import LikeLengths, Texts
+from stages.shared.calibration import cross_entropy, fit_temperature
 from stages.shared.classifier import ClassifierTrainer
 from stages.shared.errors import StageError
 
@@ -48,7 +52,7 @@ class PairsTrainer(ClassifierTrainer):
 
 
 class LastLayer(TrainerCallback):
-    """Solve for the last layer and evaluate, at the end and at even distances before it, for these epochs take seconds.
+    """Settle the last layer and evaluate, at the end and at even distances before it, for these epochs take seconds.
 
     What the log has as the loss of training is then that of the answers to the training texts, as of a training by labels.
     """
@@ -60,7 +64,8 @@ class LastLayer(TrainerCallback):
         left = args.num_train_epochs - round(state.epoch)
         control.should_evaluate = left % max(1, args.num_train_epochs // EVALUATIONS) == 0
         if control.should_evaluate:
-            loss = solve_last_layer(self._trainer.model, self._trainer.train_dataset, args.per_device_eval_batch_size)
+            texts, asked = self._trainer.train_dataset, self._trainer.eval_dataset.dataset
+            loss = settle_last_layer(self._trainer.model, texts, asked, args.per_device_eval_batch_size)
             state.log_history.append({"epoch": state.epoch, "loss": loss})
 
 
@@ -96,13 +101,23 @@ def pairs_loss(vectors: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([(cosines[pairs] - target).square().sum() / max(1, int(pairs.sum())) for pairs, target in kinds]).mean()
 
 
-def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -> float:
-    """Make the last layer the logistic regression of what it is given for the texts, and return the cross-entropy of its answers.
-
-    A class that has no text becomes unlikely.
-    """
+def settle_last_layer(model: PreTrainedModel, texts: Texts, asked: Texts, texts_at_once: int) -> float:
+    """Solve for the last layer on the texts, have it be as sure of the asked ones as it is right, and return its loss on the texts."""
     last = _last_layer(model)
     assert last is not None  # allows_pairs
+    vectors, labels = _given_to(last, model, texts, texts_at_once)
+    if not vectors.isfinite().all():
+        raise StageError("the model is not a number behind the last step: lower train.learning_rate or set train.precision to fp32")
+    solve(last, vectors, labels)
+    temperature = fit_temperature(*_answers(last, *_given_to(last, model, asked, texts_at_once)))
+    with torch.no_grad():
+        last.weight.div_(temperature)
+        last.bias.div_(temperature)
+    return cross_entropy(*_answers(last, vectors, labels))
+
+
+def _given_to(last: nn.Linear, model: PreTrainedModel, texts: Texts, texts_at_once: int) -> tuple[Tensor, NDArray[np.int64]]:
+    """Return what the last layer is given for the texts (texts, width), and their labels (texts,)."""
     given: list[Tensor] = []
     labels: list[int] = []
     hook = last.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0].float().cpu()))
@@ -112,9 +127,17 @@ def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -
             model(**{name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")})
             labels += batch["labels"].tolist()
     hook.remove()
-    features = torch.cat(given).double().numpy()
-    if not np.isfinite(features).all():
-        raise StageError("the model is not a number behind the last step: lower train.learning_rate or set train.precision to fp32")
+    return torch.cat(given), np.array(labels)
+
+
+def _answers(last: nn.Linear, vectors: Tensor, labels: NDArray[np.int64]) -> tuple[Probabilities, NDArray[np.int64]]:
+    with torch.inference_mode():
+        return softmax(nn.functional.linear(vectors, last.weight.cpu(), last.bias.cpu()).double().numpy()), labels
+
+
+def solve(last: nn.Linear, vectors: Tensor, labels: NDArray[np.int64]) -> None:
+    """Make the layer the logistic regression of vectors (texts, width) and labels (texts,); a class that has none becomes unlikely."""
+    features = vectors.double().numpy()
     length = float(np.sqrt((features**2).sum(1).mean())) or 1.0  # the penalty of the regression is made for vectors of about 1
     classes, counts = np.unique(labels, return_counts=True)
     weights, biases = np.zeros((len(classes), features.shape[1])), np.zeros(len(classes))
@@ -128,5 +151,3 @@ def solve_last_layer(model: PreTrainedModel, texts: Texts, texts_at_once: int) -
         last.bias.fill_(float(biases.min()) - math.log(counts.sum() + 1))
         last.weight[classes] = torch.tensor(weights, dtype=last.weight.dtype, device=last.weight.device)
         last.bias[classes] = torch.tensor(biases, dtype=last.bias.dtype, device=last.bias.device)
-        answers = nn.functional.linear(torch.cat(given), last.weight.cpu(), last.bias.cpu())
-        return float(nn.functional.cross_entropy(answers, torch.tensor(labels)))

@@ -22,6 +22,16 @@ class Recipe(NamedTuple):
     pairs: bool = False
 
 
+class Wanted(NamedTuple):
+    """What params give or leave open, and why few texts are learnt from by label and not in pairs, or None if they need not be."""
+
+    epochs: int | Literal["auto"] = "auto"
+    batch_size: int | Literal["auto"] = "auto"
+    gradient_accumulation: int = 1
+    learning_rate: float | Literal["auto"] = "auto"
+    by_label: str | None = None
+
+
 RECIPES = {  # for up to so many texts
     200: Recipe(20, 16, 1e-4),
     800: Recipe(10, 16, 5e-5),
@@ -33,30 +43,20 @@ FEWEST = 8  # texts of a step, or it has too few pairs
 PAIRS = {200: Recipe(20, 16, 1e-4, pairs=True), 800: Recipe(5, 16, 1e-4, pairs=True)}
 
 
-def recipe(
-    texts: int,
-    epochs: int | Literal["auto"],
-    batch_size: int | Literal["auto"],
-    gradient_accumulation: int,
-    learning_rate: float | Literal["auto"],
-    *,
-    plain: bool = True,
-) -> Recipe:
-    """Fill in what is auto by the number of texts to learn from, and say so.
-
-    plain: the labels are all that is learnt, as they are: pairs know neither weights of classes nor softer labels nor a teacher,
-    and are no more where a step is split.
-    """
-    whole = gradient_accumulation == 1 and (batch_size == "auto" or batch_size >= FEWEST)
-    rows = RECIPES | PAIRS if plain and whole and epochs == "auto" else RECIPES
+def recipe(texts: int, wanted: Wanted) -> Recipe:
+    """Fill in what is auto by the number of texts to learn from, and say so."""
+    rows = RECIPES if wanted.by_label else RECIPES | PAIRS
     usual = next(row for most, row in rows.items() if texts <= most)
+    accumulated = wanted.gradient_accumulation
     chosen = Recipe(
-        usual.epochs if epochs == "auto" else epochs,
-        usual.texts_a_step if batch_size == "auto" else batch_size * gradient_accumulation,
-        usual.learning_rate if learning_rate == "auto" else learning_rate,
-        gradient_accumulation,
+        usual.epochs if wanted.epochs == "auto" else wanted.epochs,
+        max(usual.texts_a_step, accumulated) if wanted.batch_size == "auto" else wanted.batch_size * accumulated,
+        usual.learning_rate if wanted.learning_rate == "auto" else wanted.learning_rate,
+        accumulated,
         usual.pairs,
     )
     how = "in pairs, " if chosen.pairs else "at most "
     log.info("%s texts: %s%d epochs in steps of %d texts, learning rate %.1e", f"{texts:,}", how, *chosen[:3])
+    if wanted.by_label and texts <= max(PAIRS):
+        log.info("so few texts are learnt from better in pairs (docs/quality.md), which they are not: %s", wanted.by_label)
     return chosen

@@ -17,13 +17,14 @@ from stages.shared.batches import tokenize
 from stages.shared.checkpoints import made_once
 from stages.shared.errors import StageError
 from stages.shared.linear import opinions
+from stages.shared.memory import ran_out
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("train")
 
-BATCH = 64  # texts
+TOKENS = 8192  # of a batch
 
 
 def taught(
@@ -67,7 +68,9 @@ def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], mach
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval().to(str(machine["device"]))
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, SafetensorError) as error:
+        if tokenizer.pad_token_id is None:
+            raise ValueError("its tokenizer knows no padding")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StageError(f"the teacher {folder} cannot be loaded ({str(error).strip().splitlines()[0]})") from None
     names = [model.config.id2label[number] for number in range(model.config.num_labels)]
     if sorted(names) != sorted(class_names):
@@ -77,9 +80,14 @@ def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], mach
     logits = torch.empty(len(texts), len(names))
     bar = tqdm(total=len(texts), desc="teacher", unit=" texts", disable=not sys.stderr.isatty())
     autocast = torch.autocast(str(machine["device"]), torch.bfloat16, enabled=machine["precision"] == "bf16")
-    with bar, torch.inference_mode(), autocast:
-        for batch in encoded.like_long(BATCH, tokenizer.pad_token_id):
-            inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
-            logits[batch["row"]] = model(**inputs).logits.float().cpu()
-            bar.update(len(batch["row"]))
+    try:
+        with bar, torch.inference_mode(), autocast:
+            for batch in encoded.like_long(max(1, TOKENS // int(encoded.lengths.max())), tokenizer.pad_token_id):
+                inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
+                logits[batch["row"]] = model(**inputs).logits.float().cpu()
+                bar.update(len(batch["row"]))
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        raise StageError(f"out of memory while the teacher {folder} answers: free some, or name a smaller one in train.teacher") from error
     return logits[:, [names.index(name) for name in class_names]]

@@ -34,12 +34,12 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (texts, classes), la
 
 
 class LossNotFinite(StageError):
-    """A step whose loss is no number."""
+    """A step whose loss, or its gradient, is no number."""
 
-    def __init__(self, step: int, rows: Sequence[int], remedy: str) -> None:
+    def __init__(self, what: str, step: int, rows: Sequence[int], remedy: str) -> None:
         lines = ", ".join(str(row + 2) for row in rows[:8]) + (f" and {len(rows) - 8} more" if rows[8:] else "")
         super().__init__(
-            f"the loss is not a number in step {step}, whose batch holds the texts of lines {lines} of the train split: {remedy}"
+            f"the {what} is not a number in step {step}, whose batch holds the texts of lines {lines} of the train split: {remedy}"
         )
 
 
@@ -58,6 +58,7 @@ class BatchTrainer(Trainer, ABC):
         self._batch_size = batch_size
         self._embedding_rate = embedding_rate
         self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # sum of this process since the epoch began, items
+        self._rows: list[int] = []  # of the step, that this process computes
         self.remove_callback(PrinterCallback)
 
     @abstractmethod
@@ -105,11 +106,20 @@ class BatchTrainer(Trainer, ABC):
         """Return the mean over the items of the whole step, of which this batch may be a part."""
         total = self.total_loss(model, inputs)
         if not math.isfinite(total.item()):
-            raise LossNotFinite(self.state.global_step + 1, inputs["row"].tolist(), self.remedy)
+            raise LossNotFinite("loss", self.state.global_step + 1, inputs["row"].tolist(), self.remedy)
+        self._rows += inputs["row"].tolist()
         items = int((inputs["labels"] != NO_CLASS).sum())
         self._epoch_loss += torch.tensor([total.item(), items], dtype=torch.float64)
         assert num_items_in_batch is not None
         return total * self.args.world_size / num_items_in_batch  # the gradients of the processes are averaged
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: float | None = None) -> float:
+        """Raise LossNotFinite before a gradient that is no number reaches the weights; fp16 itself leaves such steps out."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        rows, self._rows = self._rows, []
+        if not math.isfinite(norm) and not self.args.fp16:
+            raise LossNotFinite("gradient", self.state.global_step + 1, rows, self.remedy)
+        return norm
 
     def epoch_loss(self) -> tuple[float, int]:
         """Return the sum of the losses since the epoch began and the number of items, of all processes."""
@@ -186,6 +196,7 @@ def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
         threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     PartialState(cpu=device == "cpu", **({"backend": "gloo"} if device == "cpu" and processes > 1 else {}))
     torch.set_num_threads(int(threads))
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision  # the launcher's word would go before ours
     keep_freed_memory()
     return {"device": device, "precision": precision, "threads": int(threads), "processes": processes}
 

@@ -1,10 +1,12 @@
 """That a training which would take all memory is told so, and with `batch_size: auto` takes less."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, read_json, write_params
+from tests.stages.test_never_lost import in_the_middle_of_a_step
 from tests.stages.training import Training
 
 TRAINING = {"epochs": 1, "threads": 1, "precision": "fp32", "learning_rate": 1e-4}
@@ -51,6 +53,17 @@ def test_step_that_does_not_fit_is_computed_in_parts_and_learns_the_same(long_te
     assert found["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-3)
 
 
+def test_pairs_that_no_longer_fit_after_a_kill_are_learnt_from_by_label(long_texts: Path, tmp_path: Path) -> None:
+    few = training(long_texts, tmp_path / "root", batch_size="auto", epochs="auto", learning_rate=1e-5, early_stopping_patience=1)
+    assert few.run(in_the_middle_of_a_step, 2) == -signal.SIGKILL
+    assert few.checkpoints
+    assert few.run(so_many_megabytes, ENOUGH) == 0, few.said.read_text()
+    assert "better in pairs (docs/quality.md), which they are not: a step does not fit into memory at once" in few.said.read_text()
+    recipe = read_json(few.root / "train.json")["recipe"]
+    assert not recipe["pairs"]
+    assert recipe["parts_of_a_step"] > 1
+
+
 def test_given_step_that_does_not_fit_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:
     failed = training(long_texts, tmp_path / "root", batch_size=16)
     assert failed.run(so_many_megabytes, ENOUGH) == 1
@@ -80,6 +93,24 @@ def test_container_gives_what_is_left_of_its_limit_and_what_its_file_cache_holds
     monkeypatch.setattr(memory, "CGROUPS", tmp_path)
     monkeypatch.setattr(memory, "_kilobytes", lambda file, name: FREE)
     assert memory.free_bytes() == free
+
+
+def test_group_within_groups_gives_no_more_than_each_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.shared import memory
+
+    for group, limit in (("", "max"), ("slurm", "2000"), ("slurm/job/step", "max"), ("slurm/job", "1500")):
+        (tmp_path / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / group / "memory.max").write_text(limit, "utf-8")
+        (tmp_path / group / "memory.current").write_text("900", "utf-8")
+        (tmp_path / group / "memory.stat").write_text("inactive_file 0\n", "utf-8")
+    of_this = tmp_path / "cgroup"
+    of_this.write_text("12:cpu,cpuacct:/other\n0::/slurm/job/step\n", "utf-8")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    monkeypatch.setattr(memory, "GROUPS_OF_THIS", of_this)
+    monkeypatch.setattr(memory, "_kilobytes", lambda file, name: FREE)
+    assert memory.free_bytes() == 600
+    of_this.write_text("0::/elsewhere\n", "utf-8")
+    assert memory.free_bytes() == FREE
 
 
 def test_memory_for_not_even_one_text_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:

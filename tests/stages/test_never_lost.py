@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import time
@@ -103,6 +104,15 @@ def at_a_full_disk(at: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     _before(torch, "save", at, full)
+
+
+def with_a_gradient_that_is_no_number(at: int) -> None:
+    from stages.shared.trainer import BatchTrainer
+
+    def spoil(_: Any, model: Any) -> None:
+        next(model.parameters()).grad.fill_(float("nan"))
+
+    _before(BatchTrainer, "_clip_grad_norm", at, spoil)
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +243,15 @@ def test_full_disk_keeps_the_checkpoint_before(training: Training, expected: dic
     assert "Traceback" not in said
     assert training.run() == 0
     assert "going on from" in training.said.read_text()
+    assert training.results == expected
+
+
+def test_gradient_that_is_no_number_never_reaches_the_weights(training: Training, expected: dict[str, bytes]) -> None:
+    assert training.run(with_a_gradient_that_is_no_number, STEPS + 3) == 1
+    said = training.said.read_text()
+    assert re.search(rf"ERROR: the gradient is not a number in step {STEPS + 3}, whose batch holds the texts of lines \d+, .*: lower", said)
+    assert "Traceback" not in said
+    assert training.run() == 0, training.said.read_text()
     assert training.results == expected
 
 

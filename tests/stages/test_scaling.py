@@ -14,7 +14,8 @@ from tests.conftest import ROOT, read_json, run_command, write_params
 from tests.stages.test_train import environment, training
 
 TWO = f"{Path(sys.executable).parent}/torchrun --nproc-per-node 2"
-ACCELERATE = f"{Path(sys.executable).parent}/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision no"
+# its precision is not that of the params, which count
+ACCELERATE = f"{Path(sys.executable).parent}/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision bf16"
 TRAINING = {"batch_size": 16, "epochs": 2, "threads": 1, "precision": "fp32"}
 
 
@@ -99,6 +100,13 @@ def test_launcher_that_is_not_there_is_a_sentence(tiny_model: Path, tiny_base: P
     assert "ERROR: SENTIMENT_LAUNCH cannot be run" in done.stderr
     assert launch in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_step_too_small_for_the_processes_is_refused(splits: Path, tiny_base: Path, tmp_path: Path) -> None:
+    params_file = write_params(tmp_path / "params.yaml", {"train": {**TRAINING, "batch_size": 1, "max_length": 32}})
+    done = run_command(*training(splits, tiny_base, tmp_path, params_file), **environment(tmp_path), SENTIMENT_LAUNCH=TWO)
+    assert done.returncode != 0
+    assert "ERROR: a step of 1 texts is too small for 2 processes and 1 parts: raise train.batch_size" in done.stderr
 
 
 def test_texts_too_few_for_the_batches_of_a_step_are_refused(splits: Path, tiny_base: Path, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_label_smoothing_of_params_reaches_the_loss(tiny_model: Path, tiny_base:
         ("a file", "train.teacher is"),
         ("no weights", "cannot be loaded"),
         ("broken weights", "cannot be loaded"),
+        ("other shapes", "cannot be loaded"),
         ("other classes", "knows the classes no, yes, and not negative, positive"),
     ],
 )
@@ -118,7 +119,8 @@ def test_teacher_that_cannot_teach_is_refused(
         elif problem == "broken weights":
             weights.write_bytes(weights.read_bytes()[:1000])
         else:
-            config.write_text(json.dumps(read_json(config) | {"id2label": {"0": "no", "1": "yes"}}), "utf-8")
+            change = {"dim": 64} if problem == "other shapes" else {"id2label": {"0": "no", "1": "yes"}}
+            config.write_text(json.dumps(read_json(config) | change), "utf-8")
     params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING | {"teacher": str(teacher)}})
     training = Training(tiny_model, tiny_base, tmp_path / "root", params_file, teacher)
     assert training.run() == 1

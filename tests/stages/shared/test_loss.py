@@ -69,5 +69,7 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     labels = np.array([0, 1])
     with pytest.raises(StageError, match="2 weights for 3 classes: give one each, in the order a, b, c"):
         class_weights([1, 2], labels, NAMES)
+    with pytest.raises(StageError, match="gives nothing to any class that the train split has texts of"):
+        class_weights([0, 0, 1], labels, NAMES)
     with pytest.raises(StageError, match="no text of c"):
         class_weights("balanced", labels, NAMES)

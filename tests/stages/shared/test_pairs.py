@@ -7,11 +7,13 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
 
 from stages.shared.batches import Texts, tokenize
+from stages.shared.calibration import fit_temperature
 from stages.shared.errors import StageError
-from stages.shared.pairs import allows_pairs, pairs_loss, solve_last_layer
+from stages.shared.pairs import allows_pairs, pairs_loss, settle_last_layer, solve
 
 WORDS = [f"the {thing} was {word}" for thing in ("film", "food", "room", "book", "phone", "waiter") for word in ("good", "bad", "odd")]
 
@@ -25,13 +27,10 @@ def texts(tiny_base: Path, labels: list[int]) -> Texts:
     return tokenize(WORDS[: len(labels)], labels, AutoTokenizer.from_pretrained(tiny_base, model_max_length=32))
 
 
-def answers(model: PreTrainedModel, asked: Texts) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the logits, and what the last layer was given, of each text by itself."""
+def answers(model: PreTrainedModel, asked: Texts) -> torch.Tensor:
+    """Return the logits of each text by itself."""
     with torch.inference_mode():
-        ids = [torch.from_numpy(asked[row]["input_ids"].astype(np.int64))[None] for row in range(len(asked))]
-        hidden = [model.distilbert(text).last_hidden_state[:, 0] for text in ids]
-        features = torch.relu(model.pre_classifier(torch.cat(hidden)))
-        return model.classifier(features), features
+        return torch.cat([model(torch.from_numpy(asked[row]["input_ids"].astype(np.int64))[None]).logits for row in range(len(asked))])
 
 
 def test_loss_of_pairs_is_that_worked_out_by_hand() -> None:
@@ -48,43 +47,49 @@ def test_rare_kind_of_pairs_counts_as_much_as_the_frequent_one() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_last_layer_gives_the_probabilities_of_the_regression(tiny_base: Path, classes: int) -> None:
-    labels = [number % classes for number in range(len(WORDS))]
-    model, asked = classifier(tiny_base, classes), texts(tiny_base, labels)
-    loss = solve_last_layer(model, asked, 4)
-    logits, features = answers(model, asked)
-    length = float(features.square().sum(1).mean().sqrt())
-    expected = LogisticRegression(max_iter=1000).fit(features.numpy() / length, labels)
-    shares = expected.predict_proba(features.numpy() / length)
-    assert logits.softmax(-1).numpy() == pytest.approx(shares, abs=2e-3)
-    assert loss == pytest.approx(log_loss(labels, shares), abs=2e-3)
+def test_layer_that_is_solved_for_gives_the_probabilities_of_the_regression(classes: int) -> None:
+    vectors, labels = torch.randn(30, 8, generator=torch.Generator().manual_seed(7)), np.arange(30) % classes
+    layer = nn.Linear(8, classes)
+    solve(layer, vectors, labels)
+    length = float(vectors.square().sum(1).mean().sqrt())
+    expected = LogisticRegression(max_iter=1000).fit(vectors.numpy() / length, labels).predict_proba(vectors.numpy() / length)
+    assert layer(vectors).detach().softmax(-1).numpy() == pytest.approx(expected, abs=2e-3)
 
 
-def test_class_without_texts_is_unlikely_and_a_class_alone_likely(tiny_base: Path) -> None:
-    model = classifier(tiny_base, 3)
-    asked = texts(tiny_base, [0, 2] * 6)
-    solve_last_layer(model, asked, 4)
-    shares = answers(model, asked)[0].softmax(-1)
-    assert float(shares[:, 1].max()) < 1 / 12
-    solve_last_layer(model, texts(tiny_base, [1] * 6), 4)
-    assert float(answers(model, asked)[0].softmax(-1)[:, 1].min()) > 3 / 4
+def test_class_without_texts_is_unlikely_and_a_class_alone_likely() -> None:
+    vectors, layer = torch.randn(12, 8, generator=torch.Generator().manual_seed(7)), nn.Linear(8, 3)
+    solve(layer, vectors, np.array([0, 2] * 6))
+    assert float(layer(vectors).detach().softmax(-1)[:, 1].max()) < 1 / 12
+    solve(layer, vectors, np.ones(12, dtype=np.int64))
+    assert float(layer(vectors).detach().softmax(-1)[:, 1].min()) > 3 / 4
+
+
+def test_answers_are_as_sure_of_the_asked_texts_as_they_are_right(tiny_base: Path) -> None:
+    labels = [number % 3 for number in range(len(WORDS))]
+    model, learnt = classifier(tiny_base, 3), texts(tiny_base, labels)
+    asked = texts(tiny_base, [*labels[:9], *labels[:8:-1]])  # half of them right, as far as the model can tell
+    loss = settle_last_layer(model, learnt, asked, 4)
+    logits = answers(model, learnt)
+    assert loss == pytest.approx(log_loss(labels, logits.softmax(-1).numpy()), abs=1e-4)
+    shares = answers(model, asked).softmax(-1).numpy()
+    assert fit_temperature(shares, asked.labels) == pytest.approx(1, abs=0.02)
 
 
 def test_layer_that_is_solved_for_is_the_last_one_of_as_many_outputs_as_classes(tiny_base: Path) -> None:
     model = classifier(tiny_base, 16)  # which the layer before it has too
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
     assert before["pre_classifier.weight"].shape == before["classifier.weight"].shape
-    solve_last_layer(model, texts(tiny_base, [*range(16)]), 4)
+    settle_last_layer(model, texts(tiny_base, [*range(16)]), texts(tiny_base, [*range(16)]), 4)
     changed = {name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
 
 
 def test_model_that_is_not_a_number_is_a_sentence(tiny_base: Path) -> None:
-    model = classifier(tiny_base, 2)
+    model, learnt = classifier(tiny_base, 2), texts(tiny_base, [0, 1] * 6)
     with torch.no_grad():
         model.pre_classifier.weight.fill_(float("nan"))
     with pytest.raises(StageError, match="the model is not a number"):
-        solve_last_layer(model, texts(tiny_base, [0, 1] * 6), 4)
+        settle_last_layer(model, learnt, learnt, 4)
 
 
 SMALL = {"vocab_size": 200, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

@@ -4,7 +4,9 @@ import logging
 
 import pytest
 
-from stages.shared.recipe import PAIRS, RECIPES, Recipe, recipe
+from stages.shared.recipe import PAIRS, RECIPES, Recipe, Wanted, recipe
+
+BY_LABEL = "train.label_smoothing is set"
 
 
 @pytest.mark.parametrize(
@@ -12,25 +14,24 @@ from stages.shared.recipe import PAIRS, RECIPES, Recipe, recipe
 )
 def test_open_params_go_by_the_number_of_texts(texts: int, row: float, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    assert recipe(texts, "auto", "auto", 1, "auto", plain=False) == RECIPES[row]
+    assert recipe(texts, Wanted(by_label=BY_LABEL)) == RECIPES[row]
     assert f"{texts:,} texts: at most {RECIPES[row].epochs} epochs" in caplog.text
+    assert (BY_LABEL in caplog.text) == (texts <= 800)
 
 
 @pytest.mark.parametrize(("texts", "row"), [(1, 200), (200, 200), (201, 800), (800, 800)])
 def test_few_texts_are_learnt_from_in_pairs(texts: int, row: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    assert recipe(texts, "auto", "auto", 1, "auto") == PAIRS[row]
+    assert recipe(texts, Wanted()) == PAIRS[row]
     assert f"{texts:,} texts: in pairs, {PAIRS[row].epochs} epochs" in caplog.text
-    assert recipe(texts, "auto", 8, 1, 3e-5) == Recipe(PAIRS[row].epochs, 8, 3e-5, pairs=True)
-    assert not recipe(801, "auto", "auto", 1, "auto").pairs
-
-
-def test_steps_that_are_split_or_tiny_have_too_few_pairs() -> None:
-    assert recipe(100, "auto", "auto", 2, "auto") == RECIPES[200]._replace(parts_of_a_step=2)
-    assert recipe(100, "auto", 7, 1, "auto") == RECIPES[200]._replace(texts_a_step=7)
-    assert recipe(100, "auto", 8, 1, "auto").pairs
+    assert recipe(texts, Wanted(batch_size=8, learning_rate=3e-5)) == Recipe(PAIRS[row].epochs, 8, 3e-5, pairs=True)
+    assert not recipe(801, Wanted()).pairs
 
 
 def test_given_params_stay_and_a_step_holds_all_batches_of_it() -> None:
-    assert recipe(100, 2, 8, 4, 3e-5) == Recipe(2, 32, 3e-5, parts_of_a_step=4)
-    assert recipe(100, 2, "auto", 4, "auto") == RECIPES[200]._replace(epochs=2, parts_of_a_step=4)
+    assert recipe(100, Wanted(2, 8, 4, 3e-5, BY_LABEL)) == Recipe(2, 32, 3e-5, parts_of_a_step=4)
+    assert recipe(100, Wanted(2, "auto", 4, "auto", BY_LABEL)) == RECIPES[200]._replace(epochs=2, parts_of_a_step=4)
+
+
+def test_step_has_at_least_a_text_for_each_batch_of_it() -> None:
+    assert recipe(100, Wanted(gradient_accumulation=32, by_label=BY_LABEL)).texts_a_step == 32
