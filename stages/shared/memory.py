@@ -31,7 +31,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 CGROUPS, GROUPS_OF_THIS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 CAUTION = 0.9  # share of the room that may be filled by what is foreseen
 SPARE = 0.25  # of the texts of the first epoch's heaviest batch: later epochs mix the lengths anew
-MEANS = 2  # that AdamW keeps of the gradient of each weight
+COPIES = 3  # of the weights, later on: two means of AdamW, and the best epoch's when it is read back
 SIGNS = ("allocate memory", "out of memory", "could not create a")  # of torch, of CUDA, of oneDNN
 
 
@@ -186,7 +186,7 @@ def _texts_that_fit(model: "PreTrainedModel", items: Sequence[dict[str, Any]], m
         return len(items)
     model.to(device)
     room = CAUTION * (torch.cuda.mem_get_info()[0] if device == "cuda" else _share_of_what_is_free())
-    room -= MEANS * sum(weights.numel() * weights.element_size() for weights in model.parameters())
+    room -= COPIES * sum(weights.numel() * weights.element_size() for weights in model.parameters())
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()  # what a teacher or a warm-up took
     start = torch.cuda.memory_allocated() if device == "cuda" else _taken_bytes()

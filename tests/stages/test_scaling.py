@@ -59,7 +59,7 @@ def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], 
 
 
 def test_two_processes_learn_from_pairs_as_one_does(splits: Path, tmp_path: Path) -> None:
-    left_open = {"epochs": "auto", "batch_size": "auto", "learning_rate": "auto", "max_length": 16}
+    left_open = {"epochs": "auto", "batch_size": 48, "learning_rate": "auto", "max_length": 16}
     alone, both = (curve(splits, tmp_path / name, launch, **left_open) for name, launch in (("alone", ""), ("both", TWO)))
     assert len(alone) == 10  # five evaluations
     assert both == pytest.approx(alone, abs=1e-3)
