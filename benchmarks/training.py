@@ -131,7 +131,7 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[class
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
     changes: dict[str, dict[str, object]] = {"32 texts": {"batch_size": 32}, "fp32": {"precision": "fp32"}}
     settings = settings.model_copy(update=changes.get(way, {}))
-    chosen = recipe(len(rows), Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate))
+    chosen = recipe(len(rows), 2, Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate))
     if way == "memory given back":
         trainer.keep_freed_memory = lambda: None  # type: ignore[attr-defined]
     machine = trainer.resolve_machine(settings.precision, settings.threads)

@@ -191,13 +191,12 @@ def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping
 
 
 def why_by_label(settings: TrainParams, loss: "TrainingLoss", model: "PreTrainedModel", texts: "Texts") -> str | None:
-    """Return what keeps few texts from being learnt from in pairs, which know the labels and nothing else, or None."""
+    """Return what keeps few texts from being learnt from in pairs, which know labels and no softer answers, or None."""
     from stages.shared.pairs import allows_pairs
     from stages.shared.recipe import FEWEST
 
     hindrances = {
         "epochs": settings.epochs != "auto",
-        "class_weights": settings.class_weights != "none",
         "label_smoothing": settings.label_smoothing > 0,
         "teacher": loss.teacher is not None,
         "gradient_accumulation": settings.gradient_accumulation > 1,
@@ -227,7 +226,7 @@ def make_trainer(
     from stages.shared.pairs import PairsTrainer
     from stages.shared.trainer import arguments
 
-    return (PairsTrainer if chosen.pairs else partial(LabelsTrainer, loss=loss))(
+    return (partial(PairsTrainer, weights=loss.weights) if chosen.pairs else partial(LabelsTrainer, loss=loss))(
         model=model,
         args=arguments(
             machine,

@@ -133,13 +133,14 @@ def recipe_that_fits(
     A kill changes neither: what has begun by label, for its pairs did not fit, goes on so, and never in fewer parts.
     Raises StageError where a step has not a text for each process and part, OutOfMemory where not even a single text fits.
     """
+    classes = model.config.num_labels
     kept = checkpoints_dir / "parts_of_a_step"  # of a training by label
     begun = int(kept.read_text("utf-8")) if kept.exists() else None
-    chosen = recipe(len(texts), wanted._replace(by_label=wanted.by_label or "it has begun so") if begun else wanted)
+    chosen = recipe(len(texts), classes, wanted._replace(by_label=wanted.by_label or "it has begun so") if begun else wanted)
     if wanted.batch_size == "auto":
         parts = parts_that_fit(model, texts, chosen._replace(parts_of_a_step=begun or chosen.parts_of_a_step), machine)
         if chosen.pairs and parts > 1:
-            chosen = recipe(len(texts), wanted._replace(by_label="a step does not fit into memory at once"))
+            chosen = recipe(len(texts), classes, wanted._replace(by_label="a step does not fit into memory at once"))
             remove_checkpoints(checkpoints_dir)  # those of pairs, before a kill
             parts = parts_that_fit(model, texts, chosen, machine)
         chosen = chosen._replace(parts_of_a_step=parts)

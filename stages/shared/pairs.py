@@ -29,12 +29,15 @@ class PairsTrainer(ClassifierTrainer):
 
     It keeps the last epoch, for the few texts that validate know no best one. Each process computes the whole of every step:
     pairs cannot be shared, and so few texts are not worth it.
+
+    weights: of the classes.
     """
 
     told_as = "in pairs"
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, weights: Tensor, **options: Any) -> None:
         super().__init__(**options)
+        self.weights = weights
         learning = {id(weights) for name, weights in self.model.base_model.named_parameters() if "pooler" not in name}
         for weights in self.model.parameters():
             weights.requires_grad_(id(weights) in learning)  # several processes wait for the gradients of all that learn
@@ -48,7 +51,7 @@ class PairsTrainer(ClassifierTrainer):
         ids, shown = inputs["input_ids"], inputs["attention_mask"]
         states = model(input_ids=ids, attention_mask=shown, output_hidden_states=True).hidden_states[-1].float()
         means = (states * shown.unsqueeze(-1)).sum(1) / shown.sum(1, keepdim=True)
-        return len(ids) * pairs_loss(means, inputs["labels"])
+        return len(ids) * pairs_loss(means, inputs["labels"], self.weights.to(means.device))
 
 
 class LastLayer(TrainerCallback):
@@ -65,7 +68,7 @@ class LastLayer(TrainerCallback):
         control.should_evaluate = left % max(1, args.num_train_epochs // EVALUATIONS) == 0
         if control.should_evaluate:
             texts, asked = self._trainer.train_dataset, self._trainer.eval_dataset.dataset
-            loss = settle_last_layer(self._trainer.model, texts, asked, args.per_device_eval_batch_size)
+            loss = settle_last_layer(self._trainer.model, texts, asked, self._trainer.weights, args.per_device_eval_batch_size)
             state.log_history.append({"epoch": state.epoch, "loss": loss})
 
 
@@ -89,26 +92,28 @@ def _last_layer(model: PreTrainedModel) -> nn.Linear | None:
     return layers[-1] if layers and layers[-1].bias is not None else None
 
 
-def pairs_loss(vectors: Tensor, labels: Tensor) -> Tensor:
+def pairs_loss(vectors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return how far the cosines of all pairs are from 1 within a class and from 0 between classes, squared; both kinds count the same.
 
-    vectors: (texts, width), labels: (texts,). A kind of which there is no pair counts as 0.
+    vectors: (texts, width), labels: (texts,), weights: (classes,), of which a pair has the product. A kind of which there is no pair
+    counts as 0.
     """
     unit = nn.functional.normalize(vectors, dim=1)
     cosines = unit @ unit.T
     alike = labels[:, None] == labels
-    kinds = ((alike & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), 1.0), (~alike, 0.0))
-    return torch.stack([(cosines[pairs] - target).square().sum() / max(1, int(pairs.sum())) for pairs, target in kinds]).mean()
+    both = weights[labels][:, None] * weights[labels]
+    kinds = ((both * alike).fill_diagonal_(0), 1.0), (both * ~alike, 0.0)
+    return torch.stack([(shares * (cosines - target).square()).sum() / (shares.sum() or 1.0) for shares, target in kinds]).mean()
 
 
-def settle_last_layer(model: PreTrainedModel, texts: Texts, asked: Texts, texts_at_once: int) -> float:
+def settle_last_layer(model: PreTrainedModel, texts: Texts, asked: Texts, weights: Tensor, texts_at_once: int) -> float:
     """Solve for the last layer on the texts, have it be as sure of the asked ones as it is right, and return its loss on the texts."""
     last = _last_layer(model)
     assert last is not None  # allows_pairs
     vectors, labels = _given_to(last, model, texts, texts_at_once)
     if not vectors.isfinite().all():
         raise StageError("the model is not a number behind the last step: lower train.learning_rate or set train.precision to fp32")
-    solve(last, vectors, labels)
+    solve(last, vectors, labels, weights.double().numpy()[labels])
     temperature = fit_temperature(*_answers(last, *_given_to(last, model, asked, texts_at_once)))
     with torch.no_grad():
         last.weight.div_(temperature)
@@ -135,14 +140,17 @@ def _answers(last: nn.Linear, vectors: Tensor, labels: NDArray[np.int64]) -> tup
         return softmax(nn.functional.linear(vectors, last.weight.cpu(), last.bias.cpu()).double().numpy()), labels
 
 
-def solve(last: nn.Linear, vectors: Tensor, labels: NDArray[np.int64]) -> None:
-    """Make the layer the logistic regression of vectors (texts, width) and labels (texts,); a class that has none becomes unlikely."""
+def solve(last: nn.Linear, vectors: Tensor, labels: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    """Make the layer the logistic regression of vectors (texts, width) and labels (texts,); a class that has none becomes unlikely.
+
+    shares: (texts,), how much each text counts.
+    """
     features = vectors.double().numpy()
     length = float(np.sqrt((features**2).sum(1).mean())) or 1.0  # the penalty of the regression is made for vectors of about 1
     classes, counts = np.unique(labels, return_counts=True)
     weights, biases = np.zeros((len(classes), features.shape[1])), np.zeros(len(classes))
     if len(classes) > 1:
-        found = LogisticRegression(max_iter=1000).fit(features / length, labels)
+        found = LogisticRegression(max_iter=1000).fit(features / length, labels, shares)
         weights, biases = found.coef_ / length, found.intercept_
         if len(classes) == 2:  # it gives one row, the difference of two
             weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2

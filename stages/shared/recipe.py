@@ -43,10 +43,14 @@ FEWEST = 8  # texts of a step, or it has too few pairs
 PAIRS = {200: Recipe(20, 16, 1e-4, pairs=True), 800: Recipe(5, 16, 1e-4, pairs=True)}
 
 
-def recipe(texts: int, wanted: Wanted) -> Recipe:
-    """Fill in what is auto by the number of texts to learn from, and say so."""
+def recipe(texts: int, classes: int, wanted: Wanted) -> Recipe:
+    """Fill in what is auto by the number of texts to learn from, and say so.
+
+    Few texts go by how many a class has: those of ten classes by a fifth of their number.
+    """
     rows = RECIPES if wanted.by_label else RECIPES | PAIRS
-    usual = next(row for most, row in rows.items() if texts <= most)
+    counted = texts if texts > max(PAIRS) else min(texts, 2 * texts // classes)
+    usual = next(row for most, row in rows.items() if counted <= most)
     accumulated = wanted.gradient_accumulation
     chosen = Recipe(
         usual.epochs if wanted.epochs == "auto" else wanted.epochs,

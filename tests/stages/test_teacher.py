@@ -48,14 +48,14 @@ def loss_against_truth(tiny_model: Path, tiny_base: Path, root: Path, teacher: P
     return float(read_json(training.root / "train.json")["validation_loss"])
 
 
-@pytest.mark.parametrize("asked", [{}, {"class_weights": "balanced"}, {"label_smoothing": 0.1}, {"epochs": 2}])
+@pytest.mark.parametrize("asked", [{}, {"class_weights": [1, 2]}, {"label_smoothing": 0.1}, {"epochs": 2}, {"batch_size": 4}])
 def test_few_texts_are_learnt_from_in_pairs_but_where_more_is_asked_for(
     tiny_model: Path, tiny_base: Path, tmp_path: Path, asked: dict[str, object]
 ) -> None:
     params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING | {"epochs": "auto"} | asked})
     training = Training(tiny_model, tiny_base, tmp_path / "root", params_file)
     assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
-    assert read_json(training.root / "train.json")["recipe"]["pairs"] == (not asked)
+    assert read_json(training.root / "train.json")["recipe"]["pairs"] == (asked.keys() <= {"class_weights"})
 
 
 def test_student_learns_from_the_teacher_what_wrong_labels_hide(tiny_model: Path, tiny_base: Path, known: Training, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_teacher_that_cannot_teach_is_refused(
     assert "Traceback" not in training.said.read_text()
 
 
-def f1_with_a_rare_class(tiny_model: Path, tiny_base: Path, root: Path, weights: object) -> float:
+def f1_with_a_rare_class(tiny_model: Path, tiny_base: Path, root: Path, weights: object, changes: dict[str, object]) -> float:
     """Train on texts of which one in ten is negative, and that the tiny model cannot tell for sure; return macro F1."""
     splits = root / "splits"
     splits.mkdir(parents=True)
@@ -138,13 +138,14 @@ def f1_with_a_rare_class(tiny_model: Path, tiny_base: Path, root: Path, weights:
     rows += [(f"the {words[number % 4]} was bad {number}", int(number % 10 > 2)) for number in range(200)]
     table(splits / "train.csv", rows)
     table(splits / "validation.csv", [(text, int(" good " in text)) for text, _ in rows[::5]])
-    params_file = write_params(root / "params.yaml", {"train": TRAINING | {"class_weights": weights}})
+    params_file = write_params(root / "params.yaml", {"train": TRAINING | {"class_weights": weights} | changes})
     training = Training(splits, tiny_base, root / "root", params_file)
     assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
     return max(row["validation_f1"] for row in read_json(training.root / "train.json")["curve"])
 
 
-def test_balanced_weights_find_the_rare_class(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
-    plain = f1_with_a_rare_class(tiny_model, tiny_base, tmp_path / "none", "none")
-    balanced = f1_with_a_rare_class(tiny_model, tiny_base, tmp_path / "balanced", "balanced")
+@pytest.mark.parametrize("changes", [{}, {"epochs": "auto"}], ids=["by label", "in pairs"])
+def test_balanced_weights_find_the_rare_class(tiny_model: Path, tiny_base: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    plain = f1_with_a_rare_class(tiny_model, tiny_base, tmp_path / "none", "none", changes)
+    balanced = f1_with_a_rare_class(tiny_model, tiny_base, tmp_path / "balanced", "balanced", changes)
     assert balanced > plain + 0.1
