@@ -196,16 +196,14 @@ def why_by_label(settings: TrainParams, loss: "TrainingLoss", model: "PreTrained
     from stages.shared.recipe import FEWEST
 
     hindrances = {
-        "epochs": settings.epochs != "auto",
-        "label_smoothing": settings.label_smoothing > 0,
-        "teacher": loss.teacher is not None,
-        "gradient_accumulation": settings.gradient_accumulation > 1,
-        "batch_size": settings.batch_size != "auto" and settings.batch_size < FEWEST,
+        "train.epochs is set": settings.epochs != "auto",
+        "train.label_smoothing is set": settings.label_smoothing > 0,
+        "a teacher answers too": loss.teacher is not None,
+        "train.gradient_accumulation is over 1": settings.gradient_accumulation > 1,
+        f"train.batch_size is under {FEWEST}": settings.batch_size != "auto" and settings.batch_size < FEWEST,
     }
-    for name, hinders in hindrances.items():
-        if hinders:
-            return f"train.{name} is set"
-    return None if allows_pairs(model, texts) else "the base does not allow it"
+    told = next((reason for reason, hinders in hindrances.items() if hinders), None)
+    return told or (None if allows_pairs(model, texts) else "the base does not allow it")
 
 
 def make_trainer(

@@ -130,7 +130,7 @@ def recipe_that_fits(
 ) -> Recipe:
     """Return the recipe for the texts, where the batch size is auto with a step in as many parts as fit into memory.
 
-    A kill changes neither: what has begun by label, for its pairs did not fit, goes on so, and never in fewer parts.
+    After a kill, what has begun by label goes on so, in no fewer parts; what has begun in pairs that no longer fit begins anew by label.
     Raises StageError where a step has not a text for each process and part, OutOfMemory where not even a single text fits.
     """
     classes = model.config.num_labels

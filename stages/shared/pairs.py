@@ -2,7 +2,7 @@
 
 Texts of one class are drawn together and those of two classes apart, in the mean of their tokens: the 16 texts of a step have 120 pairs.
 Then the last layer is solved for by logistic regression, whose penalty keeps few texts from being learnt by heart, and its answers get the
-temperature at which the validation texts are most likely.
+temperature that suits the validation texts.
 """
 
 import math
@@ -57,7 +57,7 @@ class PairsTrainer(ClassifierTrainer):
 class LastLayer(TrainerCallback):
     """Settle the last layer and evaluate, at the end and at even distances before it, for these epochs take seconds.
 
-    What the log has as the loss of training is then that of the answers to the training texts, as of a training by labels.
+    What the log has as the loss of training is then that of the answers to the training texts, as of a training by labels without weights.
     """
 
     def __init__(self, trainer: PairsTrainer) -> None:
@@ -143,14 +143,14 @@ def _answers(last: nn.Linear, vectors: Tensor, labels: NDArray[np.int64]) -> tup
 def solve(last: nn.Linear, vectors: Tensor, labels: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     """Make the layer the logistic regression of vectors (texts, width) and labels (texts,); a class that has none becomes unlikely.
 
-    shares: (texts,), how much each text counts.
+    shares: (texts,), how much each text counts, of which the mean changes nothing.
     """
     features = vectors.double().numpy()
     length = float(np.sqrt((features**2).sum(1).mean())) or 1.0  # the penalty of the regression is made for vectors of about 1
     classes, counts = np.unique(labels, return_counts=True)
     weights, biases = np.zeros((len(classes), features.shape[1])), np.zeros(len(classes))
     if len(classes) > 1:
-        found = LogisticRegression(max_iter=1000).fit(features / length, labels, shares)
+        found = LogisticRegression(max_iter=1000).fit(features / length, labels, shares / shares.mean())
         weights, biases = found.coef_ / length, found.intercept_
         if len(classes) == 2:  # it gives one row, the difference of two
             weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2

@@ -62,5 +62,5 @@ def recipe(texts: int, classes: int, wanted: Wanted) -> Recipe:
     how = "in pairs, " if chosen.pairs else "at most "
     log.info("%s texts: %s%d epochs in steps of %d texts, learning rate %.1e", f"{texts:,}", how, *chosen[:3])
     if wanted.by_label and texts <= max(PAIRS):
-        log.info("so few texts are learnt from better in pairs (docs/quality.md), which they are not: %s", wanted.by_label)
+        log.info("so few texts could be learnt from in pairs (docs/quality.md), and are not: %s", wanted.by_label)
     return chosen

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -58,7 +59,7 @@ class BatchTrainer(Trainer, ABC):
         self._batch_size = batch_size
         self._embedding_rate = embedding_rate
         self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # sum of this process since the epoch began, items
-        self._rows: list[int] = []  # of the step, that this process computes
+        self._rows: list[int] = []  # of the step, as far as this process computes it
         self.remove_callback(PrinterCallback)
 
     @abstractmethod
@@ -118,7 +119,7 @@ class BatchTrainer(Trainer, ABC):
         norm = super()._get_grad_norm(model, grad_norm)
         rows, self._rows = self._rows, []
         if not math.isfinite(norm) and not self.args.fp16:
-            raise LossNotFinite("gradient", self.state.global_step + 1, rows, self.remedy)
+            raise LossNotFinite("gradient", self.state.global_step + 1, sorted(set(gather_object(rows))), self.remedy)  # all have it
         return norm
 
     def epoch_loss(self) -> tuple[float, int]:

@@ -22,6 +22,11 @@ def so_many_megabytes(at: int) -> None:
     memory.free_bytes = lambda: limit - memory._taken_bytes()
 
 
+def in_a_step_with_little_memory(at: int) -> None:
+    so_many_megabytes(ENOUGH)
+    in_the_middle_of_a_step(at)
+
+
 @pytest.fixture(scope="module")
 def long_texts(real_bundle: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Splits of 32 texts that fill all 128 tokens."""
@@ -57,8 +62,11 @@ def test_pairs_that_no_longer_fit_after_a_kill_are_learnt_from_by_label(long_tex
     few = training(long_texts, tmp_path / "root", batch_size="auto", epochs="auto", learning_rate=1e-12, early_stopping_patience=1)
     assert few.run(in_the_middle_of_a_step, 2) == -signal.SIGKILL
     assert few.checkpoints
-    assert few.run(so_many_megabytes, ENOUGH) == 0, few.said.read_text()
-    assert "better in pairs (docs/quality.md), which they are not: a step does not fit into memory at once" in few.said.read_text()
+    assert few.run(in_a_step_with_little_memory, 3) == -signal.SIGKILL
+    assert "could be learnt from in pairs (docs/quality.md), and are not: a step does not fit into memory at once" in few.said.read_text()
+    assert few.run() == 0, few.said.read_text()
+    assert "and are not: it has begun so" in few.said.read_text()
+    assert "going on from" in few.said.read_text()
     recipe = read_json(few.root / "train.json")["recipe"]
     assert not recipe["pairs"]
     assert recipe["parts_of_a_step"] > 1

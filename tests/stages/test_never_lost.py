@@ -189,6 +189,7 @@ def test_killed_training_of_few_texts_goes_on_to_the_same_bytes(
     assert metrics["recipe"]["pairs"]
     assert metrics["best_epoch"] == metrics["epochs_run"] == metrics["recipe"]["epochs"] == 20
     assert [row["epoch"] for row in metrics["curve"]] == [4, 8, 12, 16, 20]
+    assert metrics["validation_calibrated_loss"] == pytest.approx(metrics["validation_loss"], abs=1e-3)  # as sure as it is right
     assert killed.run(accident, at) == -signal.SIGKILL
     assert killed.run() == 0, killed.said.read_text()
     assert "going on from" in killed.said.read_text()

@@ -1,6 +1,7 @@
 """That pairs draw the texts of a class together, and that the last layer is the regression it is said to be."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from stages.shared.batches import Texts, tokenize
 from stages.shared.calibration import fit_temperature
 from stages.shared.errors import StageError
-from stages.shared.pairs import allows_pairs, pairs_loss, settle_last_layer, solve
+from stages.shared.pairs import PairsTrainer, allows_pairs, pairs_loss, settle_last_layer, solve
 
 WORDS = [f"the {thing} was {word}" for thing in ("film", "food", "room", "book", "phone", "waiter") for word in ("good", "bad", "odd")]
 
@@ -52,6 +53,12 @@ def test_pair_weighs_the_product_of_its_classes() -> None:
     assert pairs_loss(vectors, labels, torch.tensor([0.0, 3.0])) == pytest.approx(0)  # the pair that is far off counts for nothing
 
 
+def test_trainer_weighs_the_pairs_of_a_batch_by_its_weights(tiny_base: Path) -> None:
+    model, batch = classifier(tiny_base, 2), next(texts(tiny_base, [0] * 6).like_long(6, 0))
+    for weights, moves in ((torch.tensor([0.0, 3.0]), False), (torch.tensor([3.0, 0.0]), True)):
+        assert bool(PairsTrainer.total_loss(SimpleNamespace(weights=weights), model, batch) > 0) == moves
+
+
 def test_rare_kind_of_pairs_counts_as_much_as_the_frequent_one() -> None:
     vectors, labels = torch.eye(8), torch.tensor([0, 0, 1, 2, 3, 4, 5, 6])
     assert pairs_loss(vectors, labels, EQUAL) == pytest.approx(1 / 2)  # one pair of a class among 28, and it is as far off as can be
@@ -64,8 +71,11 @@ def test_layer_that_is_solved_for_gives_the_probabilities_of_the_regression(clas
     solve(layer, vectors, labels, shares)
     length = float(vectors.square().sum(1).mean().sqrt())
     features = vectors.numpy() / length
-    expected = LogisticRegression(max_iter=1000).fit(features, labels, shares).predict_proba(features)
+    expected = LogisticRegression(max_iter=1000).fit(features, labels, shares / shares.mean()).predict_proba(features)
     assert layer(vectors).detach().softmax(-1).numpy() == pytest.approx(expected, abs=2e-3)
+    before = layer.weight.detach().clone()
+    solve(layer, vectors, labels, 10 * shares)
+    torch.testing.assert_close(layer.weight.detach(), before, rtol=1e-3, atol=1e-4)
 
 
 def test_class_without_texts_is_unlikely_and_a_class_alone_likely() -> None:
