@@ -32,25 +32,27 @@ class Wanted(NamedTuple):
     by_label: str | None = None
 
 
-RECIPES = {  # for up to so many texts
+RECIPES: dict[float, Recipe] = {  # for up to so many texts
     200: Recipe(20, 16, 1e-4),
     800: Recipe(10, 16, 5e-5),
     8_000: Recipe(5, 32, 5e-5),
     100_000: Recipe(3, 64, 1e-4),
     float("inf"): Recipe(2, 64, 1e-4),
 }
+PAIRS: dict[float, Recipe] = {200: Recipe(20, 16, 1e-4, pairs=True), 800: Recipe(5, 16, 1e-4, pairs=True)}
+SPARSE = 100  # texts of a class: where it has no more, what the next two have goes before the rows of above
+SPARSE_RECIPES: dict[float, Recipe] = {800: RECIPES[200], 8_000: Recipe(10, 32, 1e-4)}
+SPARSE_PAIRS: dict[float, Recipe] = {800: PAIRS[200]}
 FEWEST = 8  # texts of a step, or it has too few pairs
-PAIRS = {200: Recipe(20, 16, 1e-4, pairs=True), 800: Recipe(5, 16, 1e-4, pairs=True)}
 
 
 def recipe(texts: int, classes: int, wanted: Wanted) -> Recipe:
-    """Fill in what is auto by the number of texts to learn from, and say so.
-
-    Few texts go by how many a class has: those of ten classes by a fifth of their number.
-    """
-    rows = RECIPES if wanted.by_label else RECIPES | PAIRS
-    counted = texts if texts > max(PAIRS) else min(texts, 2 * texts // classes)
-    usual = next(row for most, row in rows.items() if counted <= most)
+    """Fill in what is auto by the number of texts to learn from, in all and of a class, and say so."""
+    sparse = texts <= SPARSE * classes
+    rows = RECIPES | (SPARSE_RECIPES if sparse else {})
+    if not wanted.by_label:
+        rows |= PAIRS | (SPARSE_PAIRS if sparse else {})
+    usual = next(row for most, row in rows.items() if texts <= most)
     accumulated = wanted.gradient_accumulation
     chosen = Recipe(
         usual.epochs if wanted.epochs == "auto" else wanted.epochs,
@@ -60,7 +62,8 @@ def recipe(texts: int, classes: int, wanted: Wanted) -> Recipe:
         usual.pairs,
     )
     how = "in pairs, " if chosen.pairs else "at most "
-    log.info("%s texts: %s%d epochs in steps of %d texts, learning rate %.1e", f"{texts:,}", how, *chosen[:3])
+    told = f"{texts:,} texts, {texts // classes:,} of a class"
+    log.info("%s: %s%d epochs in steps of %d texts, learning rate %.1e", told, how, *chosen[:3])
     if wanted.by_label and texts <= max(PAIRS):
         log.info("so few texts could be learnt from in pairs (docs/quality.md), and are not: %s", wanted.by_label)
     return chosen
