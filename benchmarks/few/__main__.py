@@ -24,7 +24,7 @@ from benchmarks.quality import run
 from benchmarks.tables import QUALITY, write_table
 from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
 from stages.shared.project import fresh_copy
-from stages.shared.recipe import PAIRS
+from stages.shared.recipe import usual
 
 SEEDS = (7, 8, 9)
 PEER = Path(".venv-setfit")
@@ -80,7 +80,7 @@ def main() -> None:
             samples = {seed: random.Random(seed).sample(sentences[SCORED:], count) for seed in asked.seeds}
             files = {seed: write(rows, Path(place, f"{count}_{seed}.csv")) for seed, rows in samples.items()}
             ways: list[tuple[str, list[str]]] = [("`dvc repro`", [])]
-            if count <= max(PAIRS):
+            if usual(count, classes=2).pairs:
                 ways.append((" ".join(["`dvc exp run", *(f"-S {shlex.quote(param)}" for param in AS_THEIRS)]) + "`", AS_THEIRS))
             for name, params in ways:
                 lines.append(row(count, name, [ours(project, file, test, seed, params) for seed, file in files.items()]))

@@ -32,38 +32,42 @@ class Wanted(NamedTuple):
     by_label: str | None = None
 
 
-RECIPES: dict[float, Recipe] = {  # for up to so many texts
-    200: Recipe(20, 16, 1e-4),
-    800: Recipe(10, 16, 5e-5),
-    8_000: Recipe(5, 32, 5e-5),
-    100_000: Recipe(3, 64, 1e-4),
-    float("inf"): Recipe(2, 64, 1e-4),
-}
-PAIRS: dict[float, Recipe] = {200: Recipe(20, 16, 1e-4, pairs=True), 800: Recipe(5, 16, 1e-4, pairs=True)}
-SPARSE = 100  # texts of a class: where it has no more, what the next two have goes before the rows of above
-SPARSE_RECIPES: dict[float, Recipe] = {800: RECIPES[200], 8_000: Recipe(10, 32, 1e-4)}
-SPARSE_PAIRS: dict[float, Recipe] = {800: PAIRS[200]}
+ANY = float("inf")
+RECIPES = (  # for up to so many texts, up to so many of a class; the first row that fits
+    (200, ANY, Recipe(20, 16, 1e-4, pairs=True)),
+    (200, ANY, Recipe(20, 16, 1e-4)),
+    (800, 100, Recipe(20, 16, 1e-4, pairs=True)),
+    (800, 100, Recipe(20, 16, 1e-4)),
+    (800, ANY, Recipe(5, 16, 1e-4, pairs=True)),
+    (800, ANY, Recipe(10, 16, 5e-5)),
+    (8_000, 100, Recipe(10, 32, 1e-4)),
+    (8_000, ANY, Recipe(5, 32, 5e-5)),
+    (100_000, ANY, Recipe(3, 64, 1e-4)),
+    (ANY, ANY, Recipe(2, 64, 1e-4)),
+)
 FEWEST = 8  # texts of a step, or it has too few pairs
+
+
+def usual(texts: int, classes: int, *, in_pairs: bool = True) -> Recipe:
+    """Return what so many texts of so many classes are learnt from with; in_pairs: whether they may be."""
+    fitting = (row for most, of_a_class, row in RECIPES if texts <= most and texts <= of_a_class * classes)
+    return next(row for row in fitting if in_pairs or not row.pairs)
 
 
 def recipe(texts: int, classes: int, wanted: Wanted) -> Recipe:
     """Fill in what is auto by the number of texts to learn from, in all and of a class, and say so."""
-    sparse = texts <= SPARSE * classes
-    rows = RECIPES | (SPARSE_RECIPES if sparse else {})
-    if not wanted.by_label:
-        rows |= PAIRS | (SPARSE_PAIRS if sparse else {})
-    usual = next(row for most, row in rows.items() if texts <= most)
+    row = usual(texts, classes, in_pairs=not wanted.by_label)
     accumulated = wanted.gradient_accumulation
     chosen = Recipe(
-        usual.epochs if wanted.epochs == "auto" else wanted.epochs,
-        max(usual.texts_a_step, accumulated) if wanted.batch_size == "auto" else wanted.batch_size * accumulated,
-        usual.learning_rate if wanted.learning_rate == "auto" else wanted.learning_rate,
+        row.epochs if wanted.epochs == "auto" else wanted.epochs,
+        max(row.texts_a_step, accumulated) if wanted.batch_size == "auto" else wanted.batch_size * accumulated,
+        row.learning_rate if wanted.learning_rate == "auto" else wanted.learning_rate,
         accumulated,
-        usual.pairs,
+        row.pairs,
     )
     how = "in pairs, " if chosen.pairs else "at most "
     told = f"{texts:,} texts, {texts // classes:,} of a class"
     log.info("%s: %s%d epochs in steps of %d texts, learning rate %.1e", told, how, *chosen[:3])
-    if wanted.by_label and texts <= max(PAIRS):
+    if wanted.by_label and usual(texts, classes).pairs:
         log.info("so few texts could be learnt from in pairs (docs/quality.md), and are not: %s", wanted.by_label)
     return chosen
