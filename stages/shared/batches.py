@@ -128,7 +128,8 @@ class LikeLengths(Sampler[list[int]]):
         self.lengths = lengths
         self.fewest = parts * processes  # texts of a step: one for each batch
         if len(lengths) < self.fewest:
-            raise StageError(f"{len(lengths)} texts are too few for {self.fewest} batches a step: lower train.gradient_accumulation")
+            remedy = "lower train.gradient_accumulation" if parts > 1 else "start fewer processes"
+            raise StageError(f"{len(lengths)} texts are too few for {self.fewest} batches a step: {remedy}")
         self.steps = max(1, min(round(len(lengths) / batch_size), len(lengths) // self.fewest))
         self.seed = seed
         self.parts = parts

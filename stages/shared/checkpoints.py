@@ -1,7 +1,7 @@
 """What lets a training go on after anything: a folder that survives the stage, and checkpoints that are whole or not there.
 
-DVC empties outputs before it runs a stage, so the folder lies outside them, in the main checkout. It is keyed by all that decides
-the weights. SENTIMENT_CHECKPOINT_SECONDS (300) is how much work may be lost.
+DVC empties outputs before it runs a stage, so the folder lies outside them, in the main checkout. It is keyed by params,
+data, base, code, device, precision, threads and processes. SENTIMENT_CHECKPOINT_SECONDS (300) is how much work may be lost.
 """
 
 import logging
@@ -37,7 +37,7 @@ def checkpoint_folder(key: str) -> Iterator[Path]:
 
     Who waits for a training that is under way, as when DVC was killed and not its stage, is given what that one has learnt.
 
-    key: hash of everything that decides the weights. Of several processes of one training the main one holds the lock, and its
+    key: hash of what decides the weights. Of several processes of one training the main one holds the lock, and its
     key counts: another host may have other cores.
     """
     state = PartialState()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_LIMIT = 0.02  # of all pieces; English on an English vocabulary is under 0.001, Korean on it 0.085
 SINGLE_CHARACTER_LIMIT = 0.4  # of all pieces; English on an English vocabulary is about 0.1, Korean on it over 0.8
+WORDS = ("CJK", "HANGUL SYLLABLE", "HIRAGANA", "KATAKANA")  # characters that good vocabularies hold as words and endings
 TEXTS = 5_000  # are enough to tell
 FEWEST_TEXTS = 2_000  # to fit a vocabulary on
 
@@ -20,7 +21,8 @@ FEWEST_TEXTS = 2_000  # to fit a vocabulary on
 def measure(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> dict[str, float]:
     """Return the shares of unknown and of single-character pieces among all pieces of the (first 5,000) texts.
 
-    Punctuation, digits and ideographs do not count as single characters: each is a word of its own in good vocabularies too.
+    Punctuation, digits, ideographs and syllables do not count as single characters: each is a word or an ending of its own in good
+    vocabularies too. A vocabulary without Korean breaks syllables into jamo, one without Japanese lacks most ideographs.
     """
     pieces = [piece for text in list(texts)[:TEXTS] for piece in tokenizer.tokenize(text)]
     single = sum(_is_lone_letter(piece) for piece in pieces)
@@ -30,7 +32,7 @@ def measure(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> dict[
 
 def _is_lone_letter(piece: str) -> bool:
     core = piece.removeprefix("##").lstrip("▁Ġ")
-    return len(core) == 1 and core.isalpha() and not unicodedata.name(core, "").startswith("CJK")
+    return len(core) == 1 and core.isalpha() and not unicodedata.name(core, "").startswith(WORDS)
 
 
 def is_poor(shares: dict[str, float]) -> bool:

@@ -170,7 +170,7 @@ def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
     fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(parts)], machine)]))
     if fitting < 1:
         raise OutOfMemory
-    while len(heaviest(parts)) > fitting and parts * processes * 2 <= chosen.texts_a_step:
+    while len(heaviest(parts)) > fitting and parts * processes * 2 <= min(chosen.texts_a_step, len(texts)):
         parts *= 2
     if parts != chosen.parts_of_a_step:
         log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", chosen.texts_a_step, parts)

@@ -112,7 +112,8 @@ class BatchTrainer(Trainer, ABC):
         items = int((inputs["labels"] != NO_CLASS).sum())
         self._epoch_loss += torch.tensor([total.item(), items], dtype=torch.float64)
         assert num_items_in_batch is not None
-        return total * self.args.world_size / num_items_in_batch  # the gradients of the processes are averaged
+        # a warm-up on short texts may hide no piece at all; the gradients of the processes are averaged
+        return total * self.args.world_size / max(1, num_items_in_batch)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: float | None = None) -> float:
         """Raise LossNotFinite before a gradient that is no number reaches the weights; fp16 itself leaves such steps out."""

@@ -1,8 +1,8 @@
 """Search params with Optuna: each trial is a `dvc exp run --temp -S ...` of the graph up to train.
 
 Reads a YAML file (search_space.yaml beside this one is the default and explains itself); trials lie in optuna.db of the main checkout,
-so that the same search goes on where it was stopped. Every trial is a DVC experiment and an MLflow run, both named after it; the workspace
-stays as it is. Run as `make tune TRIALS=20 SPACE=<file>`.
+so that the same search goes on where it was stopped. Every trial is a DVC experiment and an MLflow run, both named after it (equal values
+are not trained twice: DVC has their model, and MLflow their run); the workspace stays as it is. Run as `make tune TRIALS=20 SPACE=<file>`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Range(BaseModel):
 
     @model_validator(mode="after")
     def _rises(self) -> "Range":
-        if self.low >= self.high or (self.log and self.low <= 0):
+        if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError("low must be under high, and over 0 with log")
         return self
 
@@ -63,8 +63,8 @@ def read_space(file: Path) -> Space:
     """Read the search space; raise StageError naming what is wrong in it."""
     try:
         return Space.model_validate(YAML(typ="safe", pure=True).load(file.read_text("utf-8")))
-    except FileNotFoundError:
-        raise StageError(f"{file} does not exist: name a search space like {SPACE.name}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StageError(f"{file} cannot be read ({error}): name a search space like {SPACE.name}") from None
     except YAMLError as error:
         raise StageError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:

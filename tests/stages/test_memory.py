@@ -3,6 +3,7 @@
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT, read_json, write_params
@@ -78,6 +79,23 @@ def test_given_step_that_does_not_fit_is_a_sentence(long_texts: Path, tmp_path: 
     said = failed.said.read_text()
     assert "ERROR: out of memory: set train.batch_size to auto or lower it" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("texts", "processes", "fitting", "parts"),
+    [(32, 2, [100, 3], 4), (32, 2, [100, 100], 1), (10, 1, [1], 8)],  # ten texts do not make sixteen parts
+)
+def test_process_with_the_least_memory_decides_in_how_many_parts(
+    texts: int, processes: int, fitting: list[int], parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.shared import memory
+    from stages.shared.batches import Texts
+    from stages.shared.recipe import Recipe
+
+    monkeypatch.setattr(memory, "_texts_that_fit", lambda model, items, machine: fitting[0])
+    monkeypatch.setattr(memory, "gather_object", lambda ours: [*ours, *fitting[1:]])
+    four_tokens_each = Texts(np.zeros(4 * texts, np.int32), np.arange(1, texts + 1) * 4, np.zeros(texts, np.int64))
+    assert memory.parts_that_fit(None, four_tokens_each, Recipe(1, 16, 1e-4), {"processes": processes}) == parts
 
 
 @pytest.mark.parametrize(

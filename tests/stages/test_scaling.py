@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -75,21 +76,34 @@ def test_accelerate_launches_the_stage(splits: Path, alone: list[float], tmp_pat
     assert curve(splits, tmp_path / "root", ACCELERATE) == alone
 
 
-@pytest.mark.parametrize("rank", ["0", "1"])
-def test_training_of_which_one_process_is_killed_ends_and_goes_on(splits: Path, alone: list[float], tmp_path: Path, rank: str) -> None:
-    root = tmp_path / "root"
+def interrupted(splits: Path, root: Path, interrupt: Callable[[psutil.Process, list[psutil.Process]], None]) -> str:
+    """Train in two processes, interrupt the launcher or one of them behind the first checkpoint, and return what they said."""
     command = training(splits, ROOT / "models/base", root, write_params(root.with_suffix(".yaml"), {"train": TRAINING}))
     variables = os.environ | environment(root) | {"SENTIMENT_LAUNCH": TWO, "SENTIMENT_CHECKPOINT_SECONDS": "0"}
     with (root / "said").open("w") as said, subprocess.Popen(command, cwd=ROOT, env=variables, stderr=said) as launcher:
         while not list(root.glob("models/checkpoints/*/checkpoint-*/whole")) and launcher.poll() is None:
             time.sleep(0.01)
         workers = psutil.Process(launcher.pid).children()
-        next(worker for worker in workers if worker.environ().get("RANK") == rank).kill()
+        interrupt(psutil.Process(launcher.pid), workers)
         assert launcher.wait(120) != 0
     assert not psutil.wait_procs(workers, timeout=60)[1]
-    assert "epoch 2 of at most 2" not in (root / "said").read_text()
+    return (root / "said").read_text()
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_training_of_which_one_process_is_killed_ends_and_goes_on(splits: Path, alone: list[float], tmp_path: Path, rank: str) -> None:
+    root = tmp_path / "root"
+    said = interrupted(splits, root, lambda _, workers: next(worker for worker in workers if worker.environ().get("RANK") == rank).kill())
+    assert "epoch 2 of at most 2" not in said
     assert curve(splits, root, TWO) == pytest.approx(alone, abs=1e-3)
     assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
+
+
+def test_training_in_two_processes_that_is_stopped_makes_a_checkpoint_and_goes_on(splits: Path, alone: list[float], tmp_path: Path) -> None:
+    said = interrupted(splits, tmp_path, lambda launcher, _: launcher.terminate())
+    assert "the training is kept: the same command goes on with it" in said
+    assert "epoch 2 of at most 2" not in said
+    assert curve(splits, tmp_path, TWO) == pytest.approx(alone, abs=1e-3)
 
 
 def test_accumulated_batches_have_the_losses_of_whole_ones(splits: Path, alone: list[float], tmp_path: Path) -> None:

@@ -154,6 +154,19 @@ def test_keep_keeps_the_vocabulary_and_warns(korean: Path, tiny_base: Path, tmp_
     assert read_json(training.root / "train.json")["vocabulary"]["refit"] is False
 
 
+def test_korean_vocabulary_whose_endings_are_syllables_is_good_and_one_of_jamo_is_poor(tiny_base: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    pieces = ["[UNK]", "영화", "##는", "정말", "좋", "##았", "##고", "음악", "##도", "##다"]
+    words = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    texts = ["영화는 정말 좋았고 음악도 좋았다"]
+    korean = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+    assert not coverage.is_poor(coverage.measure(korean, texts))
+    assert coverage.is_poor(coverage.measure(AutoTokenizer.from_pretrained(tiny_base), texts))
+
+
 @pytest.mark.parametrize(
     ("unknown", "single", "choice", "texts", "expected"),
     [

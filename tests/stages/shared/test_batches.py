@@ -97,3 +97,5 @@ def test_dropout_hides_a_share_of_the_tokens_others_in_each_epoch_and_no_special
 def test_fewer_texts_than_parts_are_refused() -> None:
     with pytest.raises(StageError, match="2 texts are too few for 3 batches"):
         LikeLengths(np.array([3, 3]), 1, 7, parts=3)
+    with pytest.raises(StageError, match="1 texts are too few for 2 batches a step: start fewer processes"):
+        LikeLengths(np.array([3]), 1, 7, processes=2)

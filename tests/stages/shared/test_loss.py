@@ -40,11 +40,8 @@ def test_teacher_who_answers_the_same_adds_nothing_but_her_share() -> None:
 def test_teacher_pulls_towards_her_own_answers() -> None:
     teacher = torch.tensor([[0.0, 4.0, 0.0]] * 3)
     logits = LOGITS.clone().requires_grad_()
-    TrainingLoss(torch.ones(3), 0.0, teacher)(logits, torch.tensor([1, 1, 1]), ROWS).backward()
-    assert (logits.grad[:, 1] < 0).all()
-    wrong = LOGITS.clone().requires_grad_()
-    TrainingLoss(torch.ones(3), 0.0, -teacher)(wrong, torch.tensor([1, 1, 1]), ROWS).backward()
-    assert (wrong.grad[:, 1] > logits.grad[:, 1]).all()
+    TrainingLoss(torch.ones(3), 0.0, teacher)(logits, torch.tensor([0, 2, 0]), ROWS).backward()
+    assert (logits.grad[:, 1] < 0).all()  # of a class that no label is of
 
 
 def test_teachers_part_is_the_divergence_at_the_temperature() -> None:

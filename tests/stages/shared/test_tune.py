@@ -95,14 +95,17 @@ def test_failing_trials_are_told_and_a_search_without_a_result_says_so(project: 
         ("metric: f1\ndirection: up\nparams: {train.epochs: [1]}", "direction"),
         ("metric: f1\ndirection: maximize\nparams: {}", "params"),
         ("metric: f1\ndirection: maximize\nparams: {train.epochs: {low: 1}}", "train.epochs"),
+        ("metric: f1\ndirection: maximize\nparams: {train.epochs: {low: .nan, high: 3}}", "low must be under high"),
     ],
 )
 def test_space_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "space.yaml").write_text(text, "utf-8")
     with pytest.raises(StageError, match=said):
         read_space(tmp_path / "space.yaml")
-    with pytest.raises(StageError, match="does not exist"):
-        read_space(tmp_path / "other.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"metric: \xe9")
+    for unreadable in ("other.yaml", "latin.yaml", "."):
+        with pytest.raises(StageError, match="cannot be read"):
+            read_space(tmp_path / unreadable)
 
 
 def test_default_space_names_params_and_a_metric_that_exist() -> None:
