@@ -92,12 +92,17 @@ def as_table(rows: Labelled) -> str:
     return "".join(["sentence\tlabel\n", *(f"{text}\t{label}\n" for text, label in rows)])
 
 
+def changed(line: list[str]) -> list[str]:
+    """Return the arguments of `dvc exp run` that change these params."""
+    return [part for setting in line for part in ("-S", setting)]
+
+
 def run(project: Path, line: list[str]) -> dict[str, Any]:
     """Run the whole graph with some params, the others as committed; return the figures of evaluate and the seconds it took."""
     subprocess.run(["git", "checkout", "--quiet", "--", "params.yaml"], cwd=project, check=True)  # an experiment leaves its own there
     begun = time.monotonic()
     environment = os.environ | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
-    command = [sys.executable, "-m", "dvc", "exp", "run", *(part for setting in line for part in ("-S", setting)), "evaluate"]
+    command = [sys.executable, "-m", "dvc", "exp", "run", *changed(line), "evaluate"]
     subprocess.run(command, cwd=project, env=environment, check=True, stdout=sys.stderr)
     found = json.loads((project / "metrics/evaluate.json").read_text("utf-8"))
     return found | {"seconds": time.monotonic() - begun}
@@ -124,7 +129,7 @@ def table(runs: dict[int, dict[str, Any]], line: list[str]) -> str:
     accuracy, f1 = (mean(found[name] for found in runs.values()) for name in ("accuracy", "f1"))
     overall = binomtest(round(accuracy * texts), texts).proportion_ci(0.95, "wilson")
     lines.append(f"| mean | **{accuracy:.2%}** | {100 * overall.low:.1f} to {100 * overall.high:.1f} | {f1:.2%} | | | |")
-    command = " ".join(["dvc exp run", *(f"-S {shlex.quote(setting)}" for setting in line)])
+    command = shlex.join(["dvc", "exp", "run", *changed(line)])
     return "\n".join([*lines, "", f"{texts:,} test texts. `{command} -S train.seed={next(iter(runs))}`"])
 
 

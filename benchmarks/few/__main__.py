@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.environment import install
-from benchmarks.quality import run
+from benchmarks.quality import changed, run
 from benchmarks.tables import QUALITY, write_table
 from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
 from stages.shared.project import fresh_copy
@@ -81,7 +81,7 @@ def main() -> None:
             files = {seed: write(rows, Path(place, f"{count}_{seed}.csv")) for seed, rows in samples.items()}
             ways: list[tuple[str, list[str]]] = [("`dvc repro`", [])]
             if usual(count, classes=2).pairs:
-                ways.append((" ".join(["`dvc exp run", *(f"-S {shlex.quote(param)}" for param in AS_THEIRS)]) + "`", AS_THEIRS))
+                ways.append((f"`{shlex.join(['dvc', 'exp', 'run', *changed(AS_THEIRS)])}`", AS_THEIRS))
             for name, params in ways:
                 lines.append(row(count, name, [ours(project, file, test, seed, params) for seed, file in files.items()]))
                 print(lines[-1], time.strftime("%H:%M"), file=sys.stderr)

@@ -34,8 +34,6 @@ class Wanted(NamedTuple):
 
 ANY = float("inf")
 RECIPES = (  # for up to so many texts, up to so many of a class; the first row that fits
-    (200, ANY, Recipe(20, 16, 1e-4, pairs=True)),
-    (200, ANY, Recipe(20, 16, 1e-4)),
     (800, 100, Recipe(20, 16, 1e-4, pairs=True)),
     (800, 100, Recipe(20, 16, 1e-4)),
     (800, ANY, Recipe(5, 16, 1e-4, pairs=True)),

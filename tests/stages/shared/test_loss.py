@@ -42,6 +42,9 @@ def test_teacher_pulls_towards_her_own_answers() -> None:
     logits = LOGITS.clone().requires_grad_()
     TrainingLoss(torch.ones(3), 0.0, teacher)(logits, torch.tensor([0, 2, 0]), ROWS).backward()
     assert (logits.grad[:, 1] < 0).all()  # of a class that no label is of
+    wrong = LOGITS.clone().requires_grad_()
+    TrainingLoss(torch.ones(3), 0.0, -teacher)(wrong, torch.tensor([0, 2, 0]), ROWS).backward()
+    assert (wrong.grad[:, 1] > logits.grad[:, 1]).all()
 
 
 def test_teachers_part_is_the_divergence_at_the_temperature() -> None:

@@ -23,8 +23,8 @@ BY_LABEL = "train.label_smoothing is set"
 )
 def test_open_params_go_by_the_number_of_texts(texts: int, row: Recipe, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    assert recipe(texts, 1, Wanted(by_label=BY_LABEL)) == row
-    assert f"{texts:,} texts, {texts:,} of a class: at most {row.epochs} epochs" in caplog.text
+    assert recipe(texts, 2, Wanted(by_label=BY_LABEL)) == row
+    assert f"{texts:,} texts, {texts // 2:,} of a class: at most {row.epochs} epochs" in caplog.text
     assert (BY_LABEL in caplog.text) == (texts <= 800)
 
 
