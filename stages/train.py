@@ -77,9 +77,10 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Pa
     store = tracking.open_store() if is_main_process() else None
     machine = resolve_machine(settings.precision, settings.threads)
     origin = hashes(settings, class_names, machine, paths)
+    origin_and_code = origin | {"code": lineage.code_sha256(Path(__file__).resolve())}
     on_cpu = machine["device"] == "cpu"
     with (
-        checkpoint_folder(lineage.value_sha256(origin)) as checkpoints_dir,
+        checkpoint_folder(lineage.value_sha256(origin_and_code)) as checkpoints_dir,
         tracked(store, paths.params, checkpoints_dir) as run_log,
         limited_to_what_is_free(on_cpu=on_cpu),
     ):
@@ -87,7 +88,8 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Pa
         if run_log:
             write(trainer, tokenizer, origin, resolved, paths)
             model_sha256 = file_sha256(paths.model / "model.safetensors")
-            run_log.finish(model_sha256, origin, metrics_files=[paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
+            metrics_files = [paths.metrics, paths.preprocess_metrics]
+            run_log.finish(model_sha256, origin_and_code, metrics_files, pictures=[paths.picture])
     return checkpoints_dir
 
 
@@ -177,13 +179,12 @@ def training_loss(
 
 
 def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping[str, str | int], paths: Paths) -> dict[str, str]:
-    """Return the sha256 of each thing that decides the weights."""
+    """Return the sha256 of each input that decides the weights; it goes into the model's lineage."""
     found = {
         "base": lineage.folder_sha256(paths.base),
         "train": file_sha256(paths.train),
         "validation": file_sha256(paths.validation),
         "params": lineage.value_sha256({**settings.model_dump(), "classes": class_names, "machine": machine}),
-        "code": lineage.code_sha256(Path(__file__).resolve()),
     }
     if paths.teacher.is_dir():
         found["teacher"] = lineage.folder_sha256(paths.teacher)
