@@ -26,7 +26,7 @@ install: .venv/installed  ## make .venv and install requirements.txt into it
 	pip install --quiet $(TORCH_INDEX) "$$(grep -oE '^torch==[0-9.]+' requirements.txt)"
 	pip install --quiet -r requirements.txt
 	pip check
-	python -m stages.shared.offline_plots
+	python -m commands.offline_plots
 	@touch $@
 
 run: install  ## run the whole graph, then print the reports and what differs from the committed metrics
@@ -50,17 +50,8 @@ check: install  ## lint and type check
 	ruff format --check .
 	mypy
 
-# Several workers share a folder for their metrics and for the bundle that they serve, and the cores. $$server is told of a stop, and waited for.
 serve: install  ## serve models/serving on HOST:PORT, with WORKERS processes
-ifeq ($(WORKERS),1)
-	uvicorn serving.app:app --host $(HOST) --port $(PORT)
-else
-	@folder="$$(mktemp -d)" && mkdir "$$folder/metrics" || exit 1; trap 'rm -rf "$$folder"' EXIT; \
-	threads="$$(python -c 'from serving.inference.machine import usable_cores; print(max(1, usable_cores() // $(WORKERS)))')" || exit 1; \
-	PROMETHEUS_MULTIPROC_DIR="$$folder/metrics" SENTIMENT_STATE="$$folder/state" SENTIMENT_THREADS="$${SENTIMENT_THREADS:-$$threads}" \
-	  uvicorn serving.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS) & server=$$!; \
-	trap 'kill -TERM $$server' HUP INT TERM; wait $$server; code=$$?; while kill -0 $$server 2>/dev/null; do wait $$server; code=$$?; done; exit $$code
-endif
+	@python -m serving --host $(HOST) --port $(PORT) --workers $(WORKERS)
 
 mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PORT
 	@uri="$$(python -m stages.shared.tracking)" || exit 1; case "$$uri" in \
@@ -86,17 +77,17 @@ lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to co
 	dvc repro
 	git status --short dvc.lock metrics
 
-tune: install  ## search params: make tune TRIALS=20 SPACE=<file like stages/shared/search_space.yaml>
-	@python -m stages.shared.tune $(if $(TRIALS),--trials "$(TRIALS)") $(if $(SPACE),--space "$(SPACE)")
+tune: install  ## search params: make tune TRIALS=20 SPACE=<file like commands/search_space.yaml>
+	@python -m commands.tune $(if $(TRIALS),--trials "$(TRIALS)") $(if $(SPACE),--space "$(SPACE)")
 
 verify: install  ## train the committed project again and compare the model with dvc.lock
-	@python -m stages.shared.verify
+	@python -m commands.verify
 
 aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json'
-	@python -m stages.shared.import_aihub $(if $(FILE),"$(FILE)")
+	@python -m commands.import_aihub $(if $(FILE),"$(FILE)")
 
 dataset: install  ## take a data set of the Hugging Face Hub in: make dataset HUB=<id>@<revision> [CONFIG=<name>]
-	@python -m stages.shared.import_hub $(if $(HUB),"$(HUB)") $(if $(CONFIG),"$(CONFIG)")
+	@python -m commands.import_hub $(if $(HUB),"$(HUB)") $(if $(CONFIG),"$(CONFIG)")
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 system-packages:

@@ -18,11 +18,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from serving.blocks import BLOCK_CHARACTERS, BLOCK_ROWS, CannotScore, ParquetTable, Table, TextTable, chunks_of, piped_chunks
 from serving.inference.errors import InferenceError
 from serving.inference.text import why_unreadable
-from serving.output import Counts, Output, Part, StandardOutput
-from serving.rows import ENDINGS, Answer, ColumnMissing, NotDecoded, Row, RowsBroken, answers_of, rows_of
+from serving.tables.blocks import BLOCK_CHARACTERS, BLOCK_ROWS, CannotScore, Table, TextTable, chunks_of, piped_chunks
+from serving.tables.formats import ENDINGS, rows_of
+from serving.tables.output import Counts, Output, Part, StandardOutput
+from serving.tables.parquet import ParquetTable
+from serving.tables.rows import Answer, ColumnMissing, NotDecoded, Row, RowsBroken, answers_of
 
 if TYPE_CHECKING:
     from serving.inference.classifier import Classifier

@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 NONE = ROOT / "data/raw/none.csv"  # stands for a file or folder that is not given
 SHARED_DATA = ROOT.parent / "shared" / "data"
 VOCABULARY = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works"
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 TINY_PREPROCESS: dict[str, object] = {"validation_size": 0.1, "test_size": 0.2, "near_duplicates": 0}  # texts of the tiny table are alike
 

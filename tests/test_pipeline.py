@@ -165,7 +165,7 @@ def test_a_failed_stage_names_the_way_back_and_it_works(reproduced: Path, file: 
 
 
 def test_plots_page_needs_no_network(reproduced: Path) -> None:
-    done = run_command(sys.executable, "-m", "stages.shared.offline_plots", cwd=reproduced)
+    done = run_command(sys.executable, "-m", "commands.offline_plots", cwd=reproduced)
     assert done.returncode == 0, done.stderr
     dvc(reproduced, "plots", "show")
     page = (reproduced / "dvc_plots/index.html").read_text("utf-8")

@@ -20,11 +20,11 @@ import httpx2 as httpx
 import pytest
 from starlette.types import Receive
 
-from serving.access import Access
 from serving.inference.bundle import read_bundle
 from serving.inference.classifier import Classifier
-from serving.monitoring import Monitor
+from serving.monitoring.metrics import Monitor
 from serving.settings import settings_of_environment
+from serving.web.access import Access
 from tests.conftest import ROOT, run_command
 
 SECRET = "xyzzysecret"  # stands in every refused text, and in no answer

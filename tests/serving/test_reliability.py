@@ -35,7 +35,7 @@ from schemathesis.specs.openapi.checks import (
 
 from serving.inference.classifier import Classifier
 from serving.keys import digest
-from serving.schemas import Reload
+from serving.web.schemas import Reload
 from tests.conftest import ROOT, VOCABULARY
 from tests.serving.test_app import FORM, JSON, SECRET, assert_refused, series, server
 

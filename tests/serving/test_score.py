@@ -20,14 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from serving import blocks
 from serving.inference.classifier import Classifier
+from serving.tables import blocks
 from tests.conftest import ROOT, VOCABULARY, run_command
 
 TEXTS = ["the film was very good", "", "the food was awful, really", 'a "quoted" one\nof two lines', "영화 최고", "a\0b", "good " * 60]
 ERRORS = {1: "text is empty", 5: "text holds a NUL character"}
 # the command with small blocks, each recorded, so that a small file has many places to be killed at
-SMALL = "import sys; from serving import blocks, output, score; blocks.BLOCK_ROWS, output.RECORD_EVERY = 64, 0; score.main()"
+SMALL = (
+    "import sys; from serving import score; from serving.tables import blocks, output; "
+    "blocks.BLOCK_ROWS, output.RECORD_EVERY = 64, 0; score.main()"
+)
 
 
 @pytest.fixture

@@ -1,16 +1,21 @@
 """The server without its model: same middleware, log and reading of the form, a constant answer."""
 
+import asyncio
+
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
-from serving.access import Access, set_up_log
-from serving.bodies import read_text
-from serving.monitoring import Monitor
+from serving.monitoring.metrics import Monitor
 from serving.settings import settings_of_environment
+from serving.web.access import Access, set_up_log
+from serving.web.auth import Keys
+from serving.web.bodies import read_text
+from serving.web.state import Server
 
 app = FastAPI()
-app.state.settings = settings_of_environment()
-app.add_middleware(Access, monitor=Monitor())
+settings, monitor = settings_of_environment(), Monitor()
+app.state.server = Server(settings, monitor, Keys({}, None, 1), asyncio.Semaphore(settings.max_files))
+app.add_middleware(Access, monitor=monitor)
 set_up_log(lines=True)
 
 

@@ -1,0 +1,117 @@
+"""Read what a client sent: a text from JSON or a form, texts from JSON. Whatever is wrong with it gets a sentence that never echoes it."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from urllib.parse import parse_qsl
+
+from fastapi import HTTPException, Request
+from pydantic import ValidationError
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from serving.inference.text import why_unreadable
+from serving.web.schemas import PredictRequest
+from serving.web.state import server_of
+
+MAX_FIELDS = 20  # of a form; only `text` is read
+
+
+async def read_text(request: Request) -> str:
+    """Return the text of a JSON or form body; raise 413, 415 or 422."""
+    content_type = content_type_of(request)
+    try:
+        if content_type == "application/json":
+            text = PredictRequest.model_validate_json(_decoded(await read_body(request))).text
+        elif content_type == "application/x-www-form-urlencoded":
+            fields = parse_qsl((await read_body(request)).decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+            text = PredictRequest.model_validate(dict(fields)).text
+        elif content_type == "multipart/form-data":
+            text = PredictRequest.model_validate(await _read_multipart(request)).text
+        else:
+            raise HTTPException(415, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
+    except ValidationError as error:
+        raise HTTPException(422, sentence_of(error)) from None
+    except UnicodeDecodeError:
+        raise HTTPException(422, "the body is not UTF-8") from None
+    except MultiPartException as error:
+        raise HTTPException(422, error.message) from None
+    except ValueError:
+        raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields") from None
+    if problem := why_not(text, server_of(request).settings.max_characters):
+        raise HTTPException(422, problem)
+    return text
+
+
+async def read_texts(request: Request) -> list[object]:
+    """Return the items of `texts` of a JSON body, whatever they are; raise 413, 415 or 422."""
+    if content_type_of(request) != "application/json":
+        raise HTTPException(415, "send application/json")
+    try:
+        body = json.loads(_decoded(await read_body(request)))
+    except UnicodeDecodeError:
+        raise HTTPException(422, "the body is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise HTTPException(422, "the body is not JSON") from None
+    texts = body.get("texts") if isinstance(body, dict) else None
+    if not isinstance(texts, list):
+        raise HTTPException(422, "texts: a list of texts is needed")
+    limit = server_of(request).settings.max_texts
+    if len(texts) > limit:
+        raise HTTPException(422, f"texts has more than {limit:,} items")
+    return texts
+
+
+def why_not(text: object, max_characters: int) -> str | None:
+    """Say why something is not classified, or None where it is."""
+    if isinstance(text, str) and len(text) > max_characters:
+        return f"text has more than {max_characters:,} characters"
+    return why_unreadable(text)
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the body; raise 413 as soon as it is too large, 408 where it comes too slowly."""
+    settings, body = server_of(request).settings, bytearray()
+    try:
+        async with asyncio.timeout(settings.request_timeout):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > settings.max_body_bytes:
+                    raise HTTPException(413, f"the body has more than {settings.max_body_bytes:,} bytes")
+    except TimeoutError:
+        raise HTTPException(408, "the body did not come in time") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body ended before its length") from None  # for the log: nobody hears it
+    return bytes(body)
+
+
+def _decoded(body: bytes) -> str:
+    """Return the characters of JSON, which is UTF-8; some clients begin it with a byte order mark."""
+    return body.decode("utf-8-sig")
+
+
+def content_type_of(request: Request) -> str:
+    """Return the bare content type, in small letters; raise 415 for a compressed body, of which a small one may hold gigabytes."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "send the body uncompressed, without Content-Encoding", {"Accept-Encoding": "identity"})
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _read_multipart(request: Request) -> dict[str, object]:
+    """Read the fields of a multipart form that is UTF-8 throughout and holds no file."""
+    body = await read_body(request)
+    body.decode()
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    form = await MultiPartParser(request.headers, chunks(), max_files=0, max_fields=MAX_FIELDS, max_part_size=len(body)).parse()
+    return dict(form)
+
+
+def sentence_of(error: ValidationError) -> str:
+    """Return the first problem of a body, without anything of the body."""
+    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -1,0 +1,140 @@
+"""What goes in and out of the routes, as the OpenAPI document shows it."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.inference.redaction import Kind
+from serving.runtime.slot import Served
+from serving.tables.formats import MEDIA_TYPES
+
+
+class PredictRequest(BaseModel):
+    """One text to classify."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "The battery lasts two days and the screen is lovely."}})
+
+    text: str = Field(strict=True, description="the text")
+
+
+class BatchRequest(BaseModel):
+    """Several texts to classify."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"texts": ["Great value.", "It broke after a week."]}})
+
+    texts: list[str]
+
+
+class Prediction(BaseModel):
+    """The answer: LABEL_<class id> and its probability."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"label": "LABEL_1", "score": 0.9876}})
+
+    label: str
+    score: float = Field(ge=0, le=1)
+
+
+class DetailedPrediction(Prediction):
+    """The answer with all that is known about it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "label": "LABEL_1",
+                "score": 0.9876,
+                "class_name": "positive",
+                "scores": {"negative": 0.0124, "positive": 0.9876},
+                "uncertain": False,
+                "truncated": False,
+                "request_id": "5f0c…",
+                "model": "9a1b…",
+            }
+        }
+    )
+
+    class_name: str
+    scores: dict[str, float] = Field(description="probability of each class")
+    uncertain: bool = Field(description="the score is below the threshold of the bundle")
+    truncated: bool = Field(description="the text was longer than the model reads")
+    request_id: str
+    model: str = Field(description="sha256 of the bundle")
+
+
+class TextFailure(BaseModel):
+    """Why one text of several has no answer."""
+
+    error: str
+
+
+class BatchPrediction(BaseModel):
+    """An answer, or an error, for each text, in their order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"results": [{"label": "LABEL_1", "score": 0.9876}, {"error": "text is empty"}]}}
+    )
+
+    results: list[DetailedPrediction | Prediction | TextFailure]
+
+
+class Health(BaseModel):
+    """That the process is alive, or ready."""
+
+    status: str
+
+
+class Model(BaseModel):
+    """The bundle that answers, and where it came from."""
+
+    sha256: str = Field(description="of the bundle")
+    engine: str = Field(description="in use on this machine")
+    evaluated_engine: str = Field(description="whose scores metrics/evaluate.json holds")
+    classes: list[str] = Field(description="names in id order")
+    max_length: int = Field(description="tokens that the model reads of a text")
+    redact: tuple[Kind, ...] = Field(description="personal data that is exchanged for tokens before a text is classified")
+    uncertain_below: float
+    lineage: dict[str, str] = Field(description="sha256 of what the model was made of")
+
+
+class Reload(BaseModel):
+    """Which bundle to serve from now on."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"folder": "models/serving"}})
+
+    folder: Path | None = Field(None, description="on the server; the one in use, read again, where it is not given")
+
+
+class Failure(BaseModel):
+    """Why there is no answer, in a sentence; never with the text in it."""
+
+    detail: str
+
+
+def request_body(*kinds: str, model: type[BaseModel], required: bool = True) -> dict[str, Any]:
+    """Return the OpenAPI requestBody of a model that may come in several content types."""
+    return {"requestBody": {"required": required, "content": {kind: {"schema": model.model_json_schema()} for kind in kinds}}}
+
+
+def file_body() -> dict[str, Any]:
+    """Return the OpenAPI requestBody of a file that comes as itself or in a form."""
+    form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
+    examples = {"csv": "text\nGreat value.\n", "tsv": "text\nGreat value.\n", "ndjson": '{"text": "Great value."}\n'}
+    content: dict[str, Any] = {
+        media_type: {"schema": {"type": "string", "example": examples[kind]}} for kind, media_type in MEDIA_TYPES.items()
+    }
+    return {"requestBody": {"required": True, "content": content | {"multipart/form-data": {"schema": form}}}}
+
+
+def describe(served: Served) -> Model:
+    """Say what is served."""
+    bundle = served.classifier.bundle
+    return Model(
+        sha256=served.sha256,
+        engine=served.classifier.spec.name,
+        evaluated_engine=bundle.engines[0].name,
+        classes=list(bundle.class_names),
+        max_length=bundle.max_length,
+        redact=bundle.redact,
+        uncertain_below=bundle.uncertain_below,
+        lineage=bundle.lineage,
+    )
