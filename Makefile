@@ -49,6 +49,7 @@ check: install  ## lint and type check
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 
 serve: install  ## serve models/serving on HOST:PORT, with WORKERS processes
 	@python -m serving --host $(HOST) --port $(PORT) --workers $(WORKERS)

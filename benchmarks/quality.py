@@ -1,8 +1,9 @@
-"""What the graph reaches on published data sets (../shared/data) and the Korean dialogues, by the command that a user would type.
+"""Benchmark of the graph's accuracy on published data sets and on the Korean dialogues of the sample.
 
-In a fresh copy of the committed project, `dvc exp run -S ...` once for each seed; the served bundle is scored on the set's own test
-part, beside the linear baseline. Writes a table for each set into docs/quality.md, with the command. For choosing params, --held-out
-scores on a part of the train split instead and writes nothing, as -S does, which changes params.
+In a fresh copy of the committed project it runs `dvc exp run -S ...` once for each seed, as a user would. Published sets come from
+../shared/data. It scores the served bundle and the linear baseline on the test split of the set. It writes a table for each set into
+docs/results/quality.md, with the command. With --held-out it scores on a part of the train split, to choose params. With --held-out
+or -S it prints the table and writes nothing.
 
     python -m benchmarks.quality sst2 goemotions uci nsmc dialogues emotions
     python -m benchmarks.quality sst2 --held-out -S train.token_dropout=0
@@ -26,17 +27,17 @@ from scipy.stats import binomtest
 
 from benchmarks.tables import QUALITY, write_table
 from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
-from stages.shared.project import fresh_copy
+from commands.dvc import fresh_copy
 
 SEEDS = (7, 8, 9)
 HELD_OUT = {"sst2": 1_800, "nsmc": 10_000}  # texts of the train split
 DIALOGUES = "data/raw/emotion_dialogues_sample.json"  # of the project itself
 OWN_SETS: dict[str, list[str]] = {"dialogues": [], "emotions": ["preprocess.aihub_target=emotion"]}
-SHORTEST = 3  # words of a phrase that gives a held-out sentence away
+SHORTEST = 3  # words; a phrase of so many gives a held-out sentence away
 
 
 def settings(name: str, held_out: bool) -> list[str]:
-    """Return the params of a set, files as seen from the project."""
+    """Return the params of a set. Paths start at the project."""
     if name in OWN_SETS:
         return [f"preprocess.source={DIALOGUES}", "preprocess.test_size=0.3", "train.vocabulary=refit", *OWN_SETS[name]]
     folder = "../shared/held_out" if held_out else "../shared/data"
@@ -56,7 +57,7 @@ def settings(name: str, held_out: bool) -> list[str]:
 
 
 def ekman() -> list[str]:
-    """Return the classes of Ekman and the numbers of GoEmotions' labels that mean them."""
+    """Return the classes of Ekman, and for each the numbers of the GoEmotions labels that mean it."""
     names = (DATA / "goemotions/labels.txt").read_text("utf-8").split()
     groups = json.loads((DATA / "goemotions/ekman_mapping.json").read_text("utf-8")) | {"neutral": ["neutral"]}
     values = [[str(names.index(name)) for name in members] for members in groups.values()]
@@ -64,7 +65,7 @@ def ekman() -> list[str]:
 
 
 def hold_out(name: str, folder: Path) -> None:
-    """Write a part of the train split as test file, and the rest of it, without its phrases, as train file."""
+    """Write a part of the train split as test file, and the rest without phrases of that part as train file."""
     (folder / name).mkdir(parents=True)
     if name == "nsmc":
         head, *lines = (DATA / "nsmc/ratings_train.txt").read_text("utf-8").splitlines()
@@ -82,7 +83,7 @@ def hold_out(name: str, folder: Path) -> None:
 
 
 def parts(text: str) -> set[str]:
-    """Return all phrases of a sentence that give it away, and itself."""
+    """Return a sentence and all its phrases that give it away."""
     words = text.split()
     return {" ".join(words[start:end]) for start in range(len(words)) for end in range(start + SHORTEST, len(words) + 1)} | {text.strip()}
 
@@ -93,13 +94,13 @@ def as_table(rows: Labelled) -> str:
 
 
 def changed(line: list[str]) -> list[str]:
-    """Return the arguments of `dvc exp run` that change these params."""
+    """Return the flags of `dvc exp run` that set these params."""
     return [part for setting in line for part in ("-S", setting)]
 
 
 def run(project: Path, line: list[str]) -> dict[str, Any]:
-    """Run the whole graph with some params, the others as committed; return the figures of evaluate and the seconds it took."""
-    subprocess.run(["git", "checkout", "--quiet", "--", "params.yaml"], cwd=project, check=True)  # an experiment leaves its own there
+    """Run the whole graph with the committed params and these changes. Return the metrics of evaluate and the seconds."""
+    subprocess.run(["git", "checkout", "--quiet", "--", "params.yaml"], cwd=project, check=True)  # an experiment leaves its params there
     begun = time.monotonic()
     environment = os.environ | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
     command = [sys.executable, "-m", "dvc", "exp", "run", *changed(line), "evaluate"]
@@ -109,9 +110,10 @@ def run(project: Path, line: list[str]) -> dict[str, Any]:
 
 
 def table(runs: dict[int, dict[str, Any]], line: list[str]) -> str:
-    """Return a row for each seed and their mean, whose interval is that of one figure on so many texts, and the command.
+    """Return a row for each seed, a row of their mean, and the command.
 
-    The gain over the linear baseline has an interval of its own, for both answer the same texts.
+    The interval of the mean is that of one figure on as many texts. The gain over the linear baseline has an interval of its own,
+    since both answer the same texts.
     """
     lines = [
         "| seed | accuracy | 95 % interval | macro F1 | linear baseline | points above it | whole graph |",
@@ -134,17 +136,17 @@ def table(runs: dict[int, dict[str, Any]], line: list[str]) -> str:
 
 
 def main() -> None:
-    """Run the sets that are asked for, and write or print their tables."""
+    """Run the chosen sets, and write or print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", choices=["sst2", "goemotions", "uci", "nsmc", *OWN_SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--held-out", action="store_true", help="score on a part of the train split (sst2, nsmc), and write nothing")
-    parser.add_argument("-S", dest="more", action="append", default=[], help="a param to change")
+    parser.add_argument("--held-out", action="store_true", help="score on a part of the train split (sst2, nsmc) and write nothing")
+    parser.add_argument("-S", dest="more", action="append", default=[], help="a param to set, as in dvc exp run")
     asked = parser.parse_args()
     if not DATA.is_dir():
-        raise SystemExit(f"ERROR: {DATA} is not here: docs/quality.md says what lies in it")
+        raise SystemExit(f"ERROR: {DATA} does not exist: docs/results/quality.md lists the files that it needs")
     if asked.held_out and (others := set(asked.sets) - set(HELD_OUT)):
-        raise SystemExit(f"ERROR: --held-out is for {' and '.join(HELD_OUT)}: leave out {', '.join(sorted(others))}")
+        raise SystemExit(f"ERROR: --held-out works for {' and '.join(HELD_OUT)} only: leave out {', '.join(sorted(others))}")
     for name in asked.sets:
         with tempfile.TemporaryDirectory() as place:
             project, shared = fresh_copy(Path(place)), Path(place, "shared")

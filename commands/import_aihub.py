@@ -8,10 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
+from commands.dvc import dvc_add
 from stages.shared import aihub
-from stages.shared.errors import SourceUnreadable, StageError
+from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.outputs import whole_files
-from stages.shared.project import dvc_add
 from stages.shared.sources.files import as_stored
 from stages.shared.sources.rows import Reading
 from stages.shared.sources.source import Source
@@ -24,7 +24,7 @@ def take_in(file: Path, raw_dir: Path) -> Path:
     file = as_stored(file)
     suffix = file.suffix.lower()
     if suffix not in EDITIONS:
-        raise SourceUnreadable(file, f"has the file type '{suffix}'", "give the JSON or the XLSX of 감성대화말뭉치, unpacked")
+        raise FileUnreadable(file, f"has the file type '{suffix}'", "give the JSON or the XLSX of 감성대화말뭉치, unpacked")
     dialogues = _dialogues_in(file)
     part = "validation" if "validation" in file.name.casefold() else "training"
     copy = raw_dir / f"aihub_{part}{suffix}"
@@ -40,9 +40,9 @@ def _dialogues_in(file: Path) -> int:
     count = 0
     for count, row in enumerate(source.rows(), 1):  # noqa: B007
         if not source.corpus:
-            raise SourceUnreadable(file, "is a table, but not of the corpus", "name it in preprocess.source as it is")
+            raise FileUnreadable(file, "is a table, but not of the corpus", "name it in preprocess.source as it is")
         if aihub.code_of(row.label) is None:
-            raise SourceUnreadable(file, f"has the emotion '{row.label}' in row {row.line:,}", "correct the row")
+            raise FileUnreadable(file, f"has the emotion '{row.label}' in row {row.line:,}", "correct the row")
     return count
 
 

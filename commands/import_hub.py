@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from commands.dvc import dvc_add
 from serving.inference.hashing import file_sha256
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
 from stages.shared.outputs import whole_files, write_metrics
-from stages.shared.project import dvc_add
 from stages.shared.sources.rows import LABEL_NAMES, TEXT_NAMES, Reading
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from commands.dvc import run_to_its_end
 from stages.shared.errors import StageError
-from stages.shared.project import git, project_root, run_to_its_end
+from stages.shared.project import git, project_root
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

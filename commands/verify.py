@@ -14,8 +14,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from commands.dvc import fresh_copy, run_to_its_end
 from stages.shared.errors import StageError
-from stages.shared.project import fresh_copy, project_root, run_to_its_end
+from stages.shared.project import project_root
 
 TOLERANCE = 0.03  # of the validation accuracy, on a machine that computes otherwise
 ANSWERS = 2  # that may differ where the tolerance is fewer

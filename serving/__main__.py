@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from serving.inference.machine import usable_cores
+from serving.inference.cpu import usable_cores
 from serving.web.connections import Connection
 
 APP = "serving.web.application:create_app"

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from stages.shared import aihub, command, params, plots, report, tracking
+from stages.shared import aihub, command, params, tracking
 from stages.shared.outputs import whole_files, write_metrics, write_text
+from stages.shared.report import plots
+from stages.shared.report.console import Language, pad, show, width
+from stages.shared.sources.aihub import Dialogue, read_corpus
 
 log = logging.getLogger("emotion_distribution")
 
@@ -24,7 +27,7 @@ BREAKDOWNS = {"age": aihub.AGES, "gender": aihub.GENDERS, "situation": aihub.SIT
 
 class EmotionParams(params.Section):
     corpus: str
-    report_language: report.Language
+    report_language: Language
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Paths(command.Paths):
     metrics: Annotated[Path, "JSON to write"]
 
 
-def run(language: report.Language, paths: Paths, store: tracking.Store) -> None:
+def run(language: Language, paths: Paths, store: tracking.Store) -> None:
     """Count, write, draw, report the ten most frequent."""
-    dialogues = aihub.read_corpus(paths.corpus)
+    dialogues = read_corpus(paths.corpus)
     counts = Counter(dialogue.emotion for dialogue in dialogues)
     emotions = {code: counts[code] for code in aihub.EMOTIONS}
     shares = percentages(emotions)
@@ -47,9 +50,9 @@ def run(language: report.Language, paths: Paths, store: tracking.Store) -> None:
     draw(paths.picture, emotions, len(dialogues))
     ranked = sorted(emotions, key=lambda code: (-emotions[code], code))
     rows = [(code, f"{aihub.EMOTIONS[code].korean} ({aihub.EMOTIONS[code].english})", emotions[code], shares[code]) for code in ranked]
-    text = report.emotions(language, rows, len(dialogues))
+    text = text_report(language, rows, len(dialogues))
     write_text(paths.report, text)
-    report.show(text)
+    show(text)
     tracking.log_own_run(store, "emotion_distribution", paths.metrics, [paths.picture])
 
 
@@ -64,7 +67,7 @@ def percentages(counts: Mapping[str, int]) -> dict[str, float]:
     return {key: (whole + (key in rounded_up)) / 10**SHARE_DIGITS for key, (whole, _) in parts.items()}
 
 
-def distribution(dialogues: Sequence[aihub.Dialogue], emotions: Mapping[str, int]) -> dict[str, Any]:
+def distribution(dialogues: Sequence[Dialogue], emotions: Mapping[str, int]) -> dict[str, Any]:
     """Return counts and shares of emotions, groups, ages, genders and situations; the table has them crossed."""
     metrics: dict[str, Any] = {
         "dialogues": len(dialogues),
@@ -88,7 +91,7 @@ def _counts_and_shares(counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     return {key: {"count": count, "share": shares[key]} for key, count in counts.items()}
 
 
-def write_table(file: Path, dialogues: Sequence[aihub.Dialogue], emotions: Mapping[str, int], shares: Mapping[str, float]) -> None:
+def write_table(file: Path, dialogues: Sequence[Dialogue], emotions: Mapping[str, int], shares: Mapping[str, float]) -> None:
     """Write a row per code: names, group, count, share, and the counts by age, gender and situation code."""
     columns = [(what, code) for what, names in BREAKDOWNS.items() for code in sorted({*names, *(getattr(d, what) for d in dialogues)})]
     cells = Counter((dialogue.emotion, what, getattr(dialogue, what)) for dialogue in dialogues for what in BREAKDOWNS)
@@ -115,6 +118,19 @@ def draw(file: Path, emotions: Mapping[str, int], dialogues: int) -> None:
     }
     title = f"감정 분포: 대화 {dialogues:,}개" if in_korean else f"Emotions in {dialogues:,} dialogues"
     plots.grouped_bars(bars, title, file)
+
+
+def text_report(language: Language, rows: Sequence[tuple[str, str, int, float]], dialogues: int) -> str:
+    """Return the ten most frequent emotions. rows: code, name, count, share in percent; most frequent first."""
+    title = {"en": "Most frequent of the 60 emotions in {n:,} dialogues", "ko": "대화 {n:,}개에서 가장 잦은 감정 (60가지 중)"}[
+        language
+    ].format(n=dialogues)
+    longest = max(count for _, _, count, _ in rows) or 1
+    lines = [
+        f"{code}  {pad(name, 34)} {count:>7,}  {share:5.2f} %  {'█' * round(24 * count / longest)}"
+        for code, name, count, share in rows[:10]
+    ]
+    return "\n".join([title, "=" * width(title), *lines]) + "\n"
 
 
 def main() -> None:

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from serving.inference.bundle import PORTABLE, TOKENIZER, Bundle, EngineSpec, write_manifest
+from serving.inference.cpu import multiplies_int8
 from serving.inference.hashing import file_sha256
-from serving.inference.machine import multiplies_int8
 from serving.inference.redaction import Kind
-from stages.shared import command, params, tables, tracking
-from stages.shared.comparison import LOAD_TOLERANCE, SAME, Candidate, Checked, compare
+from stages.shared import command, params, tracking
+from stages.shared.engines.onnx_file import write_onnx
+from stages.shared.engines.parity import LOAD_TOLERANCE, SAME, Candidate, Checked, compare
 from stages.shared.errors import StageError
-from stages.shared.onnx_file import write_onnx
 from stages.shared.outputs import whole_folder, write_metrics
+from stages.shared.splits import read_split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,8 +116,8 @@ def checked_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
     """Read up to 2,000 texts, validation first, and let torch answer them."""
     import pandas as pd
 
-    validation = tables.read_split(paths.validation)[:CHECKED_TEXTS]
-    rows = pd.concat([validation, tables.read_split(paths.train)])[:CHECKED_TEXTS]
+    validation = read_split(paths.validation)[:CHECKED_TEXTS]
+    rows = pd.concat([validation, read_split(paths.train)])[:CHECKED_TEXTS]
     texts = rows["text"].tolist()
     return Checked(texts, rows["label"].to_numpy(), torch_probabilities(model, tokenizer, texts), len(validation))
 
@@ -181,9 +182,9 @@ def make_candidate(name: str, bundle: Bundle, checked: Checked, settings: Export
 def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:
     """Quantize with each smooth-quant alpha; keep the one that changes the fewest answers, and of equals the smallest mean shift."""
     from serving.inference.tokens import TextEncoder
-    from stages.shared.quantization import quantize
+    from stages.shared.engines.int8 import quantize
 
-    texts = tables.read_split(train_file)["text"][-CALIBRATION_TEXTS:].tolist()  # the last: the check takes the first
+    texts = read_split(train_file)["text"][-CALIBRATION_TEXTS:].tolist()  # the last: the check takes the first
     token_ids = TextEncoder(bundle).encode(texts).token_ids
     weights = Path(INT8).with_suffix(".bin").name
     best: Candidate | None = None

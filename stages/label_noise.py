@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from tqdm import tqdm
 
-from stages.shared import command, params, tables
+from stages.shared import command, params
 from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
-from stages.shared.formulas import as_words
 from stages.shared.outputs import whole_files, write_metrics
-from stages.shared.tokenizer import load_tokenizer
+from stages.shared.splits import read_split
+from stages.shared.spreadsheet import as_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def run(settings: LabelNoiseParams, class_names: Sequence[str], paths: Paths) ->
     """Judge every label by a model that has not seen its text, and write those that look wrong."""
     import pandas as pd
 
-    splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation", "test")}
+    splits = {name: read_split(getattr(paths, name), class_names) for name in ("train", "validation", "test")}
     rows = pd.concat([frame.assign(split=name) for name, frame in splits.items()], ignore_index=True)
     issues = find_issues(rows, settings, paths.base) if settings.folds else rows.iloc[:0].assign(suggested=0, quality=0.0)
     with whole_files(paths.issues) as (draft,), draft.open("w", encoding="utf-8", newline="") as file:
@@ -103,7 +103,7 @@ def embed(texts: Sequence[str], base: Path, max_length: int) -> "NDArray[np.floa
     import torch
     from transformers import AutoModel
 
-    from stages.shared.batches import tokenize
+    from stages.shared.batches import load_tokenizer, tokenize
 
     tokenizer = load_tokenizer(base, max_length, "label_noise.max_length")
     model = AutoModel.from_pretrained(base).eval()

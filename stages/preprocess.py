@@ -18,16 +18,19 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from serving.inference.redaction import redact
 from serving.inference.text import clean_text
-from stages.shared import command, data_report, params
-from stages.shared.corpus import SPLITS, Conflicts, Corpus, Entry, open_corpus
-from stages.shared.errors import LabelsUnknown, SourceUnreadable, StageError, TooFewTexts
-from stages.shared.keys import KEYS, short
-from stages.shared.labels import Corrections, LabelParams, Labels
+from stages.shared import command, params
+from stages.shared.dataset import report
+from stages.shared.dataset.duplicates import KEYS, short
+from stages.shared.dataset.errors import LabelsUnknown, TooFewTexts
+from stages.shared.dataset.labels import Corrections, LabelParams, Labels
+from stages.shared.dataset.row_store import Conflicts, Corpus, Entry, open_corpus
+from stages.shared.dataset.splitting import needed, split
+from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.outputs import whole_files, write_metrics
 from stages.shared.sources.delimited import SEPARATORS
 from stages.shared.sources.rows import AUTO, Reading
 from stages.shared.sources.source import Source
-from stages.shared.splitting import needed, split
+from stages.shared.splits import SPLITS
 
 log = logging.getLogger("preprocess")
 
@@ -113,7 +116,7 @@ def run(
             find_near(corpus, settings)
         for origin in facts:
             if not corpus.kept(origin):
-                raise SourceUnreadable(sources[origin], f"has no text left ({_reasons(corpus, origin)})", "give another file")
+                raise FileUnreadable(sources[origin], f"has no text left ({_reasons(corpus, origin)})", "give another file")
         with timed("splitting"):
             corpus.sample(settings.max_rows, settings.seed)
             shares = {name: 0.0 if name in facts else getattr(settings, f"{name}_size") for name in SPLITS[1:]}
@@ -128,7 +131,7 @@ def run(
         metrics = _metrics(facts, corpus, classes, settings.class_names)
         metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
         with timed("reporting"):
-            page, warnings = data_report.render(corpus, facts, classes, settings.class_names, lengths)
+            page, warnings = report.render(corpus, facts, classes, settings.class_names, lengths)
         with timed("writing"), whole_files(*(files[name] for name in (*SPLITS, "dropped", "report"))) as drafts:
             for name, draft in zip(SPLITS, drafts, strict=False):
                 corpus.write(name, draft)
@@ -225,7 +228,7 @@ def find_near(corpus: Corpus, settings: PreprocessParams) -> None:
         corpus.find_near(settings.near_duplicates)
 
 
-def lengths_of(corpus: Corpus, tokenizer: Path, limit: int) -> data_report.Lengths:
+def lengths_of(corpus: Corpus, tokenizer: Path, limit: int) -> report.Lengths:
     """Count the tokens of texts of all splits."""
     import numpy as np
     from tokenizers import Tokenizer
@@ -240,7 +243,7 @@ def lengths_of(corpus: Corpus, tokenizer: Path, limit: int) -> data_report.Lengt
         for encoding in encoder.encode_batch_fast(chunk):
             counts.append(len(encoding.ids))
             missing += sum(map(encoding.ids.count, unknown))
-    return data_report.Lengths(np.array(counts), missing / max(1, sum(counts)), limit)
+    return report.Lengths(np.array(counts), missing / max(1, sum(counts)), limit)
 
 
 def refuse_small_classes(source: Path, groups: dict[int, int], class_names: tuple[str, ...], least: int) -> None:

@@ -17,23 +17,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from serving.inference.cpu import cpu_name
 from serving.inference.hashing import file_sha256
-from serving.inference.machine import cpu_name
-from stages.shared import command, coverage, lineage, params, plots, tables, tracking
+from stages.shared import command, params, tracking
 from stages.shared.classes import load_class_names
-from stages.shared.launch import is_main_process, launch
-from stages.shared.learning_curve import DECISIVE, best_epoch, learning_curve
 from stages.shared.outputs import whole_folder, write_metrics
-from stages.shared.tokenizer import load_tokenizer
+from stages.shared.report import plots
+from stages.shared.splits import read_split
+from stages.shared.training import lineage
+from stages.shared.training.launch import is_main_process, launch
+from stages.shared.training.learning_curve import DECISIVE, best_epoch, learning_curve
+from stages.shared.training.vocabulary import coverage
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from stages.shared.batches import Texts
-    from stages.shared.classifier import ClassifierTrainer
-    from stages.shared.loss import TrainingLoss
-    from stages.shared.recipe import Recipe
+    from stages.shared.training.classifier import ClassifierTrainer
+    from stages.shared.training.loss import TrainingLoss
+    from stages.shared.training.recipe import Recipe
 
 log = logging.getLogger("train")
 
@@ -70,9 +73,9 @@ class Paths(command.Paths):
 
 def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Path:
     """Learn, keep an epoch, write the model and what was measured on the way; return the folder of the checkpoints."""
-    from stages.shared.checkpoints import checkpoint_folder
-    from stages.shared.memory import limited_to_what_is_free
-    from stages.shared.trainer import resolve_machine
+    from stages.shared.training.checkpoints import checkpoint_folder
+    from stages.shared.training.memory import limited_to_what_is_free
+    from stages.shared.training.trainer import resolve_machine
 
     store = tracking.open_store() if is_main_process() else None
     machine = resolve_machine(settings.precision, settings.threads)
@@ -96,7 +99,7 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> Pa
 @contextmanager
 def tracked(store: tracking.Store | None, params_file: Path, checkpoints_dir: Path) -> Iterator[tracking.TrainingRun | None]:
     """Open the MLflow run of this training, after a kill the one from before it; None in the processes that only help the main one."""
-    from stages.shared.checkpoints import put
+    from stages.shared.training.checkpoints import put
 
     if store is None:
         yield None
@@ -117,15 +120,16 @@ def learn(
     run_log: tracking.TrainingRun | None,
 ) -> "tuple[ClassifierTrainer, PreTrainedTokenizerBase, dict[str, Any]]":
     """Tokenize and train, with a vocabulary of its own where that is asked for; return also what was resolved, for the metrics."""
-    from stages.shared.batches import tokenize
-    from stages.shared.classifier import EpochLog, load_classifier
-    from stages.shared.memory import recipe_that_fits
-    from stages.shared.occurring import OccurringPieces
-    from stages.shared.recipe import Wanted
-    from stages.shared.trainer import train_from_newest
-    from stages.shared.vocabulary import EMBEDDING_RATE, refit
+    from stages.shared.batches import load_tokenizer, tokenize
+    from stages.shared.training.classifier import EpochLog, load_classifier
+    from stages.shared.training.memory import recipe_that_fits
+    from stages.shared.training.narrow_embeddings import OccurringPieces
+    from stages.shared.training.recipe import Wanted
+    from stages.shared.training.sampler import TokenDropout
+    from stages.shared.training.trainer import train_from_newest
+    from stages.shared.training.vocabulary.refit import EMBEDDING_RATE, refit
 
-    splits = {name: tables.read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
+    splits = {name: read_split(getattr(paths, name), class_names) for name in ("train", "validation")}
     tokenizer = load_tokenizer(paths.base, settings.max_length, "train.max_length")
     covered = coverage.measure(tokenizer, splits["train"]["text"])
     is_refit = coverage.asks_for_refit(log, covered, settings.vocabulary, len(splits["train"]))
@@ -144,7 +148,7 @@ def learn(
     wanted = Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate, by_label)
     chosen = recipe_that_fits(model, texts["train"], wanted, machine, checkpoints_dir)
     if not chosen.pairs:
-        texts["train"] = texts["train"].with_dropout(settings.token_dropout, settings.seed, occurring.mask, occurring.special)
+        texts["train"] = TokenDropout.of(texts["train"], settings.token_dropout, settings.seed, occurring.mask, occurring.special)
     trainer = make_trainer(settings, chosen, model, machine, loss, texts, checkpoints_dir, EMBEDDING_RATE if is_refit else 1.0)
     trainer.add_callback(EpochLog(run_log, chosen.epochs))
     train_from_newest(trainer)
@@ -169,8 +173,8 @@ def training_loss(
     with_linear_teacher: bool,
 ) -> "TrainingLoss":
     """Build what is minimised: cross-entropy with the weights and the smoothing of params, and a teacher's answers where there is one."""
-    from stages.shared.loss import TrainingLoss, class_weights
-    from stages.shared.teacher import taught
+    from stages.shared.training.loss import TrainingLoss, class_weights
+    from stages.shared.training.teacher import taught
 
     weights = class_weights(settings.class_weights, train["label"].to_numpy(), class_names)
     linear_seed = settings.seed if with_linear_teacher else None
@@ -193,8 +197,8 @@ def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping
 
 def why_by_label(settings: TrainParams, loss: "TrainingLoss", model: "PreTrainedModel", texts: "Texts") -> str | None:
     """Return what keeps few texts from being learnt from in pairs, which know labels and no softer answers, or None."""
-    from stages.shared.pairs import allows_pairs
-    from stages.shared.recipe import FEWEST
+    from stages.shared.training.pairs import allows_pairs
+    from stages.shared.training.recipe import FEWEST
 
     hindrances = {
         "train.epochs is set": settings.epochs != "auto",
@@ -221,9 +225,9 @@ def make_trainer(
     from transformers import EarlyStoppingCallback
 
     from stages.shared.batches import Padding
-    from stages.shared.classifier import LabelsTrainer, texts_at_once
-    from stages.shared.pairs import PairsTrainer
-    from stages.shared.trainer import arguments
+    from stages.shared.training.classifier import LabelsTrainer, texts_at_once
+    from stages.shared.training.pairs import PairsTrainer
+    from stages.shared.training.trainer import arguments
 
     return (partial(PairsTrainer, weights=loss.weights) if chosen.pairs else partial(LabelsTrainer, loss=loss))(
         model=model,
@@ -279,7 +283,7 @@ def main() -> None:
             logging.disable(logging.WARNING)
         checkpoints_dir = run(settings, class_names, paths)
     if is_main_process():
-        from stages.shared.checkpoints import forget
+        from stages.shared.training.checkpoints import forget
 
         forget(checkpoints_dir)
 

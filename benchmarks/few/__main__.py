@@ -2,7 +2,7 @@
 
 Samples of whole sentences of SST-2 train, others for each seed; scored on 1,800 more of it (read from ../shared/data). Of its texts
 the graph keeps a tenth to validate with; SetFit learns from all and answers in fp32, as the graph does in a row of its own where pairs
-are learnt from, which choose no epoch. Writes a table into docs/quality.md.
+are learnt from, which choose no epoch. Writes a table into docs/results/quality.md.
 
     dvc repro base_model && python -m benchmarks.few
 """
@@ -23,8 +23,8 @@ from benchmarks.environment import install
 from benchmarks.quality import changed, run
 from benchmarks.tables import QUALITY, write_table
 from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
-from stages.shared.project import fresh_copy
-from stages.shared.recipe import usual
+from commands.dvc import fresh_copy
+from stages.shared.training.recipe import usual
 
 SEEDS = (7, 8, 9)
 PEER = Path(".venv-setfit")
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, nargs="+", choices=ITERATIONS, default=ITERATIONS, help="print the rows of these alone")
     asked = parser.parse_args()
     if not DATA.is_dir():
-        raise SystemExit(f"ERROR: {DATA} is not here: docs/quality.md says what lies in it")
+        raise SystemExit(f"ERROR: {DATA} does not exist: docs/results/quality.md lists the files that it needs")
     install(PEER, Path("benchmarks/few/requirements.txt"))
     sentences = whole_sentences(read_table(DATA / "sst2/train.tsv", header=True))
     random.Random(5).shuffle(sentences)

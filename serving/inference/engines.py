@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.inference.bundle import EngineSpec
+from serving.inference.cpu import usable_cores
 from serving.inference.errors import BundleBroken
-from serving.inference.machine import usable_cores
 from serving.inference.packing import Batch
 
 if TYPE_CHECKING:

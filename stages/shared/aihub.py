@@ -1,21 +1,12 @@
-"""The AI Hub emotional dialogue corpus (감성대화말뭉치, AI Hub data set 86): its codes and its JSON.
+"""The AI Hub emotional dialogue corpus (감성대화말뭉치, AI Hub data set 86): its codes and their names. No I/O.
 
 A dialogue is labelled for its first human sentence (HS01) with one of 60 emotion codes; the tens digit is its group.
 Keyed on codes throughout: names repeat between groups and differ between editions. The English is this project's translation.
 """
 
-import json
-import logging
 import unicodedata
-from collections.abc import Iterable, Iterator
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from stages.shared.encoding import read_text
-from stages.shared.errors import SourceUnreadable
-
-log = logging.getLogger("aihub")
+from typing import NamedTuple
 
 
 class Name(NamedTuple):
@@ -137,21 +128,6 @@ OLDER_NAMES = {
 TABLE_COLUMNS = ("사람문장1", "감정_대분류", "감정_소분류")  # of the XLSX editions: first human sentence, group, emotion
 
 
-class Dialogue(NamedTuple):
-    """What the project uses of a record. text: the first human sentence. profile: the person, for grouped splits."""
-
-    text: str
-    emotion: str
-    profile: str
-    age: str
-    gender: str
-    situation: str
-
-    @property
-    def group(self) -> str:
-        return self.emotion[:2]
-
-
 def code_of(label: str) -> str | None:
     """Return the code of an emotion: of itself, or of `group/name` as the XLSX editions have it, of any edition and with any blanks."""
     return label if label in EMOTIONS else _code_by_names().get("".join(unicodedata.normalize("NFC", label).split()))
@@ -161,57 +137,3 @@ def code_of(label: str) -> str | None:
 def _code_by_names() -> dict[str, str]:
     named = [*((name.korean, code) for code, name in EMOTIONS.items()), *OLDER_NAMES.items()]
     return {"".join(f"{GROUPS[code[:2]].korean}/{name}".split()): code for name, code in named}
-
-
-def is_dialogue(record: Any) -> bool:
-    """Tell a record of the corpus from any other JSON by its shape."""
-    return isinstance(record, dict) and {"profile", "talk"} <= record.keys()
-
-
-def read_corpus(file: Path) -> list[Dialogue]:
-    """Read the corpus JSON; raise SourceUnreadable for another file, a broken record or an emotion code that does not exist."""
-    text, _ = read_text(file)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SourceUnreadable(file, f"is no complete JSON ({error})", "it may be cut off, get it again") from None
-    if not isinstance(content, list) or not content or not is_dialogue(content[0]):
-        shape = "of another AI Hub corpus" if isinstance(content, dict) and "data" in content else "without 'profile' and 'talk'"
-        raise SourceUnreadable(file, f"holds JSON {shape}", "give the JSON of 감성대화말뭉치 (emotional dialogues)")
-    return list(dialogues_of(file, content))
-
-
-def dialogues_of(file: Path, records: Iterable[Any]) -> Iterator[Dialogue]:
-    """Yield the dialogues of records; raise SourceUnreadable for a broken one. file: for the sentences."""
-    unknown_codes = set()
-    for number, record in enumerate(records, 1):
-        try:
-            persona, emotion, talk = record["profile"]["persona"], record["profile"]["emotion"], record["talk"]
-            age, gender = persona["human"][:2]
-            situation, *_ = emotion["situation"]
-            dialogue = Dialogue(talk["content"]["HS01"], emotion["type"].strip(), talk["id"]["profile-id"], age, gender, situation)
-            if (
-                isinstance(emotion["situation"], str)
-                or isinstance(persona["human"], str)
-                or not all(isinstance(value, str) for value in dialogue)
-            ):
-                raise TypeError
-            "".join(dialogue).encode()
-        except UnicodeEncodeError:
-            raise SourceUnreadable(file, f"has half a character (a lone surrogate) in record {number:,}", "correct that record") from None
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else "a value is of the wrong kind"
-            raise SourceUnreadable(
-                file,
-                f"has a broken dialogue as record {number:,} ({what})",
-                "compare it with data/raw/emotion_dialogues_sample.json",
-            ) from None
-        if dialogue.emotion not in EMOTIONS:
-            raise SourceUnreadable(
-                file, f"has the emotion code {dialogue.emotion!r} in record {number:,}", "the corpus knows E10 to E69, correct the record"
-            )
-        for value, names in ((dialogue.age, AGES), (dialogue.gender, GENDERS), (dialogue.situation, SITUATIONS)):
-            if value not in names and value not in unknown_codes:
-                unknown_codes.add(value)
-                log.warning("%s: code %r of record %d is not in the corpus's list; counted under its code", file, value, number)
-        yield dialogue

@@ -5,12 +5,13 @@ do not depend on which texts it got.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import Dataset, Subset
 
 from stages.shared.errors import StageError
 
@@ -18,8 +19,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 AT_ONCE = 10_000  # texts tokenized together: the tokenizer keeps some kB for each until they are taken over
-SPREAD = 0.2  # of the lengths before they are sorted: 6 % of padding, and neighbours that change from epoch to epoch
 NO_CLASS = -100
+
+
+def load_tokenizer(base_dir: Path, max_length: int, param: str) -> "PreTrainedTokenizerBase":
+    """Load the base's tokenizer so that it cuts at max_length tokens; raise StageError where the base takes fewer.
+
+    param: that max_length is of.
+    """
+    if not (base_dir / "config.json").is_file():
+        raise StageError(f"{base_dir} is no base model: run `dvc repro base_model`")
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(base_dir)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{base_dir} cannot be loaded ({str(error).strip().splitlines()[0]}): run `dvc repro -f base_model`") from None
+    positions = getattr(config, "max_position_embeddings", max_length)
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
+        positions -= config.pad_token_id + 1  # they count from behind the padding's position
+    if max_length > positions:
+        raise StageError(f"{param} is {max_length}: the base model takes at most {positions} tokens")
+    return AutoTokenizer.from_pretrained(base_dir, model_max_length=max_length)
 
 
 class Texts(Dataset[dict[str, Any]]):
@@ -27,7 +48,7 @@ class Texts(Dataset[dict[str, Any]]):
 
     def __init__(self, ids: NDArray[np.int32], ends: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
         self.ids = ids
-        self._ends = ends
+        self.ends = ends
         self.labels = labels
         self.lengths: NDArray[np.int64] = np.diff(ends, prepend=0)
 
@@ -36,11 +57,7 @@ class Texts(Dataset[dict[str, Any]]):
 
     def with_ids(self, ids: NDArray[np.int32]) -> "Texts":
         """Return the same texts with other ids for their tokens."""
-        return Texts(ids, self._ends, self.labels)
-
-    def with_dropout(self, share: float, seed: int, mask: int, special: NDArray[np.int32]) -> "Texts":
-        """Return the same texts, of which a share of the tokens has the id `mask`, others in each epoch, special ones never."""
-        return TokenDropout(self.ids, self._ends, self.labels, share, seed, mask, special) if share else self
+        return Texts(ids, self.ends, self.labels)
 
     def like_long(self, batch_size: int, pad_token_id: int) -> "Iterator[dict[str, torch.Tensor]]":
         """Give all texts once, the shortest first, in padded batches whose `row` tells which they are; for models that only answer."""
@@ -53,40 +70,11 @@ class Texts(Dataset[dict[str, Any]]):
         return Subset(self, np.argsort(-self.lengths, kind="stable").tolist())
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        end = self._ends[row]
+        end = self.ends[row]
         return {"input_ids": self.ids[end - self.lengths[row] : end], "labels": self.labels[row], "row": row}
-
-
-class TokenDropout(Texts):
-    """Texts of which some tokens are hidden, so that no verdict hangs on single words (Texts.with_dropout).
-
-    What is hidden depends on the seed and the epoch alone, not on who computes which batch.
-    """
-
-    def __init__(
-        self,
-        ids: NDArray[np.int32],
-        ends: NDArray[np.int64],
-        labels: NDArray[np.int64],
-        share: float,
-        seed: int,
-        mask: int,
-        special: NDArray[np.int32],
-    ) -> None:
-        super().__init__(ids, ends, labels)
-        self._whole = ids
-        self._may_be_hidden = ~np.isin(ids, special)
-        self._share = share
-        self._seed = seed
-        self._mask = np.int32(mask)
-
-    def set_epoch(self, epoch: int) -> None:
-        dice = np.random.default_rng((self._seed, epoch))
-        hidden = dice.random(len(self._whole), dtype=np.float32) < self._share
-        self.ids = np.where(hidden & self._may_be_hidden, self._mask, self._whole)
 
 
 def tokenize(texts: Sequence[str], labels: Sequence[int] | None, tokenizer: "PreTrainedTokenizerBase") -> Texts:
@@ -105,75 +93,6 @@ def tokenize(texts: Sequence[str], labels: Sequence[int] | None, tokenizer: "Pre
         pieces.append(np.fromiter((token for ids in encoded for token in ids), dtype=np.int32))
     classes = np.full(len(lengths), NO_CLASS) if labels is None else np.asarray(labels)
     return Texts(np.concatenate(pieces), np.cumsum(lengths), classes.astype(np.int64))
-
-
-class LikeLengths(Sampler[list[int]]):
-    """Batches of rows: each epoch has the same number of steps, each step about the same number of tokens.
-
-    lengths: tokens of each text. batch_size: texts of a step on average. parts: batches that a step is computed in.
-    process, processes: which share of each step is ours; together they always make the same steps. told: hears of each epoch too.
-    """
-
-    def __init__(
-        self,
-        lengths: NDArray[np.int64],
-        batch_size: int,
-        seed: int,
-        *,
-        parts: int = 1,
-        process: int = 0,
-        processes: int = 1,
-        told: Texts | None = None,
-    ) -> None:
-        self.lengths = lengths
-        self.fewest = parts * processes  # texts of a step: one for each batch
-        if len(lengths) < self.fewest:
-            remedy = "lower train.gradient_accumulation" if parts > 1 else "start fewer processes"
-            raise StageError(f"{len(lengths)} texts are too few for {self.fewest} batches a step: {remedy}")
-        self.steps = max(1, min(round(len(lengths) / batch_size), len(lengths) // self.fewest))
-        self.seed = seed
-        self.parts = parts
-        self.process = process
-        self.processes = processes
-        self.told = told
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self.steps * self.parts
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order; every epoch has its own, whatever was drawn before it."""
-        self.epoch = epoch
-        if self.told:
-            self.told.set_epoch(epoch)
-
-    def heaviest(self) -> list[int]:
-        """Return the batch of the first epoch that takes the most memory."""
-        self.set_epoch(0)
-        return max(self, key=lambda rows: len(rows) * int(self.lengths[rows].max()) ** 2)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        dice = np.random.default_rng((self.seed, self.epoch))
-        order = np.argsort(self.lengths * dice.uniform(1, 1 + SPREAD, len(self.lengths)), kind="stable")
-        starts = self._starts(np.cumsum(self.lengths[order]))
-        for step in dice.permutation(self.steps):
-            rows = order[starts[step] : starts[step + 1]]
-            for part in range(self.parts):
-                yield rows[self.process * self.parts + part :: self.fewest].tolist()
-
-    def _starts(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place of each step's first text: equal shares of the tokens, but never under the fewest texts."""
-        shares = ends[-1] * np.arange(self.steps + 1) / self.steps
-        least = self.fewest * np.arange(self.steps + 1)
-        places = np.maximum.accumulate(np.searchsorted(ends, shares, side="right") - least) + least
-        return np.minimum(places, len(ends) - least[::-1])
-
-
-class Batches(DataLoader[dict[str, Any]]):
-    """A loader whose sampler hears of each epoch; the Trainer asks for no more."""
-
-    def set_epoch(self, epoch: int) -> None:
-        self.batch_sampler.set_epoch(epoch)
 
 
 class Padding:

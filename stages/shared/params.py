@@ -5,6 +5,7 @@ Reads params.yaml; writes nothing.
 """
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.shared.errors import ParamsInvalid
+from stages.shared.errors import StageError
+
+
+class ParamsInvalid(StageError):
+    """A value in params.yaml that the stage does not accept."""
+
+    def __init__(self, file: Path, problems: Iterable[str]) -> None:
+        super().__init__("\n".join(f"{file}: {problem}" for problem in problems))
 
 
 class Section(BaseModel):

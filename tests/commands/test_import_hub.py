@@ -11,7 +11,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 from ruamel.yaml import YAML
 
-from stages.shared.tables import read_split
+from stages.shared.splits import read_split
 from tests.commands.hub_server import COMMIT, hub_of
 from tests.conftest import ROOT, read_json, run_command
 from tests.stages.test_preprocess import process_files, split_files

@@ -53,7 +53,7 @@ def test_ctrl_c_waits_until_the_trial_has_tidied_up(tmp_path: Path) -> None:
     program = "\n".join(
         [
             "import signal, sys",
-            "from stages.shared.project import run_to_its_end",
+            "from commands.dvc import run_to_its_end",
             "signal.signal(signal.SIGINT, signal.default_int_handler)",  # a test run in the background ignores it
             f"run_to_its_end([sys.executable, '-c', {child!r}], cwd={str(tmp_path)!r})",
         ]

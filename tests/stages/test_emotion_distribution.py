@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stages import emotion_distribution
 from stages.shared import aihub
+from stages.shared.report.console import width
 from tests.conftest import read_json, run_command
 
 
@@ -90,7 +91,16 @@ def test_shares_sum_to_exactly_100(counts: dict[str, int]) -> None:
 
 def test_torch_is_never_imported(tmp_path: Path) -> None:
     script = "import sys, stages.emotion_distribution as stage\nfrom pathlib import Path\n"
-    script += "dialogues = stage.aihub.read_corpus(Path('data/raw/emotion_dialogues_sample.json'))\n"
+    script += "dialogues = stage.read_corpus(Path('data/raw/emotion_dialogues_sample.json'))\n"
     script += "stage.draw(Path(sys.argv[1]), {c: 6 for c in stage.aihub.EMOTIONS}, 360)\n"
     script += "print('torch' in sys.modules, len(dialogues))"
     assert run_command(sys.executable, "-c", script, tmp_path / "e.png").stdout.strip() == "False 360"
+
+
+def test_report_has_the_ten_most_frequent_emotions_in_columns() -> None:
+    rows = [(f"E{number}", ("분노" if number % 2 else "fear") + " x" * (number % 3), 1000 - number, 1.5) for number in range(10, 70)]
+    for language in ("en", "ko"):
+        lines = emotion_distribution.text_report(language, rows, 12_345).splitlines()
+        assert "12,345" in lines[0]
+        assert len(lines) == 12
+        assert len({width(line[: line.index(" %")]) for line in lines[2:]}) == 1

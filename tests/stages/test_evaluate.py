@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 
 from serving.inference.classifier import Classifier, Predictions
 from stages import evaluate
-from stages.shared import tables
+from stages.shared import splits
 from tests.conftest import read_json, run_command, write_params
 
 NAMES = ("bad", "fine", "good")
@@ -84,7 +84,7 @@ def test_metrics_have_every_figure_and_intervals_that_hold_it(english: Path) -> 
 
 
 def test_predictions_are_those_of_the_served_classifier_in_the_order_of_the_split(english: Path, tiny_model: Path) -> None:
-    test = tables.read_split(tiny_model / "test.csv")
+    test = splits.read_split(tiny_model / "test.csv")
     served = Classifier.load(tiny_model / "serving")
     answer = served.predict(test["text"].tolist())
     names = served.bundle.class_names

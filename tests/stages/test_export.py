@@ -13,15 +13,15 @@ from pydantic import ValidationError
 
 from serving.inference.bundle import PORTABLE, Bundle, read_bundle
 from serving.inference.classifier import Classifier
+from serving.inference.cpu import multiplies_int8
 from serving.inference.engines import OpenVinoEngine
 from serving.inference.hashing import file_sha256
-from serving.inference.machine import multiplies_int8
 from serving.inference.packing import Batch
 from stages import export
-from stages.shared import params, tables
+from stages.shared import params, splits
 from stages.shared.calibration import at_temperature
+from stages.shared.engines.onnx_file import write_onnx
 from stages.shared.errors import StageError
-from stages.shared.onnx_file import write_onnx
 from tests.conftest import ROOT, read_json, run_command, write_params
 
 TEXTS = [
@@ -59,7 +59,7 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 def test_every_engine_answers_as_torch_does(tiny_model: Path, tiny_bundle: Path, expected: np.ndarray) -> None:
-    familiar = tables.read_split(tiny_model / "test.csv", ("negative", "positive"))["text"].tolist()
+    familiar = splits.read_split(tiny_model / "test.csv", ("negative", "positive"))["text"].tolist()
     torch_familiar = export.torch_probabilities(*export.load_model(tiny_model / "final"), familiar)
     bounds = {"fp32": (1e-5, 1e-5), "bf16": (0.05, 0.05), "int8": (0.05, 0.2)}  # 8 bits are fitted to familiar texts
     for spec in read_bundle(tiny_bundle).engines:
@@ -135,7 +135,7 @@ def test_bundle_tells_where_the_model_came_from(tiny_model: Path, tiny_bundle: P
 
 def test_bundle_has_64_reference_texts_with_the_answers_of_each_engine(tiny_model: Path, tiny_bundle: Path) -> None:
     bundle = read_bundle(tiny_bundle)
-    known = {*tables.read_split(tiny_model / "validation.csv")["text"], *tables.read_split(tiny_model / "train.csv")["text"]}
+    known = {*splits.read_split(tiny_model / "validation.csv")["text"], *splits.read_split(tiny_model / "train.csv")["text"]}
     assert len(set(bundle.reference_texts)) == 64
     assert set(bundle.reference_texts) <= known
     for engine in bundle.engines:

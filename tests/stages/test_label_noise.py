@@ -12,7 +12,7 @@ import pytest
 from stages import label_noise
 from stages.label_noise import COLUMNS, LabelNoiseParams
 from stages.shared.errors import StageError
-from stages.shared.formulas import as_words, as_written
+from stages.shared.spreadsheet import as_words, as_written
 from tests.conftest import read_json, run_command, write_params
 
 CLASSES = ("negative", "positive")

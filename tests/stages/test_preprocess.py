@@ -21,9 +21,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from serving.inference.text import clean_text
 from stages import preprocess
-from stages.shared.keys import KEYS, nfkc
-from stages.shared.near_duplicates import similarity
-from stages.shared.tables import read_split
+from stages.shared.dataset.duplicates import KEYS, nfkc
+from stages.shared.dataset.near_duplicates import similarity
+from stages.shared.splits import read_split
 from tests.conftest import ROOT, read_json, run_command, write_params
 from tests.stages.shared.test_aihub import corpus_table, dialogue
 
@@ -444,7 +444,7 @@ def test_debug_shows_the_traceback(tmp_path):
     done = run(tmp_path, tmp_path / "gone.csv", "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "SourceUnreadable" in done.stderr
+    assert "FileUnreadable" in done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp949", "cp1252"])

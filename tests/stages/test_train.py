@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.inference.machine import cpu_name
-from stages.shared import coverage
+from serving.inference.cpu import cpu_name
+from stages.shared import splits
+from stages.shared.batches import load_tokenizer
 from stages.shared.errors import StageError
-from stages.shared.tokenizer import load_tokenizer
+from stages.shared.training.vocabulary import coverage
 from tests.conftest import NONE, ROOT, read_json, run_command, write_params
 
 PATIENCE, EPOCHS = 2, 8
@@ -106,9 +107,7 @@ def test_kept_weights_are_those_of_the_best_epoch(trained: Path, doubtful: Path)
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from stages.shared import tables
-
-    frame = tables.read_split(doubtful / "validation.csv")
+    frame = splits.read_split(doubtful / "validation.csv")
     encoded = AutoTokenizer.from_pretrained(trained / "final")(
         frame["text"].tolist(), padding=True, return_tensors="pt", return_token_type_ids=False
     )
@@ -209,8 +208,8 @@ def test_batch_that_is_only_answered_holds_four_times_the_tokens_of_one_that_is_
     import numpy as np
 
     from stages.shared.batches import Texts
-    from stages.shared.classifier import texts_at_once
-    from stages.shared.recipe import Recipe
+    from stages.shared.training.classifier import texts_at_once
+    from stages.shared.training.recipe import Recipe
 
     train, validation = (
         Texts(np.zeros(sum(lengths), np.int32), np.cumsum(lengths), np.zeros(len(lengths), np.int64))

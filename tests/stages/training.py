@@ -12,7 +12,9 @@ import pytest
 from tests.conftest import NONE
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["stages.train", "stages.shared.pairs", "stages.shared.checkpoints", "mlflow", "datasets"])
+processes.set_forkserver_preload(
+    ["stages.train", "stages.shared.training.pairs", "stages.shared.training.checkpoints", "mlflow", "datasets"]
+)
 
 
 class Training:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from stages.shared import aihub
-from stages.shared.errors import ColumnMissing, SourceUnreadable
+from stages.shared.errors import FileUnreadable
+from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.files import Shard
 from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading
 
@@ -12,10 +13,10 @@ MOSTLY = 0.5  # share of the values that must be classes for a column to be that
 
 
 def columns_of(shard: Shard, first: Sequence[list[str]], how: Reading) -> Columns:
-    """Find the columns in the first rows of a table, the header among them; raise ColumnMissing or SourceUnreadable."""
+    """Find the columns in the first rows of a table, the header among them; raise ColumnMissing or FileUnreadable."""
     header, rows = [name.strip() for name in first[0]], first[1:]
     if rows and not how.loose and all(len(row) > len(header) for row in rows):
-        raise SourceUnreadable(
+        raise FileUnreadable(
             shard.file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "the first row must name the columns"
         )
     if how.text_column == how.label_column == AUTO and set(aihub.TABLE_COLUMNS) <= set(header):
@@ -35,7 +36,7 @@ def columns_of(shard: Shard, first: Sequence[list[str]], how: Reading) -> Column
     if label is None:
         raise ColumnMissing(shard.file, LABEL_NAMES[0] if how.label_column == AUTO else how.label_column, "preprocess.label_column", header)
     if how.header == AUTO and len(guessed) == 2:
-        raise SourceUnreadable(
+        raise FileUnreadable(
             shard.file,
             f"has a first row that may name the columns or be a row: {', '.join(header)[:SHOWN]}",
             "set preprocess.header to yes or no, or name the columns in preprocess.text_column and preprocess.label_column",
@@ -43,7 +44,7 @@ def columns_of(shard: Shard, first: Sequence[list[str]], how: Reading) -> Column
     names = [name.casefold() for name in header]
     for position in (text, label):
         if names.count(names[position]) > 1:
-            raise SourceUnreadable(shard.file, f"has the column '{header[position]}' more than once", "rename or remove one of them")
+            raise FileUnreadable(shard.file, f"has the column '{header[position]}' more than once", "rename or remove one of them")
     return Columns(text, (label,), len(header), first[0], guessed=tuple(guessed))
 
 
@@ -66,14 +67,14 @@ def _without_names(shard: Shard, first: Sequence[list[str]], how: Reading) -> Co
     label = _label_column(shard, numbers, first, how) if how.label_column == AUTO else how.number(how.label_column, width)
     text = _text_column(first, label) if how.text_column == AUTO else how.number(how.text_column, width)
     if text is None or label is None:
-        raise SourceUnreadable(
+        raise FileUnreadable(
             shard.file, "has no header", "give the numbers of its columns, from 0, in preprocess.text_column and preprocess.label_column"
         )
     return Columns(text, (label,), width, None)
 
 
 def _label_column(shard: Shard, names: Sequence[str], rows: Sequence[list[str]], how: Reading) -> int | None:
-    """Return the column in which most is a class; raise SourceUnreadable where it is not the only one."""
+    """Return the column in which most is a class; raise FileUnreadable where it is not the only one."""
     width = min(map(len, rows), default=0)
     shares = [sum(how.knows(row[column]) for row in rows) / len(rows) for column in range(width)]
     best = max(shares, default=0)
@@ -82,7 +83,7 @@ def _label_column(shard: Shard, names: Sequence[str], rows: Sequence[list[str]],
     found = [column for column, share in enumerate(shares) if share == best]
     if len(found) > 1:
         likely = " and ".join(f"'{names[column]}'" for column in found[:5])
-        raise SourceUnreadable(shard.file, f"has classes in the columns {likely}", "name the right one in preprocess.label_column")
+        raise FileUnreadable(shard.file, f"has classes in the columns {likely}", "name the right one in preprocess.label_column")
     return found[0]
 
 

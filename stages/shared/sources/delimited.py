@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from stages.shared.encoding import encoding_of
-from stages.shared.errors import SourceUnreadable
+from stages.shared.errors import FileUnreadable
 from stages.shared.sources.columns import columns_of
+from stages.shared.sources.encoding import encoding_of
 from stages.shared.sources.files import Shard, Watch, opened
 from stages.shared.sources.rows import AUTO, Columns, Reading, Row
 
@@ -56,7 +56,7 @@ class Dialect:
 
 
 def dialect_of(shard: Shard, how: Reading) -> Dialect:
-    """Find out how a file is written, but for what `how` says; raise SourceUnreadable or ColumnMissing."""
+    """Find out how a file is written, but for what `how` says; raise FileUnreadable or ColumnMissing."""
     encoding = encoding_for(shard, how)
     with lines_of(shard, encoding) as lines:
         sample = [line for line in islice(lines, SAMPLE_ROWS) if line.strip()]
@@ -65,7 +65,7 @@ def dialect_of(shard: Shard, how: Reading) -> Dialect:
     with lines_of(shard, encoding) as lines:
         first = [fields for _, fields in islice(records_of(shard, lines, separator, quoting), SAMPLE_ROWS)]
     if not first:
-        raise SourceUnreadable(shard.file, "is empty", "give a file with labelled texts")
+        raise FileUnreadable(shard.file, "is empty", "give a file with labelled texts")
     return Dialect(encoding, separator, quoting, columns_of(shard, first, how))
 
 
@@ -86,7 +86,7 @@ def has_only_header(shard: Shard) -> bool:
 
 
 def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -> Iterator[Row]:
-    """Yield the rows of a file; raise SourceUnreadable for ragged rows and for rows inside a quoted text."""
+    """Yield the rows of a file; raise FileUnreadable for ragged rows and for rows inside a quoted text."""
     columns, width = dialect.columns, dialect.columns.width
     ragged: list[int] = []
     repeated = 0
@@ -103,7 +103,7 @@ def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -
             yield Row(fields[columns.text], columns.label_of(fields), line)
     if ragged:
         shown = ", ".join(f"{line:,}" for line in ragged[:SHOWN_LINES]) + (", ..." if len(ragged) > SHOWN_LINES else "")
-        raise SourceUnreadable(
+        raise FileUnreadable(
             shard.file,
             f"has {len(ragged):,} rows with another number of fields than {width}, which end in line {shown}",
             f"put a text that holds a {SEPARATORS.get(dialect.separator, 'separator')} in double quotes, or remove what is too much",
@@ -114,7 +114,7 @@ def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -
 
 @contextmanager
 def lines_of(shard: Shard, encoding: str, watch: Watch | None = None) -> Iterator[Iterator[str]]:
-    """Give the lines of a file with their ends; they raise SourceUnreadable where one is too long, holds a NUL or does not decode."""
+    """Give the lines of a file with their ends; they raise FileUnreadable where one is too long, holds a NUL or does not decode."""
     with opened(shard, watch) as stream:
         yield _lines(shard, io.TextIOWrapper(io.BufferedReader(stream, 2**18), encoding=encoding, newline=""))
 
@@ -125,28 +125,26 @@ def _lines(shard: Shard, reader: io.TextIOWrapper) -> Iterator[str]:
         while line := reader.readline(MAX_LINE):
             number += 1
             if len(line) == MAX_LINE:
-                raise SourceUnreadable(
+                raise FileUnreadable(
                     shard.file, f"has over {MAX_LINE:,} characters in line {number:,}", "it is no table of texts, or damaged"
                 )
             if "\0" in line:
-                raise SourceUnreadable(
-                    shard.file, f"has a NUL byte in line {number:,}", "it is damaged or not a text file, export it again"
-                )
+                raise FileUnreadable(shard.file, f"has a NUL byte in line {number:,}", "it is damaged or not a text file, export it again")
             yield line
     except UnicodeError as error:
         raise not_decoded(shard, error, f"line {number:,}") from None
 
 
-def not_decoded(shard: Shard, error: UnicodeError, place: str) -> SourceUnreadable:
+def not_decoded(shard: Shard, error: UnicodeError, place: str) -> FileUnreadable:
     """Return the sentence on bytes that are not of the encoding. place: what was read before them."""
     problem = f"cannot be decoded ({error})"
     if isinstance(error, UnicodeDecodeError):
         problem = f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} behind {place})"
-    return SourceUnreadable(shard.file, problem, "repair it, or name its encoding in preprocess.encoding")
+    return FileUnreadable(shard.file, problem, "repair it, or name its encoding in preprocess.encoding")
 
 
 def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str) -> Iterator[Record]:
-    """Yield the records that are not blank, with the line each ends in; raise SourceUnreadable for broken quotes."""
+    """Yield the records that are not blank, with the line each ends in; raise FileUnreadable for broken quotes."""
     size = 0
 
     def counted() -> Iterator[str]:
@@ -154,7 +152,7 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
         for line in lines:
             size += len(line)
             if size > MAX_LINE:
-                raise SourceUnreadable(
+                raise FileUnreadable(
                     shard.file, f"has a row of over {MAX_LINE:,} characters, up to line {reader.line_num:,}", "close its quotes"
                 )
             yield line
@@ -168,7 +166,7 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
             if len(fields) > 1 or any(field.strip() for field in fields):
                 yield reader.line_num, [unquoted(field) for field in fields] if quoting == "twice" else fields
     except csv.Error as error:
-        raise SourceUnreadable(
+        raise FileUnreadable(
             shard.file,
             f"has broken quotes (line {reader.line_num:,}: {error})",
             "close every quote, and double the quotes inside a quoted text; or set preprocess.quoting to none",
@@ -203,7 +201,7 @@ class Profile(NamedTuple):
 
     rows: int
     even: bool
-    problem: SourceUnreadable | None
+    problem: FileUnreadable | None
     wrapped: bool = False
     twice: bool = False
 
@@ -243,13 +241,13 @@ def _profile(shard: Shard, encoding: str, separator: str, quoting: Literal["csv"
                     wrapped += layer
                     bare += not layer
                     doubled += '""' in inner
-    except SourceUnreadable as problem:
+    except FileUnreadable as problem:
         return Profile(rows, even=False, problem=problem)
     return Profile(rows, len(widths) == 1 and widths != {1}, None, wrapped > bare, bool(wrapped and doubled and not bare))
 
 
 def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], dialect: Dialect, how: Reading) -> None:
-    """Raise SourceUnreadable where a quoted text of several lines holds whole rows: its opening quote was never meant to quote.
+    """Raise FileUnreadable where a quoted text of several lines holds whole rows: its opening quote was never meant to quote.
 
     Its first and last piece are parts of rows, whose other fields stand beside it; their label must be within the piece.
     """
@@ -262,6 +260,6 @@ def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], diale
     for row, begin, end in rows:
         within = all(begin <= position < end for position in columns.labels)
         if within and len(row) == columns.width and (columns.corpus or how.knows(columns.label_of(row))):
-            raise SourceUnreadable(
+            raise FileUnreadable(
                 shard.file, f"has whole rows inside a quoted text that ends in line {line:,}", "double the quotes that are part of a text"
             )

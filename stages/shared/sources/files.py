@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-from stages.shared.errors import SourceUnreadable
+from stages.shared.errors import FileUnreadable
 from stages.shared.project import dvc_cache, project_root
 
 KINDS = {
@@ -58,7 +58,7 @@ class Watch(Protocol):
 
 
 def shards_of(source: Path) -> list[Shard]:
-    """Return the files of a source in the order of their names; raise SourceUnreadable where there is none, or one of another kind."""
+    """Return the files of a source in the order of their names; raise FileUnreadable where there is none, or one of another kind."""
     source = as_stored(source)
     if not source.is_dir():
         return [_shard(source)]
@@ -66,11 +66,11 @@ def shards_of(source: Path) -> list[Shard]:
     files = [file for file in source.iterdir() if not file.name.startswith(".") and file.suffix != ".dvc"]
     files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
     if not files:
-        raise SourceUnreadable(source, "is an empty folder", "put the files with the texts into it")
+        raise FileUnreadable(source, "is an empty folder", "put the files with the texts into it")
     shards = [_shard(file, within=source) for file in files]
     kinds = {shard.kind for shard in shards}
     if len(kinds) > 1:
-        raise SourceUnreadable(source, f"holds files of several kinds ({', '.join(sorted(kinds))})", "keep one kind in a folder")
+        raise FileUnreadable(source, f"holds files of several kinds ({', '.join(sorted(kinds))})", "keep one kind in a folder")
     return shards
 
 
@@ -89,19 +89,19 @@ def _shard(file: Path, within: Path | None = None) -> Shard:
     packed = file.suffix.lower() == ".gz"
     suffix = (file.with_suffix("") if packed else file).suffix.lower()
     if file.is_dir():
-        raise SourceUnreadable(file, "is a folder in a folder", "put all files side by side")
+        raise FileUnreadable(file, "is a folder in a folder", "put all files side by side")
     if file.exists() and not file.is_file():
-        raise SourceUnreadable(file, "is no regular file", "copy what it gives into one")
+        raise FileUnreadable(file, "is no regular file", "copy what it gives into one")
     _refuse_strange_link(file, within)
     kind = KINDS.get(suffix)
     if kind is None:
-        raise SourceUnreadable(file, f"has the unknown file type '{suffix}'", f"give {KNOWN}")
+        raise FileUnreadable(file, f"has the unknown file type '{suffix}'", f"give {KNOWN}")
     if packed and kind in ("parquet", "xlsx"):
-        raise SourceUnreadable(file, f"is a packed {suffix} file, which is packed within already", "unpack it")
+        raise FileUnreadable(file, f"is a packed {suffix} file, which is packed within already", "unpack it")
     try:
         return Shard(file, kind, packed, _state(file))
     except (FileNotFoundError, NotADirectoryError):
-        raise SourceUnreadable(file, "does not exist", "check its path") from None
+        raise FileUnreadable(file, "does not exist", "check its path") from None
 
 
 def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
@@ -112,16 +112,14 @@ def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
         return
     allowed = [root, *([within.resolve()] if within else [])]
     if not any(target.is_relative_to(folder) for folder in allowed) and not target.is_relative_to(dvc_cache()):
-        raise SourceUnreadable(
-            file, "is a symbolic link out of the project", "copy the file here, or name its own path in preprocess.source"
-        )
+        raise FileUnreadable(file, "is a symbolic link out of the project", "copy the file here, or name its own path in preprocess.source")
 
 
 @contextmanager
 def opened(shard: Shard, watch: Watch | None = None) -> "Iterator[Stream]":
-    """Open a shard for reading its unpacked bytes; raise SourceUnreadable where that is not possible.
+    """Open a shard for reading its unpacked bytes; raise FileUnreadable where that is not possible.
 
-    watch: is told of what is read, which is then read to the end; raises SourceUnreadable where the file was changed meanwhile.
+    watch: is told of what is read, which is then read to the end; raises FileUnreadable where the file was changed meanwhile.
     """
     try:
         with shard.file.open("rb") as file:
@@ -130,7 +128,7 @@ def opened(shard: Shard, watch: Watch | None = None) -> "Iterator[Stream]":
             if watch:
                 watch.ended(shard.file, stream.finish())
     except PermissionError:
-        raise SourceUnreadable(shard.file, "may not be read", "change its rights") from None
+        raise FileUnreadable(shard.file, "may not be read", "change its rights") from None
 
 
 class Stream(io.RawIOBase):
@@ -163,11 +161,11 @@ class Stream(io.RawIOBase):
         return data
 
     def finish(self) -> str:
-        """Read what is left and return the sha256 of the file; raise SourceUnreadable where it was changed meanwhile."""
+        """Read what is left and return the sha256 of the file; raise FileUnreadable where it was changed meanwhile."""
         while self.tapped(2**20):
             pass
         if _state(self._file) != self._shard.state or _state(self._shard.file) != self._shard.state:
-            raise SourceUnreadable(self._shard.file, "was changed while it was read", "run again when nothing writes to it")
+            raise FileUnreadable(self._shard.file, "was changed while it was read", "run again when nothing writes to it")
         return self._hash.hexdigest()
 
     def _unpack(self, size: int) -> bytes:
@@ -175,10 +173,10 @@ class Stream(io.RawIOBase):
         try:
             data = self._packed.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise SourceUnreadable(self._shard.file, f"is no whole gzip file ({error})", "get it again") from None
+            raise FileUnreadable(self._shard.file, f"is no whole gzip file ({error})", "get it again") from None
         self._unpacked += len(data)
         if self._unpacked > FREE_BYTES + MAX_RATIO * self.done:
-            raise SourceUnreadable(
+            raise FileUnreadable(
                 self._shard.file, f"holds over {MAX_RATIO} times its size, as no honest text does", "unpack it by hand, and look at it"
             )
         return data

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from stages.shared.errors import SourceUnreadable
+from stages.shared.errors import FileUnreadable
 from stages.shared.sources.delimited import MAX_LINE, not_decoded
 from stages.shared.sources.files import Shard, Watch, opened
 
@@ -17,7 +17,7 @@ CUT_OFF = "it may be cut off, get it again"
 
 
 def elements_of(shard: Shard, encoding: str, watch: Watch) -> Iterator[Any]:
-    """Yield the elements; raise SourceUnreadable where the file is no list, is not whole, or has an element of over MAX_LINE characters."""
+    """Yield the elements; raise FileUnreadable where the file is no list, is not whole, or has an element of over MAX_LINE characters."""
     number = 0
     with opened(shard, watch) as stream:
         window = _Window(io.TextIOWrapper(io.BufferedReader(stream, CHUNK), encoding=encoding))
@@ -30,33 +30,33 @@ def elements_of(shard: Shard, encoding: str, watch: Watch) -> Iterator[Any]:
                 number += 1
                 yield window.element()
                 if window.sign() not in (",", "]"):
-                    raise SourceUnreadable(shard.file, f"is no complete JSON (record {number:,} is not followed by , or ])", CUT_OFF)
+                    raise FileUnreadable(shard.file, f"is no complete JSON (record {number:,} is not followed by , or ])", CUT_OFF)
                 ended = window.sign() == "]"
                 window.at += not ended
             window.at += 1
             if window.sign():
-                raise SourceUnreadable(shard.file, "goes on after the end of its JSON list", "give one list of records")
+                raise FileUnreadable(shard.file, "goes on after the end of its JSON list", "give one list of records")
         except OverflowError:
-            raise SourceUnreadable(shard.file, f"has over {MAX_LINE:,} characters in record {number:,}", "it is no list of texts") from None
+            raise FileUnreadable(shard.file, f"has over {MAX_LINE:,} characters in record {number:,}", "it is no list of texts") from None
         except UnicodeError as error:
             raise not_decoded(shard, error, f"record {max(0, number - 1):,}") from None
         except RecursionError:
-            raise SourceUnreadable(shard.file, f"has too many brackets in brackets in record {number:,}", "correct that record") from None
+            raise FileUnreadable(shard.file, f"has too many brackets in brackets in record {number:,}", "correct that record") from None
         except ValueError as error:
             problem = error.msg if isinstance(error, json.JSONDecodeError) else error
-            raise SourceUnreadable(shard.file, f"is no complete JSON (record {number:,}: {problem})", CUT_OFF) from None
+            raise FileUnreadable(shard.file, f"is no complete JSON (record {number:,}: {problem})", CUT_OFF) from None
 
 
-def _no_list(shard: Shard, sign: str) -> SourceUnreadable:
+def _no_list(shard: Shard, sign: str) -> FileUnreadable:
     if not sign:
-        return SourceUnreadable(shard.file, "is empty", "give a file with labelled texts")
+        return FileUnreadable(shard.file, "is empty", "give a file with labelled texts")
     if sign == "{":
-        return SourceUnreadable(
+        return FileUnreadable(
             shard.file,
             "holds a JSON object, not a list of records",
             "rename it to .jsonl if it has one object a line; of AI Hub the emotional dialogues (감성대화말뭉치) are read",
         )
-    return SourceUnreadable(shard.file, f"is no complete JSON (it begins with {sign!r})", CUT_OFF)
+    return FileUnreadable(shard.file, f"is no complete JSON (it begins with {sign!r})", CUT_OFF)
 
 
 class _Window:

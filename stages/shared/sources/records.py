@@ -11,9 +11,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.shared.errors import ColumnMissing, SourceUnreadable
+from stages.shared.errors import FileUnreadable
 from stages.shared.sources.columns import columns_of
 from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
+from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, Shard, Watch, opened
 from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading, Row
 
@@ -51,19 +52,17 @@ def _objects(shard: Shard, encoding: str, watch: Watch) -> Iterator[tuple[int, A
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise SourceUnreadable(
-                    shard.file, f"is broken in line {number:,} ({error})", "every line must be one JSON object"
-                ) from None
+                raise FileUnreadable(shard.file, f"is broken in line {number:,} ({error})", "every line must be one JSON object") from None
 
 
 def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], how: Reading) -> tuple[Names, Iterator[Row]]:
-    """Return the columns of flat JSON objects, and their rows; raise ColumnMissing or SourceUnreadable.
+    """Return the columns of flat JSON objects, and their rows; raise ColumnMissing or FileUnreadable.
 
     records: with the line or number of each.
     """
     first = list(islice(records, SAMPLE_ROWS))
     if not first:
-        raise SourceUnreadable(file, "has no records", "give a file with labelled texts")
+        raise FileUnreadable(file, "has no records", "give a file with labelled texts")
     names = names_of(file, list(dict.fromkeys(name for number, record in first for name in _object(file, number, record))), how)
 
     def rows() -> Iterator[Row]:
@@ -76,7 +75,7 @@ def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], how: Reading
 
 def _object(file: Path, number: int, record: Any) -> Mapping[str, Any]:
     if not isinstance(record, dict):
-        raise SourceUnreadable(file, f"has no JSON object as record {number:,}", "give one object with a text and a label per record")
+        raise FileUnreadable(file, f"has no JSON object as record {number:,}", "give one object with a text and a label per record")
     return record
 
 
@@ -93,14 +92,14 @@ def names_of(file: Path, found: Sequence[str], how: Reading) -> Names:
 
 def _value(file: Path, number: int, record: Mapping[str, Any], name: str) -> str:
     if name not in record:
-        raise SourceUnreadable(file, f"has no '{name}' in record {number:,}", "add it, or remove the record")
+        raise FileUnreadable(file, f"has no '{name}' in record {number:,}", "add it, or remove the record")
     value = record[name]
     if isinstance(value, dict | list):
-        raise SourceUnreadable(file, f"has a nested value in '{name}' of record {number:,}", "give a text and one label per record")
+        raise FileUnreadable(file, f"has a nested value in '{name}' of record {number:,}", "give a text and one label per record")
     try:
         return as_text(value).encode().decode()
     except UnicodeEncodeError:
-        raise SourceUnreadable(
+        raise FileUnreadable(
             file, f"has half a character (a lone surrogate) in '{name}' of record {number:,}", "correct that record"
         ) from None
 
@@ -120,7 +119,7 @@ def read_parquet(shard: Shard, how: Reading, watch: Watch) -> tuple[Names, Itera
         file = parquet.ParquetFile(shard.file)
         size = sum(file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups))
         if size > FREE_BYTES + MAX_RATIO * shard.state.size:
-            raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
+            raise FileUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
         found = file.schema_arrow.names
         names = names_of(shard.file, found, how)
         _refuse_twice(shard, found, names)
@@ -140,7 +139,7 @@ def read_parquet(shard: Shard, how: Reading, watch: Watch) -> tuple[Names, Itera
 def _refuse_twice(shard: Shard, found: Sequence[str], names: Names) -> None:
     for name in names:
         if found.count(name) > 1:
-            raise SourceUnreadable(shard.file, f"has the column '{name}' more than once", "rename or remove one of them")
+            raise FileUnreadable(shard.file, f"has the column '{name}' more than once", "rename or remove one of them")
 
 
 @contextmanager
@@ -150,14 +149,14 @@ def _parquet_sentences(shard: Shard) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:
-        raise SourceUnreadable(shard.file, "holds bytes that are no UTF-8 text", "write its columns of text and label as strings") from None
+        raise FileUnreadable(shard.file, "holds bytes that are no UTF-8 text", "write its columns of text and label as strings") from None
     except (ArrowException, OSError, KeyError, OverflowError) as error:
-        raise SourceUnreadable(shard.file, f"cannot be read as Parquet ({str(error).splitlines()[0]})", "export it again") from None
+        raise FileUnreadable(shard.file, f"cannot be read as Parquet ({str(error).splitlines()[0]})", "export it again") from None
 
 
 def _cell(file: Path, number: int, name: str, value: Any) -> str:
     if isinstance(value, dict | list):
-        raise SourceUnreadable(file, f"has a nested value in '{name}' of row {number:,}", "give a text and one label per row")
+        raise FileUnreadable(file, f"has a nested value in '{name}' of row {number:,}", "give a text and one label per row")
     return value.decode() if isinstance(value, bytes) else as_text(value)
 
 
@@ -177,17 +176,17 @@ class Sheet:
 
 
 def _refuse_bomb(shard: Shard) -> None:
-    """Raise SourceUnreadable where a file unpacks to far more than its size, or spans more cells than memory takes."""
+    """Raise FileUnreadable where a file unpacks to far more than its size, or spans more cells than memory takes."""
     try:
         with zipfile.ZipFile(shard.file) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
             if size > FREE_BYTES + MAX_RATIO * shard.file.stat().st_size:
-                raise SourceUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
+                raise FileUnreadable(shard.file, f"holds over {MAX_RATIO} times its size, as no honest table does", "look at it")
             cells = max((_cells_spanned(archive, name) for name in archive.namelist() if SHEET.fullmatch(name)), default=0)
     except (zipfile.BadZipFile, OSError) as error:
-        raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
+        raise FileUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
     if cells > MAX_CELLS:
-        raise SourceUnreadable(
+        raise FileUnreadable(
             shard.file, f"has a sheet of {cells:,} cells, most of them empty", "delete the cell far to the right or far below"
         )
 
@@ -206,7 +205,7 @@ def _cells_spanned(archive: zipfile.ZipFile, name: str) -> int:
 
 
 def read_sheet(shard: Shard, how: Reading, watch: Watch) -> tuple[Sheet, Iterator[Row]]:
-    """Return the first visible sheet of an XLSX file and its rows; raise ColumnMissing or SourceUnreadable."""
+    """Return the first visible sheet of an XLSX file and its rows; raise ColumnMissing or FileUnreadable."""
     from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
     _refuse_bomb(shard)
@@ -215,10 +214,10 @@ def read_sheet(shard: Shard, how: Reading, watch: Watch) -> tuple[Sheet, Iterato
         names = [sheet.name for sheet in book.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible]
         cells = _cells_of(book.get_sheet_by_name(names[0]))
     except (CalamineError, OSError) as error:
-        raise SourceUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
+        raise FileUnreadable(shard.file, f"is not an XLSX file ({error})", "save it again as .xlsx") from None
     first = list(islice(cells, SAMPLE_ROWS))
     if not first:
-        raise SourceUnreadable(shard.file, f"has an empty first sheet '{names[0]}'", "put the texts on the first sheet")
+        raise FileUnreadable(shard.file, f"has an empty first sheet '{names[0]}'", "put the texts on the first sheet")
     sheet = Sheet(names[0], tuple(names[1:]), columns_of(shard, [fields for _, fields in first], how))
     columns = sheet.columns
 

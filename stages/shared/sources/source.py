@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.shared import aihub
-from stages.shared.errors import SourceUnreadable
+from stages.shared.errors import FileUnreadable
+from stages.shared.sources.aihub import dialogues_of, is_dialogue
 from stages.shared.sources.delimited import MAX_LINE, dialect_of, encoding_for, has_only_header, read_delimited
 from stages.shared.sources.files import Shard, shards_of
 from stages.shared.sources.json_list import elements_of
@@ -45,7 +45,7 @@ class Source:
         return hashlib.sha256("".join(f"{sha256}  {name}\n" for name, sha256 in self._hashes).encode()).hexdigest()
 
     def rows(self) -> Iterator[Row]:
-        """Yield all rows, file by file; raise SourceUnreadable or ColumnMissing."""
+        """Yield all rows, file by file; raise FileUnreadable or ColumnMissing."""
         size = sum(shard.state.size for shard in self._shards)
         with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or not sys.stderr.isatty()) as self._bar:
             for shard in self._shards:
@@ -54,10 +54,10 @@ class Source:
                 self.file, number = shard.file, 0
                 for number, row in enumerate(self._rows_of(shard), 1):  # noqa: B007
                     if len(row.text) > MAX_LINE:
-                        raise SourceUnreadable(shard.file, f"has a text of over {MAX_LINE:,} characters in row {row.line:,}", "cut it")
+                        raise FileUnreadable(shard.file, f"has a text of over {MAX_LINE:,} characters in row {row.line:,}", "cut it")
                     yield row
                 if not number and not self._optional:
-                    raise SourceUnreadable(shard.file, "has a header but no rows", "give a file with labelled texts")
+                    raise FileUnreadable(shard.file, "has a header but no rows", "give a file with labelled texts")
 
     def read(self, size: int) -> None:
         """Move the bar."""
@@ -91,9 +91,9 @@ class Source:
         records = elements_of(shard, encoding, self)
         first = list(islice(records, 1))
         records = chain(first, records)
-        if first and aihub.is_dialogue(first[0]):
+        if first and is_dialogue(first[0]):
             self._found(shard, {"format": "aihub", "encoding": encoding}, corpus=True)
-            dialogues = enumerate(aihub.dialogues_of(shard.file, records), 1)
+            dialogues = enumerate(dialogues_of(shard.file, records), 1)
             return (Row(dialogue.text, dialogue.emotion, number, dialogue.profile) for number, dialogue in dialogues)
         names, rows = rows_of_records(shard.file, enumerate(records, 1), self._how)
         self._found(shard, {"format": "json", "encoding": encoding, **names.facts})
@@ -101,7 +101,7 @@ class Source:
 
     def _found(self, shard: Shard, facts: Mapping[str, str], corpus: bool = False) -> None:
         if self.facts and corpus != self.corpus:
-            raise SourceUnreadable(shard.file, "is no AI Hub corpus as the other files are", "keep one kind in a folder")
+            raise FileUnreadable(shard.file, "is no AI Hub corpus as the other files are", "keep one kind in a folder")
         self.corpus = corpus
         for name, value in facts.items():
             before = self.facts.get(name, value)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from stages.shared import aihub
-from stages.shared.errors import SourceUnreadable
+from stages.shared.errors import FileUnreadable
+from stages.shared.sources.aihub import Dialogue, read_corpus
 from tests.conftest import ROOT, run_command
 
 CORPUS_NAMES = ["감성대화말뭉치(최종데이터)_Training.json", "감성대화말뭉치(최종데이터)_Validation.json"]
@@ -60,13 +61,13 @@ def corpus_table(older: bool) -> pd.DataFrame:
 
 
 def test_a_dialogue_is_its_first_sentence_with_code_person_and_situation(tmp_path):
-    assert aihub.read_corpus(corpus(tmp_path, [dialogue(emotion="E31", profile="Pro_7", situation="S06")])) == [
-        aihub.Dialogue("새 화분에 물을 주었어요.", "E31", "Pro_7", "A02", "G01", "S06")
+    assert read_corpus(corpus(tmp_path, [dialogue(emotion="E31", profile="Pro_7", situation="S06")])) == [
+        Dialogue("새 화분에 물을 주었어요.", "E31", "Pro_7", "A02", "G01", "S06")
     ]
 
 
 def test_emotions_of_one_name_stay_apart_by_code_and_group(tmp_path):
-    read = aihub.read_corpus(corpus(tmp_path, [dialogue(emotion=code) for code in ("E43", "E51", "E34", "E59")]))
+    read = read_corpus(corpus(tmp_path, [dialogue(emotion=code) for code in ("E43", "E51", "E34", "E59")]))
     assert [(one.emotion, aihub.GROUPS[one.group].korean) for one in read] == [
         ("E43", "상처"),
         ("E51", "당황"),
@@ -94,11 +95,11 @@ def test_the_code_tables_agree_with_the_notes_on_the_format(shared_data):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_korean_file_name_in_either_form_and_a_byte_order_mark_are_no_obstacle(tmp_path, form, encoding):
     file = corpus(tmp_path, [dialogue()], unicodedata.normalize(form, CORPUS_NAMES[0]), encoding)
-    assert len(aihub.read_corpus(file)) == 1
+    assert len(read_corpus(file)) == 1
 
 
 def test_blanks_around_a_code_make_no_new_emotion(tmp_path):
-    read = aihub.read_corpus(corpus(tmp_path, [dialogue(emotion="E31 "), dialogue(emotion="\u00a0E31")]))
+    read = read_corpus(corpus(tmp_path, [dialogue(emotion="E31 "), dialogue(emotion="\u00a0E31")]))
     assert {one.emotion for one in read} == {"E31"}
 
 
@@ -114,22 +115,22 @@ def test_blanks_around_a_code_make_no_new_emotion(tmp_path):
     ids=["other corpus", "table", "no records", "one record", "text"],
 )
 def test_other_json_is_refused(tmp_path, content, problem):
-    with pytest.raises(SourceUnreadable, match=problem):
-        aihub.read_corpus(corpus(tmp_path, content))
+    with pytest.raises(FileUnreadable, match=problem):
+        read_corpus(corpus(tmp_path, content))
 
 
 @pytest.mark.parametrize("code", ["E70", "E9", "E1", "", "e31"])
 def test_an_unknown_emotion_code_is_named_with_its_record(tmp_path, code):
-    with pytest.raises(SourceUnreadable, match=f"emotion code '{code}' in record 2: the corpus knows E10 to E69"):
-        aihub.read_corpus(corpus(tmp_path, [dialogue(), dialogue(emotion=code)]))
+    with pytest.raises(FileUnreadable, match=f"emotion code '{code}' in record 2: the corpus knows E10 to E69"):
+        read_corpus(corpus(tmp_path, [dialogue(), dialogue(emotion=code)]))
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, json.dumps([dialogue()])[:-20]], ids=["deep", "cut off"])
 def test_truncated_json_is_refused(tmp_path, content):
     file = tmp_path / "corpus.json"
     file.write_text(content, "utf-8")
-    with pytest.raises(SourceUnreadable, match=r"is no complete JSON .*: it may be cut off"):
-        aihub.read_corpus(file)
+    with pytest.raises(FileUnreadable, match=r"is no complete JSON .*: it may be cut off"):
+        read_corpus(file)
 
 
 BROKEN = {
@@ -151,19 +152,19 @@ BROKEN = {
 
 @pytest.mark.parametrize("record", BROKEN.values(), ids=BROKEN)
 def test_a_broken_record_is_named_by_its_number(tmp_path, record):
-    with pytest.raises(SourceUnreadable, match="has a broken dialogue as record 2 "):
-        aihub.read_corpus(corpus(tmp_path, [dialogue(), record]))
+    with pytest.raises(FileUnreadable, match="has a broken dialogue as record 2 "):
+        read_corpus(corpus(tmp_path, [dialogue(), record]))
 
 
 def test_half_a_character_is_named_by_its_record(tmp_path):
     file = corpus(tmp_path, [dialogue(), dialogue()])
     file.write_text(file.read_text("utf-8").replace(dialogue()["talk"]["content"]["HS01"], "\\ud83d"), "utf-8")
-    with pytest.raises(SourceUnreadable, match=r"lone surrogate.* in record 1"):
-        aihub.read_corpus(file)
+    with pytest.raises(FileUnreadable, match=r"lone surrogate.* in record 1"):
+        read_corpus(file)
 
 
 def test_an_unknown_situation_is_read_and_warned_of_once(tmp_path, caplog):
-    read = aihub.read_corpus(corpus(tmp_path, [dialogue(), dialogue(situation="S14"), dialogue(situation="S14")]))
+    read = read_corpus(corpus(tmp_path, [dialogue(), dialogue(situation="S14"), dialogue(situation="S14")]))
     assert [one.situation for one in read] == ["S01", "S14", "S14"]
     assert ["code 'S14' of record 2" in message for message in caplog.messages] == [True]
 

@@ -12,8 +12,7 @@ from stages.evaluate import EvaluateParams
 from stages.export import ExportParams
 from stages.label_noise import LabelNoiseParams
 from stages.preprocess import PreprocessParams
-from stages.shared.errors import ParamsInvalid
-from stages.shared.params import load
+from stages.shared.params import ParamsInvalid, load
 from stages.train import TrainParams
 from tests.conftest import ROOT, write_params
 

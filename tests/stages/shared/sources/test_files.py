@@ -13,8 +13,9 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from stages.shared.errors import ColumnMissing, SourceUnreadable
+from stages.shared.errors import FileUnreadable
 from stages.shared.sources import delimited, files
+from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.rows import Reading
 from stages.shared.sources.source import Source
 from tests.conftest import run_command
@@ -27,7 +28,7 @@ def rows(path: Path) -> list[tuple[str, str]]:
 
 
 def assert_refused(path: Path, sentence: str) -> None:
-    with pytest.raises(SourceUnreadable, match=sentence):
+    with pytest.raises(FileUnreadable, match=sentence):
         rows(path)
 
 
@@ -162,7 +163,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     next(reading)
     with file.open("a", encoding="utf-8") as more:
         more.write("late,0\n")
-    with pytest.raises(SourceUnreadable, match="was changed while it was read"):
+    with pytest.raises(FileUnreadable, match="was changed while it was read"):
         list(reading)
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from stages.shared.errors import ColumnMissing, SourceUnreadable
+from stages.shared.errors import FileUnreadable
 from stages.shared.sources import json_list
+from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.rows import Reading
 from stages.shared.sources.source import Source
 
@@ -79,12 +80,12 @@ def test_other_unicode_line_ends_do_not_end_a_row(tmp_path):
 
 @pytest.mark.parametrize("content", ["text,label\nfine,1\na, b,0\n", "text,label\nfine,1\nonly a text\n"], ids=["too many", "too few"])
 def test_a_ragged_row_is_named_by_its_line(tmp_path, content):
-    with pytest.raises(SourceUnreadable, match=r"1 rows .* than 2, which end in line 3: put a text that holds a comma in double quotes"):
+    with pytest.raises(FileUnreadable, match=r"1 rows .* than 2, which end in line 3: put a text that holds a comma in double quotes"):
         rows(source(tmp_path, content))
 
 
 def test_line_numbers_count_the_lines_of_the_file_not_the_rows(tmp_path):
-    with pytest.raises(SourceUnreadable, match="which end in line 5"):
+    with pytest.raises(FileUnreadable, match="which end in line 5"):
         rows(source(tmp_path, 'text,label\n\n"two\nlines",1\nbroken\n'))
 
 
@@ -94,7 +95,7 @@ def test_line_numbers_count_the_lines_of_the_file_not_the_rows(tmp_path):
     ids=["open", "early", "wrapped"],
 )
 def test_broken_quotes_are_refused(tmp_path, content):
-    with pytest.raises(SourceUnreadable, match=r"has broken quotes \(line \d.*close every quote"):
+    with pytest.raises(FileUnreadable, match=r"has broken quotes \(line \d.*close every quote"):
         rows(source(tmp_path, content))
 
 
@@ -124,13 +125,13 @@ def test_a_missing_column_names_the_found_ones_and_the_param(tmp_path):
 
 @pytest.mark.parametrize(("content", "name"), [("text,label\n", "a.csv"), ("text\tlabel\n\n", "a.tsv"), ("text,label", "a.csv")])
 def test_a_header_without_rows_is_refused(tmp_path, content, name):
-    with pytest.raises(SourceUnreadable, match="has a header but no rows"):
+    with pytest.raises(FileUnreadable, match="has a header but no rows"):
         rows(source(tmp_path, content, name))
 
 
 @pytest.mark.parametrize("name", ["reviews.docx", "reviews", "reviews.pdf"])
 def test_an_unknown_file_type_is_refused_with_the_known_ones(tmp_path, name):
-    with pytest.raises(SourceUnreadable, match=r"unknown file type '.*': give CSV, TSV, TXT, JSONL, JSON, Parquet or XLSX"):
+    with pytest.raises(FileUnreadable, match=r"unknown file type '.*': give CSV, TSV, TXT, JSONL, JSON, Parquet or XLSX"):
         rows(source(tmp_path, "text,label\nfine,1\n", name))
 
 
@@ -191,14 +192,14 @@ def test_a_json_list_is_not_in_memory_as_a_whole(tmp_path, packed):
     ids=["open", "comma", "last comma", "cut off", "no comma", "goes on", "lines", "string", "html", "deep", "number", "blank", "none"],
 )
 def test_a_broken_json_list_is_refused(tmp_path, content, problem):
-    with pytest.raises(SourceUnreadable, match=problem):
+    with pytest.raises(FileUnreadable, match=problem):
         rows(source(tmp_path, content, "a.json"))
 
 
 def test_a_record_without_an_end_does_not_take_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(json_list, "CHUNK", 100)
     monkeypatch.setattr(json_list, "MAX_LINE", 1_000)
-    with pytest.raises(SourceUnreadable, match="has over 1,000 characters in record 1"):
+    with pytest.raises(FileUnreadable, match="has over 1,000 characters in record 1"):
         rows(source(tmp_path, '[{"text": "' + "a" * 9_000, "a.json"))
 
 
@@ -215,7 +216,7 @@ def test_a_record_without_an_end_does_not_take_the_memory(tmp_path, monkeypatch)
 )
 def test_a_broken_json_line_is_named(tmp_path, line, problem):
     file = source(tmp_path, '{"text": "fine", "label": 1}\n' + line + "\n", "a.jsonl")
-    with pytest.raises((SourceUnreadable, ColumnMissing), match=problem):
+    with pytest.raises((FileUnreadable, ColumnMissing), match=problem):
         rows(file)
 
 
@@ -251,7 +252,7 @@ def test_parquet_that_cannot_be_read_is_refused(tmp_path):
         tmp_path / "columns.parquet": r"no column 'label' \(found: 'text', 'colour'\)",
         tmp_path / "rows.parquet": "has a header but no rows",
     }.items():
-        with pytest.raises((SourceUnreadable, ColumnMissing), match=problem):
+        with pytest.raises((FileUnreadable, ColumnMissing), match=problem):
             rows(file)
 
 
@@ -262,7 +263,7 @@ def test_blank_lines_are_no_rows(tmp_path):
 @pytest.mark.parametrize("text", [{"a": "fine"}, ["fine"]], ids=["struct", "list"])
 def test_nested_parquet_is_refused(tmp_path, text):
     pd.DataFrame({"text": [text], "label": [1]}).to_parquet(tmp_path / "nested.parquet")
-    with pytest.raises(SourceUnreadable, match="has a nested value in 'text' of row 1"):
+    with pytest.raises(FileUnreadable, match="has a nested value in 'text' of row 1"):
         rows(tmp_path / "nested.parquet")
 
 
@@ -302,7 +303,7 @@ def test_several_labels_of_a_text_stay_as_they_stand(shared_data, name, count, q
 def test_rows_swallowed_by_a_stray_quote_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "stray.csv"
     file.write_text('text,label\n"fine, really",1\n"Loved it,1\nbad film,0\nworse film,0\nthe end",1\nso so,0\n', "utf-8")
-    with pytest.raises(SourceUnreadable, match="whole rows inside a quoted text that ends in line 6"):
+    with pytest.raises(FileUnreadable, match="whole rows inside a quoted text that ends in line 6"):
         rows(file)
 
 
@@ -316,7 +317,7 @@ def test_rows_swallowed_by_a_stray_quote_are_refused(tmp_path: Path) -> None:
     ids=["CR", "last piece", "first piece"],
 )
 def test_rows_within_a_quoted_text_are_found_wherever_they_are_cut(tmp_path: Path, content: str) -> None:
-    with pytest.raises(SourceUnreadable, match="whole rows inside a quoted text"):
+    with pytest.raises(FileUnreadable, match="whole rows inside a quoted text"):
         rows(source(tmp_path, content))
 
 
@@ -328,12 +329,12 @@ def test_parquet_that_says_one_thing_twice_or_too_much_is_a_sentence(tmp_path: P
     broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
     parquet.write_table(pa.table({"text": broken, "label": [1]}), tmp_path / "broken.parquet")
     for name, problem in {"twice": "has the column 'text' more than once", "late": "cannot be read", "broken": "no UTF-8 text"}.items():
-        with pytest.raises(SourceUnreadable, match=problem):
+        with pytest.raises(FileUnreadable, match=problem):
             rows(tmp_path / f"{name}.parquet")
 
 
 def test_a_number_of_thousands_of_digits_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SourceUnreadable, match="is no complete JSON"):
+    with pytest.raises(FileUnreadable, match="is no complete JSON"):
         rows(source(tmp_path, '[{"text": "a", "label": ' + "1" * 5_000 + "}]", "a.json"))
 
 

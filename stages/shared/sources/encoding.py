@@ -1,0 +1,178 @@
+"""Read a text file whatever its encoding: UTF-8, UTF-16, cp949 (Korean Windows) or cp1252 (Western Windows).
+
+Never guesses in silence: the encoding is returned, and the stages report it.
+"""
+
+import codecs
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.shared.errors import FileUnreadable
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+KSX1001_SHARE = 0.5  # of the characters beyond ASCII: Korean text is far above it, Western bytes read as cp949 far below
+HANGUL_SHARE = 0.5  # of the same: Japanese bytes read as cp949 give loose letters
+HANJA_SHARE = 0.2  # of the same: Chinese bytes read as cp949 give far more of them than Korean text has
+UTF8_SHARE = 0.9  # of the same: above it, bytes that are no UTF-8 are damage in a UTF-8 file
+WESTERN_SHARE = 0.8  # of the characters beyond ASCII: bytes of another encoding give signs that no text holds in such numbers
+BEYOND_SHARE = 0.5  # letters beyond ASCII to one of ASCII: Cyrillic, Greek and Hebrew bytes read as cp1252 are far above it
+FEW = 10  # of them, which say nothing
+WESTERN_SIGNS = "‘’“”–—…•·€£¥§°©®™«»¿¡´×½¼¾²³±\u00a0"  # beside the letters
+BROKEN_KSX1001_SHARE = 0.9  # above it, bytes that are no cp949 are damage in a Korean file
+
+
+class DecodedText(NamedTuple):
+    text: str
+    encoding: str
+
+
+def read_text(file: Path) -> DecodedText:
+    """Return the text of a file and its encoding; raise FileUnreadable when it is missing, empty, or no text."""
+    data = _read_bytes(file)
+    encoding = _encoding(data)
+    if encoding is None:
+        raise FileUnreadable(
+            file,
+            f"is neither UTF-8, UTF-16, cp949 nor cp1252 text ({_first_invalid_byte(data)})",
+            "save it as UTF-8, or repair that line",
+        )
+    return DecodedText(decoded(file, data, encoding), encoding)
+
+
+def decoded(file: Path, data: bytes, encoding: str) -> str:
+    """Return the text of bytes; raise FileUnreadable where they do not decode, or hold a NUL or nothing; `file` is for the sentences."""
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FileUnreadable(
+            file, f"is not {encoding} throughout (byte 0x{data[error.start]:02x} in line {line:,})", "repair that line"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise FileUnreadable(file, f"has a NUL byte in line {line:,}", "it is damaged or not a text file, export it again")
+    if not text.strip():
+        raise FileUnreadable(file, "is empty", "give a file with labelled texts")
+    return text
+
+
+SAMPLE_BYTES = 2**20
+
+
+def encoding_of(file: Path, stream: io.RawIOBase) -> str:
+    """Return the encoding of a stream of any length, by its first mebibyte with a character beyond ASCII; `file` is for the sentence only.
+
+    Raises FileUnreadable when that is no text. What comes later may still not decode.
+    """
+    buffered = io.BufferedReader(stream)
+    sample = buffered.read(SAMPLE_BYTES)
+    marked = sample.startswith(tuple(BYTE_ORDER_MARKS)) or b"\0" in sample[:2000]
+    while sample.isascii() and not marked and (more := buffered.read(SAMPLE_BYTES)):
+        sample = sample[sample.rfind(b"\n") + 1 :][-SAMPLE_BYTES:] + more
+    encoding = _encoding(sample, whole=not buffered.read(1))
+    if encoding is None:
+        raise FileUnreadable(
+            file,
+            f"is neither UTF-8, UTF-16, cp949 nor cp1252 text ({_first_invalid_byte(sample)})",
+            "name its encoding in preprocess.encoding",
+        )
+    return encoding
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileUnreadable(file, "does not exist", "check its path") from None
+    except PermissionError:
+        raise FileUnreadable(file, "may not be read", "change its rights") from None
+    except IsADirectoryError:
+        raise FileUnreadable(file, "is a directory", "name one file in it") from None
+
+
+def _encoding(data: bytes, whole: bool = True) -> str | None:
+    """Return the encoding of bytes; unless they are whole, they may end within a character."""
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return encoding if _text(data, encoding, whole) is not None else None
+    if utf16 := _utf16_without_mark(data, whole):
+        return utf16
+    if _text(data, "utf-8", whole) is not None:
+        return "utf-8"
+    if _is_damaged_utf8(data):
+        return None
+    korean = _text(data, "cp949", whole)
+    if korean is not None and _is_korean(korean):
+        return "cp949"
+    if _ksx1001_share(data.decode("cp949", "replace")) >= BROKEN_KSX1001_SHARE:
+        return None  # damaged cp949, or Chinese or Japanese
+    western = _text(data, "cp1252", whole)
+    return "cp1252" if western is not None and _is_western(western) else None
+
+
+def _text(data: bytes, encoding: str, whole: bool) -> str | None:
+    """Return the text of bytes, or None where they are of another encoding."""
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
+    except UnicodeDecodeError:
+        return None
+
+
+def _utf16_without_mark(data: bytes, whole: bool) -> str | None:
+    """Find UTF-16 by its NUL bytes, which stand on one side of the ASCII characters only."""
+    if b"\0" not in data[:2000] or len(data) % 2:
+        return None
+    for encoding in ("utf-16-le", "utf-16-be"):
+        text = _text(data, encoding, whole)
+        if text is not None and "\0" not in text and text.count("\n") > data.count(b"\n") / 2:
+            return encoding
+    return None
+
+
+def _beyond_ascii(text: str) -> list[str]:
+    return [character for character in text[:200_000] if character > "\x7f"]
+
+
+def _is_damaged_utf8(data: bytes) -> bool:
+    """Tell a UTF-8 file with a few wrong bytes from one in another encoding."""
+    beyond_ascii = _beyond_ascii(data[:800_000].decode("utf-8", "replace"))
+    return sum(character != "\ufffd" for character in beyond_ascii) > UTF8_SHARE * len(beyond_ascii)
+
+
+def _ksx1001_share(text: str) -> float:
+    """Return the share of KS X 1001 characters, to which real Korean text keeps, among those beyond ASCII."""
+    beyond_ascii = _beyond_ascii(text)
+    return sum(len(character.encode("euc_kr", "ignore")) == 2 for character in beyond_ascii) / max(1, len(beyond_ascii))
+
+
+def _is_korean(text: str) -> bool:
+    """Tell Korean from Western, Chinese or Japanese bytes that happen to decode as cp949."""
+    beyond_ascii = _beyond_ascii(text)
+    hangul = sum("가" <= character <= "힣" for character in beyond_ascii)
+    hanja = sum("\u4e00" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff" for character in beyond_ascii)
+    return _ksx1001_share(text) >= KSX1001_SHARE and hangul >= HANGUL_SHARE * len(beyond_ascii) and hanja <= HANJA_SHARE * len(beyond_ascii)
+
+
+def _is_western(text: str) -> bool:
+    """Tell Western text from bytes of another encoding, which decode as cp1252 too."""
+    beyond_ascii = _beyond_ascii(text)
+    letters = sum(map(str.isalpha, beyond_ascii))
+    known = letters + sum(character in WESTERN_SIGNS for character in beyond_ascii)
+    ascii_letters = sum(character.isalpha() for character in text[:200_000] if character <= "\x7f")
+    return known >= WESTERN_SHARE * len(beyond_ascii) and letters <= max(FEW, BEYOND_SHARE * ascii_letters)
+
+
+def _first_invalid_byte(data: bytes) -> str:
+    korean = not _is_damaged_utf8(data) and _ksx1001_share(data.decode("cp949", "replace")) >= BROKEN_KSX1001_SHARE
+    try:
+        data.decode("cp949" if korean else "utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return f"byte 0x{data[error.start]:02x} in line {line:,}"
+    return "a damaged byte order mark, or another encoding of East Asia"

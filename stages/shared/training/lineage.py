@@ -1,0 +1,50 @@
+"""Content hashes: what a model came from, so that equal inputs have equal names wherever and whenever it was made."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from serving.inference.hashing import file_sha256
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def folder_sha256(folder: Path) -> str:
+    """Hash the names and contents of all files in a folder."""
+    return value_sha256({file.relative_to(folder).as_posix(): file_sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()})
+
+
+def value_sha256(value: Mapping[str, Any]) -> str:
+    """Hash a JSON-like value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
+
+
+def code_sha256(module: Path) -> str:
+    """Hash a module of the project and those that it imports."""
+    return value_sha256({file.relative_to(ROOT).as_posix(): file_sha256(file) for file in sorted(own_imports(module))})
+
+
+@cache
+def own_imports(module: Path) -> frozenset[Path]:
+    """Return the project's files that a file of it imports anywhere in it, directly or through others, itself included."""
+    found = {module}
+    for name in imported_names(module):
+        file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+        if name.split(".")[0] in ("stages", "serving") and file.is_file() and file != module:
+            found |= own_imports(file)
+    return frozenset(found)
+
+
+def imported_names(module: Path) -> set[str]:
+    """Return every dotted name that a file imports, and `module.name` for what it imports from a module."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names

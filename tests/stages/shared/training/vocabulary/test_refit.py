@@ -1,0 +1,185 @@
+"""That a base which does not know the language of the texts learns it, is served so, and says so."""
+
+import logging
+import signal
+from pathlib import Path
+
+import pytest
+
+from serving.inference.classifier import Classifier
+from stages.shared.training.vocabulary import coverage
+from tests.conftest import read_json, run_command, write_params
+from tests.stages.shared.training.test_checkpoints import in_the_middle_of_a_step
+from tests.stages.training import Training
+
+TRAINING = {
+    "max_length": 32,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+    "epochs": 4,
+    "threads": 1,
+    "precision": "fp32",
+    "vocabulary": "refit",
+}
+THINGS = ("영화", "배우", "음악", "연출", "대사", "결말", "화면", "이야기")
+GOOD = ("정말 재미있다", "아주 훌륭하다", "너무 좋았다", "감동적이다")
+BAD = ("정말 지루하다", "아주 형편없다", "너무 실망했다", "엉망진창이다")
+
+
+def korean_table(file: Path, texts: int) -> None:
+    lines = ["text,label"]
+    for number in range(texts // 2):
+        thing, place = THINGS[number % len(THINGS)], number % 4
+        lines += [f"{thing}가 {GOOD[place]} {number},1", f"{thing}가 {BAD[place]} {number},0"]
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+@pytest.fixture(scope="module")
+def korean(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with Korean splits, as Training wants it."""
+    folder = tmp_path_factory.mktemp("korean")
+    korean_table(folder / "train.csv", 600)
+    korean_table(folder / "validation.csv", 100)
+    (folder / "preprocess.json").write_bytes((tiny_model / "preprocess.json").read_bytes())
+    write_params(folder / "params.yaml", {"train": TRAINING})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refit(korean: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    training = Training(korean, tiny_base, tmp_path_factory.mktemp("refit"), korean / "params.yaml")
+    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
+    return training
+
+
+def test_vocabulary_is_fitted_and_said_so(refit: Training) -> None:
+    metrics = read_json(refit.root / "train.json")
+    assert metrics["coverage"]["unknown_share"] > 0.3
+    assert metrics["vocabulary"]["refit"] is True
+    assert metrics["validation_accuracy"] > 0.9
+    said = refit.said.read_text()
+    assert "A VOCABULARY IS FITTED ON THE TEXTS" in said
+    assert "base_model.source" in said
+
+
+def test_the_fitted_vocabulary_knows_the_words(refit: Training) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(refit.root / "final")
+    assert tokenizer.tokenize("영화가 정말 재미있다") == ["▁영화가", "▁정말", "▁재미있다"]
+    assert tokenizer("영화가").input_ids[0] == tokenizer.cls_token_id
+    assert tokenizer.model_max_length == 32
+    model = AutoModelForSequenceClassification.from_pretrained(refit.root / "final")
+    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer) == read_json(refit.root / "train.json")["vocabulary"]["pieces"]
+
+
+def test_the_served_bundle_answers_as_the_model(refit: Training, korean: Path) -> None:
+    flags = {"params": korean / "params.yaml", "model": refit.root / "final", "train": korean / "train.csv"}
+    flags |= {"validation": korean / "validation.csv", "bundle": refit.root / "serving", "metrics": refit.root / "export.json"}
+    command = ["python", "-m", "stages.export", *(part for flag, file in flags.items() for part in (f"--{flag}", str(file)))]
+    done = run_command(*command, **refit.environment)
+    assert done.returncode == 0, done.stderr
+    answers = Classifier.load(refit.root / "serving").predict(["영화가 정말 재미있다 3", "영화가 아주 형편없다 3"])
+    assert answers.label_ids.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("step", [12, 2 * 600 // 64 + 40])  # in the warm-up; behind it
+def test_training_killed_in_either_part_goes_on_to_the_same_bytes(
+    korean: Path, tiny_base: Path, refit: Training, tmp_path: Path, step: int
+) -> None:
+    training = Training(korean, tiny_base, tmp_path / "root", korean / "params.yaml")
+    assert training.run(in_the_middle_of_a_step, step) == -signal.SIGKILL
+    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
+    assert "going on from" in training.said.read_text()
+    assert training.results == refit.results
+
+
+def test_pieces_that_both_know_keep_their_embedding_and_others_come_near_the_company_they_keep(tiny_base: Path) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from stages.shared.batches import tokenize
+    from stages.shared.training.vocabulary import cooccurrence
+    from stages.shared.training.vocabulary.refit import exchange_vocabulary, fit
+
+    encoder, old = AutoModel.from_pretrained(tiny_base), AutoTokenizer.from_pretrained(tiny_base)
+    before = encoder.get_input_embeddings().weight.detach().clone()
+    texts = [f"{thing} {word} good film" for thing in THINGS for word in ("멋지다", "훌륭하다")] * 5
+    texts += [f"{thing} {word} {thing}" for thing in ("one", "two", "three") for word in ("나쁘다", "엉망이다")] * 5
+    new = fit(texts, 32)
+    company = cooccurrence.embeddings(tokenize(texts, None, new), len(new), before.shape[1], seed=1)
+    assert exchange_vocabulary(encoder, old, new, company) > 5
+    after = encoder.get_input_embeddings().weight.detach()
+    assert torch.equal(after[new.convert_tokens_to_ids("▁film")], before[old.convert_tokens_to_ids("film")])
+    assert torch.equal(after[new.mask_token_id], before[old.mask_token_id])
+    good, fine, bad = (after[new.convert_tokens_to_ids(f"▁{word}")] - before.mean(0) for word in ("멋지다", "훌륭하다", "나쁘다"))
+    assert torch.cosine_similarity(good, fine, dim=0) > 0.9 > 0.5 > torch.cosine_similarity(good, bad, dim=0)
+    assert after.std() == pytest.approx(float(before.std()), rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "electra"])  # one counts positions from its padding, one has embeddings of another width
+def test_other_encoders_take_a_vocabulary(kind: str, korean: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel, ElectraConfig, RobertaConfig, set_seed
+
+    from stages.shared.training.vocabulary.refit import fit
+
+    pad_token_id = 1 if kind == "roberta" else 0
+    tokenizer = fit(["the film was good", "the food was awful"] * 20, 32, pad_token_id)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "initializer_range": 0.3}
+    shape |= {"vocab_size": len(tokenizer), "pad_token_id": pad_token_id, "max_position_embeddings": 34}
+    set_seed(0)
+    config = RobertaConfig(**shape) if kind == "roberta" else ElectraConfig(embedding_size=8, **shape)
+    for part in (AutoModel.from_config(config), tokenizer):
+        part.save_pretrained(tmp_path / "base")
+    training = Training(korean, tmp_path / "base", tmp_path / "root", korean / "params.yaml")
+    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.said.read_text()
+    assert read_json(training.root / "train.json")["validation_accuracy"] > 0.9
+    assert read_json(training.root / "final/config.json")["pad_token_id"] == pad_token_id
+
+
+@pytest.mark.parametrize(("pad_token_id", "kept"), [(0, 0), (1, 1), (50_000, 4)])
+def test_padding_keeps_its_id_as_far_as_special_pieces_go(pad_token_id: int, kept: int) -> None:
+    from stages.shared.training.vocabulary.refit import fit
+
+    tokenizer = fit(["영화가 정말 좋았다"] * 10, 32, pad_token_id)
+    assert tokenizer.pad_token_id == kept
+    assert sorted(tokenizer.all_special_ids) == [0, 1, 2, 3, 4]
+
+
+def test_keep_keeps_the_vocabulary_and_warns(korean: Path, tiny_base: Path, tmp_path: Path) -> None:
+    params_file = write_params(tmp_path / "params.yaml", {"train": {**TRAINING, "epochs": 1, "vocabulary": "keep"}})
+    training = Training(korean, tiny_base, tmp_path / "root", params_file)
+    assert training.run() == 0, training.said.read_text()
+    assert "THE BASE MODEL DOES NOT KNOW THE LANGUAGE" in training.said.read_text()
+    assert read_json(training.root / "train.json")["vocabulary"]["refit"] is False
+
+
+def test_korean_vocabulary_whose_endings_are_syllables_is_good_and_one_of_jamo_is_poor(tiny_base: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    pieces = ["[UNK]", "영화", "##는", "정말", "좋", "##았", "##고", "음악", "##도", "##다"]
+    words = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    texts = ["영화는 정말 좋았고 음악도 좋았다"]
+    korean = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+    assert not coverage.is_poor(coverage.measure(korean, texts))
+    assert coverage.is_poor(coverage.measure(AutoTokenizer.from_pretrained(tiny_base), texts))
+
+
+@pytest.mark.parametrize(
+    ("unknown", "single", "choice", "texts", "expected"),
+    [
+        (0.09, 0.8, "auto", 2_000, True),
+        (0.09, 0.8, "auto", 1_999, False),
+        (0.0, 0.8, "auto", 2_000, True),
+        (0.001, 0.1, "auto", 1_000_000, False),
+        (0.001, 0.1, "refit", 10, True),
+        (0.09, 0.8, "keep", 1_000_000, False),
+    ],
+)
+def test_auto_fits_where_coverage_is_poor_and_texts_are_many(
+    unknown: float, single: float, choice: str, texts: int, expected: bool
+) -> None:
+    shares = {"unknown_share": unknown, "single_character_share": single}
+    assert coverage.asks_for_refit(logging.getLogger("train"), shares, choice, texts) is expected
