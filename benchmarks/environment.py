@@ -1,4 +1,4 @@
-"""Environments for what is compared with ours, apart from the project's: each a folder and its requirements."""
+"""Environments for the peers of the benchmarks, apart from the project's own: each has a folder and a requirements file."""
 
 import os
 import re
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def install(folder: Path, requirements: Path) -> None:
-    """Make the environment, or bring it up to date where the requirements have changed since."""
+    """Create the environment, or update it if the requirements have changed."""
     wanted, stamp = _whole(requirements), folder / "installed"
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
         return
     print(f"Installing {requirements} into {folder}, a few minutes", file=sys.stderr)
     torch = re.findall(r"^torch==[\d.]+", wanted, re.MULTILINE)
-    index = shlex.split(os.environ.get("TORCH_INDEX", ""))  # as in the Makefile: where the CPU build is
+    index = shlex.split(os.environ.get("TORCH_INDEX", ""))  # as in the Makefile: the index of the CPU build
     pip = [str(folder / "bin/pip"), "install", "--quiet"]
     for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, *index, *torch], [*pip, "-r", str(requirements)]):
         subprocess.run(command, check=True)
@@ -23,6 +23,6 @@ def install(folder: Path, requirements: Path) -> None:
 
 
 def _whole(requirements: Path) -> str:
-    """Return the text of the file, those in it that it names by -r as well."""
+    """Return the text of the file, with the files that it includes by -r."""
     lines = requirements.read_text("utf-8").splitlines(keepends=True)
     return "".join(_whole(requirements.parent / line[3:].strip()) if line.startswith("-r ") else line for line in lines)

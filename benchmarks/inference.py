@@ -1,8 +1,9 @@
-"""How fast each engine answers, on one core and on two, beside what the machine could do at most.
+"""Benchmark of every engine on one core and on two, beside the most that the machine could do.
 
-The served model on the sentences of SST-2 dev (read from ../shared/data), tokenizing included, all engines in one run: texts a
-second (best of 3 passes over all texts, sorted by length), milliseconds for a text alone (median), accuracy, answers that differ
-from torch in fp32. Every engine and number of cores is a process of its own, pinned to its cores. Writes a table into docs/performance.md.
+The served model answers the sentences of SST-2 dev (read from ../shared/data), tokenizing included, with all engines in one run. Texts
+a second are the best of 3 passes over all texts, sorted by length. The time of a text alone is a median. The table also has accuracy and
+the answers that differ from torch in fp32. Each engine and number of cores has a process of its own, pinned to its cores. Writes a
+table into docs/results/performance.md.
 
     dvc repro && python -m benchmarks.inference
 """
@@ -25,8 +26,8 @@ from benchmarks.tables import write_speeds
 from benchmarks.transfer import DATA, read_table
 from serving.inference.bundle import EngineSpec, read_bundle
 from serving.inference.classifier import Classifier
+from serving.inference.cpu import multiplies_int8
 from serving.inference.engines import start_engine
-from serving.inference.machine import multiplies_int8
 
 BUNDLE, MODEL = Path("models/serving"), Path("models/final")
 ENGINES = ("torch-fp32", "torch-bf16", "onnxruntime-fp32", "onnxruntime-int8", "openvino-fp32", "openvino-bf16", "openvino-int8")
@@ -36,7 +37,7 @@ Answer = Callable[[Sequence[str]], np.ndarray]
 
 
 def torch_answers(precision: str, cores: int) -> Answer:
-    """Return what answers texts with torch, as a careful user would write it: sorted batches of 32, padded to their longest."""
+    """Return a function that answers texts with torch as a careful user would: sorted batches of 32, padded to the longest text."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -61,7 +62,7 @@ def torch_answers(precision: str, cores: int) -> Answer:
 
 
 def our_answers(name: str, cores: int, scratch: Path) -> Answer:
-    """Return what answers texts with the project's classifier on one of its engines, or on ONNX Runtime's own dynamic INT8."""
+    """Return a function that answers texts with the project's classifier, on one of its engines or on ONNX Runtime's dynamic INT8."""
     if name != "onnxruntime-int8":
         loaded = Classifier.load(BUNDLE, engine=name, threads=cores)
         return lambda texts: loaded.predict(texts).label_ids
@@ -95,7 +96,7 @@ def measure(name: str, cores: int, texts: list[str]) -> dict[str, Any]:
 
 
 def gemm_peak(cores: int) -> dict[str, float]:
-    """Return the machine's best matrix multiplication in GFLOP/s, by precision: a layer's shape, long enough to meet quiet moments."""
+    """Return the machine's fastest matrix multiplication in GFLOP/s by precision. It has a layer's shape and lasts PEAK_SECONDS."""
     import torch
 
     torch.set_num_threads(cores)
@@ -111,9 +112,9 @@ def gemm_peak(cores: int) -> dict[str, float]:
 
 
 def flop_per_text(texts: list[str]) -> tuple[float, float]:
-    """Return the multiplications and additions a text needs on average, padding not counted: in all layers, and as it is exported.
+    """Return the mean multiplications and additions of a text, without padding: in all layers, and in the exported model.
 
-    The exported model computes the last layer for the first token only, but for its keys and values.
+    The exported model computes the last layer for the first token only, except keys and values.
     """
     config = json.loads((MODEL / "config.json").read_text("utf-8"))
     dim, hidden, layers = config["dim"], config["hidden_dim"], config["n_layers"]
@@ -124,7 +125,7 @@ def flop_per_text(texts: list[str]) -> tuple[float, float]:
 
 
 def in_a_process(*flags: str, cores: int) -> Any:
-    """Run this module in a process pinned to the first `cores` cores; return what it printed last."""
+    """Run this module in a process pinned to the first `cores` cores. Return the JSON of its last line."""
     allowed = sorted(os.sched_getaffinity(0))[:cores]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.inference", *flags, "--cores", str(cores)],
@@ -135,14 +136,14 @@ def in_a_process(*flags: str, cores: int) -> Any:
 
 
 def main() -> None:
-    """Measure all engines and write the table; with flags, one engine or the peak, for the processes that this one starts."""
+    """Measure all engines and write the table. With --engine, print one engine or the peak for the parent process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ by --data")
     rows = read_table(options.data / "sst2" / "dev.tsv", header=True)
     texts = [text for text, _ in rows]
     if options.engine == "peak":
@@ -154,7 +155,7 @@ def main() -> None:
 
 
 def table(data: Path, texts: list[str], truth: np.ndarray) -> str:
-    """Measure everything, and lay it out."""
+    """Measure all engines and the peak, and return the table."""
     counts = [number for number in (1, 2) if number <= len(os.sched_getaffinity(0))]
     found = {(name, cores): in_a_process("--engine", name, "--data", str(data), cores=cores) for cores in counts for name in ENGINES}
     reference = np.array(found[REFERENCE, 1]["labels"])
@@ -177,7 +178,7 @@ def table(data: Path, texts: list[str], truth: np.ndarray) -> str:
         for name, need, peak in (
             ("torch-fp32", whole, peaks["fp32"]),
             ("openvino-fp32", exported, peaks["fp32"]),
-            ("openvino-bf16", exported, max(peaks.values())),  # a hint, which a CPU without bf16 ignores
+            ("openvino-bf16", exported, max(peaks.values())),  # a CPU without bf16 ignores the hint
         )
     )
     int8 = found["openvino-int8", 1]["texts_per_second"] * exported / 1e9

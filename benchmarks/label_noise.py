@@ -1,8 +1,8 @@
-"""How many wrong labels the label_noise stage finds, and how fast.
+"""Benchmark of the label_noise stage: how many wrong labels it finds, and how fast.
 
-Labels of one text in twenty are turned, at random, in the sample's train and validation splits and in 6,000 sentences of SST-2 train
-(read from ../shared/data); then the stage's own function lists the labels that look wrong. No test text is looked at. Labels that
-were wrong before count as found wrongly, so precision is a lower bound. Writes a table into docs/quality.md.
+It changes the label of one text in twenty at random. The texts are the sample's train and validation splits, and 6,000 sentences of
+SST-2 train (read from ../shared/data). Then the stage's own function lists the labels that look wrong. No test text takes part. A
+label that was wrong before counts as a false alarm, so precision is a lower bound. Writes a table into docs/results/quality.md.
 
     dvc repro && python -m benchmarks.label_noise
 """
@@ -16,15 +16,15 @@ import pandas as pd
 from benchmarks.tables import QUALITY, write_table
 from benchmarks.transfer import DATA, read_table
 from stages.label_noise import LabelNoiseParams, find_issues
-from stages.shared.tables import read_split
+from stages.shared.splits import read_split
 
-SHARE = 0.05  # of the labels are turned
+SHARE = 0.05  # of the labels are changed
 SENTENCES = 6_000
 SETTINGS = LabelNoiseParams(folds=5, max_length=128, seed=7)
 
 
 def main() -> None:
-    """Turn labels, list those that look wrong, and write the table."""
+    """Change labels, list those that look wrong, and write the table."""
     sentences = pd.DataFrame(read_table(DATA / "sst2" / "train.tsv", header=True), columns=["text", "label"])
     sources = {
         "sample, train and validation": pd.concat([read_split(Path(f"data/{name}.csv")) for name in ("train", "validation")]),

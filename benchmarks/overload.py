@@ -1,9 +1,9 @@
-"""What clients see when more is asked than the server can answer.
+"""Benchmark of the server under more load than it can answer.
 
-The sentences of SST-2 dev (read from ../shared/data) as form posts, the server pinned to one core, the load on another one. Capacity is
-what wrk gets answered with 32 connections. Then requests come at 1 and 3 times this rate, at random times, whether earlier ones are
-answered or not: share that is refused with 503, milliseconds from the time a request was due to its answer, memory afterwards. Any other
-status ends the benchmark. Writes a table into docs/performance.md.
+The server has one core, the load another one. The load posts the sentences of SST-2 dev as forms (read from ../shared/data).
+Capacity is the rate of answers to wrk with 32 connections. Then requests come at 1 and 3 times this rate, at random times.
+A request does not wait for earlier answers. The table has the share of 503, the milliseconds from the due time of a request to its
+answer, and the memory afterwards. Any other status ends the benchmark. Writes a table into docs/results/reliability.md.
 
     dvc repro && python -m benchmarks.overload
 """
@@ -24,15 +24,15 @@ import numpy as np
 from benchmarks.serving.__main__ import MANY, two_cores
 from benchmarks.serving.process import Running
 from benchmarks.serving.servers import OURS
-from benchmarks.tables import write_speeds
+from benchmarks.tables import RELIABILITY, write_speeds
 from benchmarks.transfer import DATA, read_table
 
-WAITING = 64  # texts that may wait, in the place of 1,024: an answer comes within a fraction of a second or not at all
+WAITING = 64  # texts in the queue; with the default of 1,024 an answer could take seconds
 LOADS = (1, 3)  # times the capacity
 
 
 async def offer(url: str, bodies: list[str], rate: float, seconds: int) -> dict[int, list[float]]:
-    """Post the bodies in turn at random times, `rate` a second on average; return milliseconds by status."""
+    """Post the bodies in turn at random times, `rate` a second on average. Return milliseconds by status."""
     times, found = random.Random(0), defaultdict(list)
     headers = {"Content-Type": OURS.content_type}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session, asyncio.TaskGroup() as asked:
@@ -54,7 +54,7 @@ async def offer(url: str, bodies: list[str], rate: float, seconds: int) -> dict[
 
 
 def row(load: int, found: dict[int, list[float]], seconds: int, memory_mb: float) -> str:
-    """Lay one load out; end the program where a request got neither an answer nor 503."""
+    """Return the row of one load. End the program if a request got neither an answer nor 503."""
     if not set(found) <= {200, 503}:
         raise SystemExit(f"ERROR: statuses under overload: {sorted(found)}")
     answered, asked = found[200], sum(map(len, found.values()))
@@ -65,7 +65,7 @@ def row(load: int, found: dict[int, list[float]], seconds: int, memory_mb: float
 
 
 def table(texts: list[str], seconds: int) -> str:
-    """Measure everything, and lay it out."""
+    """Measure the capacity and each load, and return the table."""
     server_core, load_core = two_cores()
     os.environ["SENTIMENT_MAX_WAITING"] = str(WAITING)
     bodies = [OURS.body(text) for text in texts]
@@ -90,17 +90,17 @@ def table(texts: list[str], seconds: int) -> str:
 
 
 def main() -> None:
-    """Measure, and write the table."""
+    """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
     parser.add_argument("--seconds", type=int, default=20, help="length of a measurement")
     options = parser.parse_args()
     if not shutil.which("wrk"):
-        raise SystemExit("ERROR: wrk makes the load and is not installed: type sudo apt-get install wrk")
+        raise SystemExit("ERROR: wrk, which makes the load, is not installed: run sudo apt-get install wrk")
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ by --data")
     texts = [text for text, _ in read_table(options.data / "sst2" / "dev.tsv", header=True)]
-    write_speeds("overload", table(texts, options.seconds))
+    write_speeds("overload", table(texts, options.seconds), RELIABILITY)
 
 
 if __name__ == "__main__":

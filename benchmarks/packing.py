@@ -1,7 +1,8 @@
-"""What it brings that short texts share a row of a batch.
+"""Benchmark of shared rows: what it brings that several short texts share a row of a batch.
 
-The served engine on sentences of SST-2 dev (read from ../shared/data) in their given order, so many a call, on one core: texts a
-second with shared rows and with a row for each text, in turns, best of 3. Writes a table into docs/performance.md.
+The served engine answers sentences of SST-2 dev (read from ../shared/data) in their given order on one core, with several sizes of call.
+The table has texts a second with shared rows and with one row for each text. Both run in turns, and the best of 3 counts. Writes a
+table into docs/results/performance.md.
 
     dvc repro && python -m benchmarks.packing
 """
@@ -30,7 +31,7 @@ def main() -> None:
     served = Classifier.load("models/serving", threads=1)
     bundle, spec = served.bundle, served.spec
     if spec.runtime != "openvino":
-        raise SystemExit(f"ERROR: {spec.name} has a row for each text: there is nothing to compare")
+        raise SystemExit(f"ERROR: {spec.name} has one row for each text, so there is nothing to compare: serve an openvino engine")
     apart = Classifier(bundle, spec, RowForEachText(bundle.folder / spec.files[0], spec.precision, 1, None))
     lengths = [len(ids) for ids in TextEncoder(bundle).encode(texts).token_ids]
     lines = [
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 class RowForEachText(OpenVinoEngine):
-    """The same engine, not asked to keep texts of one row apart."""
+    """The same engine with one text in each row."""
 
     def __init__(self, file: Path, precision: str, threads: int, cache: Path | None) -> None:
         super().__init__(file, precision, threads, cache)
@@ -65,7 +66,7 @@ def speed(classifier: Classifier, calls: list[list[str]]) -> float:
 
 
 def padding(lengths: list[int], size: int, max_length: int, *, shared_rows: bool) -> float:
-    """Return how many tokens of padding there are for each token of a text."""
+    """Return the tokens of padding for each token of a text."""
     packer = Packer(max_length, 0, shared_rows=shared_rows)
     calls = [[np.ones(length, dtype=np.int64) for length in lengths[start : start + size]] for start in range(0, len(lengths), size)]
     return sum(batch.input_ids.size for call in calls for _, _, batch in packer.pack(call)) / sum(lengths) - 1

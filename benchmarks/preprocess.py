@@ -1,8 +1,9 @@
-"""What the data checks cost, beside reading, dropping duplicates and splitting with pandas, which checks nothing.
+"""Benchmark of the data checks, beside pandas, which reads, drops duplicates and splits without checks.
 
-Rows made up from words (1 in 50 repeated, 1 in 500 with the other label), 10^4 to 10^6 of them, 10^4 long ones, and the 200,000 rows of
-NSMC (read from ../shared/data as a folder of two shards). Each run is a process of its own; time of the whole process, peak of its
-memory, with and without the search for near duplicates, and the steps of the largest run. Writes tables into docs/performance.md.
+Three sources have 10^4 to 10^6 rows of made-up words: 1 in 50 is repeated, 1 in 500 has the other label. One has 10^4 long rows.
+One is NSMC with 200,000 rows, read from ../shared/data as a folder of two shards. Each run is a process of
+its own. The tables have its time, its peak memory, both with and without the search for near duplicates, and the steps of the largest
+run. Writes tables into docs/results/performance.md.
 
     dvc repro base_model && python -m benchmarks.preprocess
 """
@@ -27,7 +28,7 @@ from benchmarks.tables import PERFORMANCE, write_table
 from benchmarks.transfer import DATA
 
 SIZES = (10_000, 100_000, 1_000_000)
-LONG = 10_000  # long texts, each of so many others
+LONG = 10_000  # long texts, each of PARTS others
 PARTS = 50
 STEMS = [
     "ka",
@@ -64,7 +65,7 @@ for name, part in (("train", train), ("validation", validation), ("test", test))
 
 
 class Run(NamedTuple):
-    """One process. steps: seconds of each, as it logs them."""
+    """One process. steps: seconds of each step, from its log."""
 
     seconds: float
     peak_mb: float
@@ -72,14 +73,14 @@ class Run(NamedTuple):
 
 
 def made_up(count: int) -> Iterator[tuple[str, str]]:
-    """Yield rows of 3 to 25 words that do not exist."""
+    """Yield rows of 3 to 25 made-up words."""
     rng = np.random.default_rng(1)
     words = ["".join(rng.choice(STEMS, rng.integers(1, 4))) for _ in range(20_000)]
     text = ""
     for _ in range(count):
         if not text or rng.random() > 1 / 50:
             text = " ".join(words[place] for place in (rng.pareto(0.7, rng.integers(3, 26)) * 20).astype(int) % len(words))
-        # An earlier row's label is that of its text, so most repeats agree.
+        # The text decides the label, so most repeated texts agree.
         label = len(text) % 2 if rng.random() > 1 / 500 else 1 - len(text) % 2
         yield text, ("negative", "positive")[label]
 
@@ -100,7 +101,7 @@ def run(command: list[str | Path], **environment: str) -> Run:
 
 
 def checked(folder: Path, source: Path, near: float) -> Run:
-    """Run the stage."""
+    """Run the stage on a source. near: similarity of near duplicates; 0 switches the search off."""
     params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
     params["preprocess"]["near_duplicates"] = near
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
@@ -125,12 +126,12 @@ def checked(folder: Path, source: Path, near: float) -> Run:
 
 
 def plain(folder: Path, separator: str, *files: Path) -> Run:
-    """Run what people write first."""
+    """Run the pandas script that people write first."""
     return run([sys.executable, "-c", PLAIN, folder, separator, *files])
 
 
 def measured(folder: Path) -> dict[str, tuple[Run, Run, Run]]:
-    """Return, for each source, the plain run and those without and with near duplicates."""
+    """Return three runs for each source: pandas, the stage without the search for near duplicates, and with it."""
     found: dict[str, tuple[Run, Run, Run]] = {}
     for size in SIZES:
         source = folder / f"{size}.csv"

@@ -1,7 +1,7 @@
-"""How training goes with cores and processes: one process of one thread, one of two, two of one.
+"""Benchmark of training with more cores and processes: one process of one thread, one of two, two of one.
 
-The time of an epoch with its evaluation and checkpoint (half of what three epochs take more than one), of the sample's train split;
-two cores, one machine. The losses of all ways are compared too. Writes a table into docs/scaling.md.
+It measures the time of an epoch on the sample's train split, with evaluation and checkpoint. That is half of what three epochs take
+more than one. The machine has two cores. The table also compares the losses. Writes a table into docs/results/scaling.md.
 
     dvc repro preprocess && python -m benchmarks.scaling
 """
@@ -16,10 +16,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from benchmarks.tables import write_table
+from benchmarks.tables import SCALING, write_table
 
 WAYS = {"1 process, 1 thread": (1, ""), "1 process, 2 threads": (2, ""), "2 processes, 1 thread each": (1, "torchrun --nproc-per-node 2")}
-SCALING = Path("docs/scaling.md")
 
 
 def run(threads: int, launch: str, epochs: int) -> tuple[float, float]:
@@ -44,6 +43,7 @@ def run(threads: int, launch: str, epochs: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Measure all ways and write the table."""
     lines = ["| | s an epoch | times one thread | training loss after 3 epochs |", "|---|---|---|---|"]
     alone = 0.0
     for words, (threads, launch) in WAYS.items():

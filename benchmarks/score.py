@@ -1,8 +1,9 @@
-"""What scoring a file costs beside the classifier itself, and what memory it takes.
+"""Benchmark of scoring a file: its speed beside the classifier itself, and its memory.
 
-Speed: sentences of SST-2 train (read from ../shared/data) by Classifier.predict in one call, and the same as CSV by `serving.score`, in
-turns; best of the passes, on all cores given. Memory: peak of the process over more and more of these sentences, and over a million rows
-of which one in a hundred has a sentence and the rest no text, so that they take no hour. Writes a table into docs/performance.md.
+Speed: Classifier.predict answers sentences of SST-2 train (read from ../shared/data) in one call. `serving.score` answers the same
+sentences as CSV. Both run in turns on all cores, and the best pass counts. Memory: the peak of the process, over more and more of these
+sentences and over a million rows. Of those rows one in a hundred has a sentence and the rest have no text, which saves an hour. Writes
+a table into docs/results/performance.md.
 
     dvc repro && python -m benchmarks.score
 """
@@ -30,7 +31,7 @@ FULL, SPARSE = (10_000, 100_000), 1_000_000  # rows
 
 
 class Scored(NamedTuple):
-    """One run of the command. texts_per_second: as it logs, from the loaded bundle on. seconds: of the whole process."""
+    """One run of the command. texts_per_second: from its log, without loading. seconds: of the whole process."""
 
     texts_per_second: float
     seconds: float
@@ -57,8 +58,8 @@ def score(folder: Path, texts: Iterable[str]) -> Scored:
 
 
 def table(sentences: list[str], folder: Path) -> str:
-    """Measure everything, and lay it out."""
-    # first of all: Linux counts the memory of who starts a process as that of the process
+    """Measure speed and memory, and return the tables."""
+    # first: Linux counts the memory of the parent process as that of its child
     peaks = {f"{rows:,} sentences": score(folder, itertools.islice(itertools.cycle(sentences), rows)).peak_mib for rows in FULL}
     sparse = [text for sentence in sentences for text in (sentence, *[""] * 99)][:SPARSE]
     peaks[f"{SPARSE:,} rows, one in a hundred with a sentence"] = score(folder, sparse).peak_mib
@@ -87,12 +88,12 @@ def table(sentences: list[str], folder: Path) -> str:
 
 
 def main() -> None:
-    """Measure, and write the table."""
+    """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
     options = parser.parse_args()
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ by --data")
     sentences = [text for text, _ in read_table(options.data / "sst2" / "train.tsv", header=True)][:SENTENCES]
     with tempfile.TemporaryDirectory() as folder:
         write_table("score", table(sentences, Path(folder)), PERFORMANCE)

@@ -1,11 +1,13 @@
-"""Put a measured table into the document that states it."""
+"""The documents that the benchmarks write to, and how a table gets into them."""
 
 from pathlib import Path
 
-from serving.inference.machine import multiplies_int8
+from serving.inference.cpu import multiplies_int8
 
-PERFORMANCE = Path("docs/performance.md")
-QUALITY = Path("docs/quality.md")
+PERFORMANCE = Path("docs/results/performance.md")
+QUALITY = Path("docs/results/quality.md")
+RELIABILITY = Path("docs/results/reliability.md")
+SCALING = Path("docs/results/scaling.md")
 
 
 def write_table(name: str, table: str, document: Path) -> None:
@@ -14,11 +16,11 @@ def write_table(name: str, table: str, document: Path) -> None:
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, _, rest = document.read_text("utf-8").partition(begin)
     if not rest:
-        raise SystemExit(f"ERROR: {document} has no marks for the table {name}")
+        raise SystemExit(f"ERROR: {document} has no markers for the table {name}: add {begin} and {end}")
     _, _, after = rest.partition(end)
     document.write_text(f"{before}{begin}\n{table}\n{end}{after}", "utf-8")
 
 
-def write_speeds(name: str, table: str) -> None:
-    """Write a table of speeds, of which CPUs with and without INT8 instructions have one each."""
-    write_table(name if multiplies_int8() else f"{name} without INT8", table, PERFORMANCE)
+def write_speeds(name: str, table: str, document: Path = PERFORMANCE) -> None:
+    """Write a table of speeds under the name for this sort of CPU: with or without INT8 instructions."""
+    write_table(name if multiplies_int8() else f"{name} without INT8", table, document)

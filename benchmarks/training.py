@@ -1,9 +1,10 @@
-"""How fast `train` learns, beside the plain recipe: fixed padding to 128, batches of 4, fp32, the Trainer's defaults.
+"""Benchmark of training speed, beside the plain recipe: fixed padding to 128, batches of 4, fp32, the Trainer's defaults.
 
-Same base, same sentences of SST-2 train (read from ../shared/data), in real tokens, padding not counted. Every way runs in a process
-of its own, in turns, and the median of the turns counts: speeds move while a machine has other tenants. Then what each trick is worth,
-and how speed and memory go with the number of texts. The share of the peak is 6 x parameters outside the embeddings x tokens a second,
-over the fastest bf16 multiplication of large matrices in the same turns. Writes tables into docs/performance.md.
+Both use the same base model and the same sentences of SST-2 train (read from ../shared/data). Speed is in real tokens, without padding.
+Each way runs in a process of its own, in turns. The median of the turns counts, because speed varies while a machine has other users.
+More tables show what each technique brings, and how speed and memory depend on the number of texts. The FLOP of a second are 6 x
+parameters outside the embeddings x tokens a second. The peak is the fastest bf16 multiplication of large matrices in the same turns.
+Writes tables into docs/results/performance.md.
 
     dvc repro base_model && python -m benchmarks.training
 """
@@ -36,15 +37,16 @@ from transformers import (
 from benchmarks.tables import PERFORMANCE, write_table
 from benchmarks.transfer import DATA, read_table
 from stages import train
-from stages.shared import batches, classifier, params, trainer
-from stages.shared.loss import TrainingLoss
-from stages.shared.occurring import OccurringPieces
-from stages.shared.recipe import Wanted, recipe
+from stages.shared import batches, params
+from stages.shared.training import classifier, trainer
+from stages.shared.training.loss import TrainingLoss
+from stages.shared.training.narrow_embeddings import OccurringPieces
+from stages.shared.training.recipe import Wanted, recipe
 
 BASE = Path("models/base")
 TURNS = 3
 WARM = 4  # steps before the clock starts
-STEPS = {"plain recipe": 20}  # measured ones, else 60
+STEPS = {"plain recipe": 20}  # measured steps; 60 for the others
 WAYS = {
     "plain recipe": "plain recipe: padding to 128, batches of 4, fp32",
     "ours": "`train`, as params.yaml has it",
@@ -58,7 +60,7 @@ WAYS = {
     "memory given back": "... with memory given back to the system after each step",
     "32 texts": "... with batches of 32",
 }
-OPERATIONS = {  # of a step, as torch's profiler names them
+OPERATIONS = {  # operations of a step, by their names in torch's profiler
     "matrix products": {"aten::mm", "aten::addmm"},
     "attention": {"aten::bmm", "aten::baddbmm", "aten::_softmax", "aten::_softmax_backward_data"},
     "weights and activations taken to bf16 and back": {"aten::copy_"},
@@ -75,7 +77,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
 class Clock(TrainerCallback):
-    """The time at the end of each step."""
+    """Callback that records the time at the end of each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -85,14 +87,14 @@ class Clock(TrainerCallback):
 
 
 def sentences(count: int) -> list[tuple[str, int]]:
-    """Return so many phrases of SST-2 train in a random order, again from the start where there are fewer."""
+    """Return `count` phrases of SST-2 train in random order. Repeat them if there are fewer."""
     rows = read_table(DATA / "sst2" / "train.tsv", header=True)
     random.Random(0).shuffle(rows)
     return (rows * (count // len(rows) + 1))[:count]
 
 
 def plain(rows: list[tuple[str, int]], steps: int) -> tuple[list[float], list[int]]:
-    """Train as a first script does; return the time at the end of each step and its tokens."""
+    """Train by the plain recipe. Return the time at the end of each step and its tokens."""
     from datasets import Dataset
 
     tokenizer = AutoTokenizer.from_pretrained(BASE)
@@ -113,7 +115,7 @@ def plain(rows: list[tuple[str, int]], steps: int) -> tuple[list[float], list[in
 
 
 def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float], list[int]]:
-    """Train as the stage does but for one trick; return the time at the end of each step and its tokens."""
+    """Train as the stage does, with one change. Return the time at the end of each step and its tokens."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         learner, lengths = prepared(rows, way, Path(folder))
@@ -127,7 +129,7 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
 
 
 def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[classifier.ClassifierTrainer, NDArray[np.int64]]:
-    """Return the stage's trainer but for one trick, and the tokens of each text. A tenth of the texts is evaluated too."""
+    """Return the stage's trainer with one change, and the tokens of each text. A tenth of the texts is the validation split."""
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
     changes: dict[str, dict[str, object]] = {"32 texts": {"batch_size": 32}, "fp32": {"precision": "fp32"}}
     settings = settings.model_copy(update=changes.get(way, {}))
@@ -159,7 +161,7 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[class
 
 
 def _order(way: str, lengths: NDArray[np.int64], learner: trainer.BatchTrainer) -> list[list[int]]:
-    """Return the batches in the order of the steps; for the ways that change them, have the Trainer take those."""
+    """Return the batches in the order of the steps. For a way that changes them, make the Trainer use those."""
     sampler = learner._sampler()
     if way in ("random batches", "equal batches"):
         rows = list(range(len(lengths)))
@@ -180,7 +182,7 @@ def _order(way: str, lengths: NDArray[np.int64], learner: trainer.BatchTrainer) 
 
 
 def profile(steps: int = 30) -> str:
-    """Return a table of what the steps of `train` spend their time on, by torch's profiler: each operation without those that it calls."""
+    """Return a table of the time of a step by operation, from torch's profiler. An operation excludes those that it calls."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -194,7 +196,7 @@ def profile(steps: int = 30) -> str:
 
 
 def beside_the_steps(count: int = 12_000) -> str:
-    """Return what evaluation and checkpoint take of an epoch."""
+    """Return the share of an epoch that evaluation and checkpoint take."""
     spent = dict.fromkeys(("evaluate", "_save_checkpoint"), 0.0)
     with tempfile.TemporaryDirectory() as folder:
         learner, _ = prepared(sentences(count), "ours", Path(folder))
@@ -212,7 +214,7 @@ def beside_the_steps(count: int = 12_000) -> str:
 
 
 def _timed(call: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
-    """Return the same call, which adds the seconds it takes."""
+    """Wrap a call so that it adds its seconds to `spent`."""
 
     def timed(*given: Any, **options: Any) -> Any:
         begun = time.perf_counter()
@@ -224,7 +226,7 @@ def _timed(call: Callable[..., Any], name: str, spent: dict[str, float]) -> Call
 
 
 def measure(way: str, count: int) -> None:
-    """Print the speed of a way as JSON: texts and tokens a second, seconds until the first step, peak memory, GFLOP/s of bf16."""
+    """Print the figures of a way as JSON: tokens a second, seconds until the first step, peak memory in MB, GFLOP/s of bf16."""
     steps = STEPS.get(way, 60)
     rows = sentences(count)
     started = time.perf_counter()
@@ -235,7 +237,7 @@ def measure(way: str, count: int) -> None:
 
 
 def peak() -> float:
-    """Return the GFLOP/s of the fastest of some bf16 multiplications of large matrices."""
+    """Return the GFLOP/s of the fastest of eight bf16 multiplications of large matrices."""
     best = 0.0
     left, right = (torch.randn(4096, 4096).bfloat16() for _ in range(2))
     for _ in range(8):
@@ -256,13 +258,13 @@ def run(way: str, count: int = 12_000) -> dict[str, float]:
 
 
 def encoder_parameters() -> int:
-    """Return the parameters of the encoder outside its embeddings."""
+    """Return the number of parameters of the encoder outside its embeddings."""
     model = AutoModelForSequenceClassification.from_pretrained(BASE)
     return sum(weights.numel() for name, weights in model.base_model.named_parameters() if "embeddings" not in name)
 
 
 def main() -> None:
-    """Measure one way, as a process of its own does, or all of them in turns."""
+    """Measure all ways in turns and write the tables. With --way, print one way for the parent process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", choices=WAYS)
     parser.add_argument("--texts", type=int, default=12_000)

@@ -1,8 +1,8 @@
-"""How far the sample data carries: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
+"""Benchmark of the sample data: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
 
-Scores the fp32 engine of models/serving, and the linear baseline of the report, on the second half of each UCI file and on
-SST-2 dev (read from ../shared/data, never copied). The first halves and sentences of SST-2 train are free for reading errors;
-what is scored here is not. Writes a table into docs/quality.md.
+It scores the fp32 engine of models/serving and the linear baseline of the report. The test sets are the second half of each UCI file and
+SST-2 dev (read from ../shared/data, never copied). The first halves and sentences of SST-2 train are free for reading errors. Those are
+never in the table. Writes a table into docs/results/quality.md.
 
     dvc repro && python -m benchmarks.transfer
 """
@@ -21,8 +21,8 @@ from scipy.stats import binomtest
 from benchmarks.tables import QUALITY, write_table
 from serving.inference.bundle import PORTABLE
 from serving.inference.classifier import Classifier
-from stages.shared.linear import linear_baseline
-from stages.shared.tables import read_split
+from stages.shared.baseline import linear_baseline
+from stages.shared.splits import read_split
 
 DATA = Path("../shared/data")
 TARGETS = {"UCI amazon (products)": 0.85, "UCI imdb (films)": 0.85, "UCI yelp (restaurants)": 0.85, "SST-2 dev (film critics)": 0.80}
@@ -38,7 +38,7 @@ def read_table(file: Path, *, header: bool) -> Labelled:
 
 
 def test_sets(data: Path, half: int) -> Iterator[tuple[str, Labelled]]:
-    """Yield the sets in the order of TARGETS. half: 1 is for reading errors, 2 for the table."""
+    """Yield the sets in the order of TARGETS. half: 1 for reading errors, 2 for the table."""
     for name, file in zip(TARGETS, ("amazon_cells", "imdb", "yelp"), strict=False):
         rows = read_table(data / "uci" / f"{file}_labelled.txt", header=False)
         middle = len(rows) // 2
@@ -50,7 +50,7 @@ def test_sets(data: Path, half: int) -> Iterator[tuple[str, Labelled]]:
 
 
 def whole_sentences(phrases: Labelled) -> Labelled:
-    """Keep the sentences: SST-2 train lists their parts too, while dev has sentences alone."""
+    """Keep whole sentences. SST-2 train also lists their parts, while dev has sentences alone."""
     texts = {text.strip() for text, _ in phrases}
     forwards, backwards = sorted(texts), sorted(texts, key=lambda text: text[::-1])
     parts = {text for text, longer in pairwise(forwards) if longer.startswith(text)}
@@ -59,14 +59,14 @@ def whole_sentences(phrases: Labelled) -> Labelled:
 
 
 def main() -> None:
-    """Score the served model on the parts that the flags choose, print the table, and write it unless errors were asked for."""
+    """Score the served model on the chosen sets and print the table. Without --errors, write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
-    parser.add_argument("--errors", action="store_true", help="print the errors on the halves that are free for it, and write nothing")
+    parser.add_argument("--errors", action="store_true", help="print the errors on the texts that are free for reading, and write nothing")
     options = parser.parse_args()
     refuse_another_model()
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ and uci/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ and uci/ by --data")
     classifier = Classifier.load("models/serving", engine=PORTABLE)
     sets = list(test_sets(options.data, half=1 if options.errors else 2))
     linear = iter(linear_baseline(read_split(Path("data/train.csv")), [text for _, rows in sets for text, _ in rows], seed=0))
@@ -99,12 +99,12 @@ def main() -> None:
 
 
 def refuse_another_model() -> None:
-    """Stop unless the bundle was made from the sample data with the committed params."""
+    """Stop unless the bundle comes from the sample data and the committed params."""
     source = json.loads(Path("metrics/preprocess.json").read_text("utf-8"))["source"]["sha256"]
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "params.yaml"], check=False).returncode
     if source != hashlib.sha256(Path("data/raw/reviews.csv").read_bytes()).hexdigest() or changed:
         raise SystemExit(
-            "ERROR: models/serving is not of data/raw/reviews.csv with the committed params: git restore params.yaml && dvc repro"
+            "ERROR: models/serving does not come from data/raw/reviews.csv and the committed params: git restore params.yaml && dvc repro"
         )
 
 

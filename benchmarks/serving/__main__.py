@@ -4,7 +4,7 @@ The 872 sentences of SST-2 dev (read from ../shared/data) in turn, the server pi
 second, p50 and p99 at 1 and 32 connections, errors, memory of all processes of the server under load, time to the first answer
 (the better of 2 starts). Every server has first to give the classifier's answers to 32 texts that come at once. No answer is
 cached anywhere. The peers run in an environment of their own, which is made when it is missing; needs wrk. Writes a table into
-docs/performance.md.
+docs/results/performance.md.
 
     dvc repro && python -m benchmarks.serving
 """
