@@ -40,7 +40,7 @@ from stages import train
 from stages.shared import batches, params
 from stages.shared.training import classifier, trainer
 from stages.shared.training.loss import TrainingLoss
-from stages.shared.training.narrow_embeddings import OccurringPieces
+from stages.shared.training.narrow_embeddings import NarrowEmbeddings
 from stages.shared.training.recipe import Wanted, recipe
 
 BASE = Path("models/base")
@@ -149,7 +149,7 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[class
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.1
     splits = {"train": texts, "validation": asked}
-    pieces = OccurringPieces(model, splits.values(), tokenizer)
+    pieces = NarrowEmbeddings(model, splits.values(), tokenizer)
     if way == "all embeddings":
         pieces.widen()
         pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)

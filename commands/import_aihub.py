@@ -11,9 +11,9 @@ from pathlib import Path
 from commands.dvc import dvc_add
 from stages.shared import aihub
 from stages.shared.errors import FileUnreadable, StageError
-from stages.shared.outputs import whole_files
+from stages.shared.outputs import atomic_files
 from stages.shared.sources.files import as_stored
-from stages.shared.sources.rows import Reading
+from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
 
 EDITIONS = (".json", ".xlsx")
@@ -28,7 +28,7 @@ def take_in(file: Path, raw_dir: Path) -> Path:
     dialogues = _dialogues_in(file)
     part = "validation" if "validation" in file.name.casefold() else "training"
     copy = raw_dir / f"aihub_{part}{suffix}"
-    with whole_files(copy) as (draft,):
+    with atomic_files(copy) as (draft,):
         shutil.copyfile(file, draft)
     dvc_add(copy)
     print(f"{copy}: {dialogues:,} dialogues, tracked by {copy}.dvc (commit that file; the corpus itself stays out of git)")
@@ -36,7 +36,7 @@ def take_in(file: Path, raw_dir: Path) -> Path:
 
 
 def _dialogues_in(file: Path) -> int:
-    source = Source(file, Reading(lambda _: False), optional=False)
+    source = Source(file, ReadOptions(lambda _: False), optional=False)
     count = 0
     for count, row in enumerate(source.rows(), 1):  # noqa: B007
         if not source.corpus:

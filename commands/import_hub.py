@@ -17,8 +17,8 @@ from commands.dvc import dvc_add
 from serving.inference.hashing import file_sha256
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
-from stages.shared.outputs import whole_files, write_metrics
-from stages.shared.sources.rows import LABEL_NAMES, TEXT_NAMES, Reading
+from stages.shared.outputs import atomic_files, write_metrics
+from stages.shared.sources.rows import LABEL_NAMES, TEXT_NAMES, ReadOptions
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -81,7 +81,7 @@ def fetch(wanted: str, config: str | None, raw_dir: Path) -> list[str]:
     files = {str(name): raw_dir / f"{origin.file_stem}_{name}.parquet" for name in data}
     provenance = raw_dir / f"{origin.file_stem}.provenance.json"
     parts: dict[str, Part] = {}
-    with whole_files(*files.values()) as drafts:
+    with atomic_files(*files.values()) as drafts:
         for (name, file), draft in zip(files.items(), drafts, strict=True):
             parts[name] = Part(file, len(data[name]), write(data[name], draft, task))
     write_metrics(provenance, _provenance(origin, data, parts))
@@ -155,7 +155,7 @@ def task_of(data: "DatasetDict") -> Task:
 
 
 def _named(names: Sequence[str], likely: Sequence[str]) -> str | None:
-    position = Reading.position(names, "auto", likely)
+    position = ReadOptions.position(names, "auto", likely)
     return None if position is None else names[position]
 
 

@@ -18,7 +18,7 @@ from serving.inference.hashing import file_sha256
 from stages.shared import command, params
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
-from stages.shared.outputs import whole_folder
+from stages.shared.outputs import atomic_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ class Paths(command.Paths):
 def run(source: str, out_dir: Path) -> None:
     """Write the encoder that `source` names to out_dir."""
     kind, _, name = source.partition(":")
-    with whole_folder(out_dir) as draft_dir:
+    with atomic_folder(out_dir) as draft_dir:
         if kind == "package":
             convert_package(draft_dir)
         elif kind == "hub":

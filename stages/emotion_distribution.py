@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from stages.shared import aihub, command, params, tracking
-from stages.shared.outputs import whole_files, write_metrics, write_text
+from stages.shared.outputs import atomic_files, write_metrics, write_text
 from stages.shared.report import plots
 from stages.shared.report.console import Language, pad, show, width
 from stages.shared.sources.aihub import Dialogue, read_corpus
@@ -95,7 +95,7 @@ def write_table(file: Path, dialogues: Sequence[Dialogue], emotions: Mapping[str
     """Write a row per code: names, group, count, share, and the counts by age, gender and situation code."""
     columns = [(what, code) for what, names in BREAKDOWNS.items() for code in sorted({*names, *(getattr(d, what) for d in dialogues)})]
     cells = Counter((dialogue.emotion, what, getattr(dialogue, what)) for dialogue in dialogues for what in BREAKDOWNS)
-    with whole_files(file) as (draft,), draft.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_files(file) as (draft,), draft.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["code", "name", "english", "group", "group_english", "count", "share", *(code for _, code in columns)])
         for code, name in aihub.EMOTIONS.items():

@@ -22,11 +22,11 @@ from stages.shared.calibration import expected_calibration_error
 from stages.shared.evaluation import text_report
 from stages.shared.evaluation.intervals import compare
 from stages.shared.evaluation.metrics import Curves, average_curve, confusion_counts, roc_curves, score
-from stages.shared.outputs import whole_files, write_metrics, write_text
+from stages.shared.outputs import atomic_files, write_metrics, write_text
 from stages.shared.report import plots
 from stages.shared.report.console import Language, show
 from stages.shared.splits import read_split
-from stages.shared.spreadsheet import as_words
+from stages.shared.spreadsheet import escape_formula
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ def write_predictions(file: Path, texts: Sequence[str], truth: "np.ndarray", pre
     """Write a row per test text for a spreadsheet: text, true and predicted class name, score of the predicted class."""
     with _csv_writer(file, "text", "label", "prediction", "score") as write:
         for text, true, predicted, certainty in zip(texts, truth, predictions.label_ids, predictions.scores, strict=True):
-            write.writerow([as_words(text), names[true], names[predicted], f"{certainty:.6f}"])
+            write.writerow([escape_formula(text), names[true], names[predicted], f"{certainty:.6f}"])
 
 
 def write_plot_data(paths: Paths, truth: "np.ndarray", predictions: Predictions, names: Sequence[str], curves: Curves) -> None:
@@ -115,7 +115,7 @@ def write_plot_data(paths: Paths, truth: "np.ndarray", predictions: Predictions,
 
 @contextmanager
 def _csv_writer(file: Path, *header: str) -> "Iterator[Any]":
-    with whole_files(file) as (draft,), draft.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_files(file) as (draft,), draft.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         yield writer

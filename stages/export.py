@@ -24,7 +24,7 @@ from stages.shared import command, params, tracking
 from stages.shared.engines.onnx_file import write_onnx
 from stages.shared.engines.parity import LOAD_TOLERANCE, SAME, Candidate, Checked, compare
 from stages.shared.errors import StageError
-from stages.shared.outputs import whole_folder, write_metrics
+from stages.shared.outputs import atomic_folder, write_metrics
 from stages.shared.splits import read_split
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: t
     """
     model, tokenizer = load_model(paths.model)
     checked = checked_texts(model, tokenizer, paths)
-    with whole_folder(paths.bundle) as draft_dir:
+    with atomic_folder(paths.bundle) as draft_dir:
         write_onnx(model, tokenizer.model_max_length, draft_dir / MODEL)
         shutil.copyfile(paths.model / TOKENIZER, draft_dir / TOKENIZER)
         bundle = describe(draft_dir, model, tokenizer, settings, redact, paths)
@@ -131,7 +131,7 @@ def torch_probabilities(model: "PreTrainedModel", tokenizer: "PreTrainedTokenize
 
     probabilities = np.zeros((len(texts), model.config.num_labels))
     with torch.inference_mode():
-        for batch in tokenize(texts, None, tokenizer).like_long(32, tokenizer.pad_token_id):
+        for batch in tokenize(texts, None, tokenizer).sorted_batches(32, tokenizer.pad_token_id):
             logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
             probabilities[batch["row"]] = logits.double().softmax(dim=-1).numpy()
     return probabilities

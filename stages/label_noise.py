@@ -21,9 +21,9 @@ from tqdm import tqdm
 from stages.shared import command, params
 from stages.shared.classes import load_class_names
 from stages.shared.errors import StageError
-from stages.shared.outputs import whole_files, write_metrics
+from stages.shared.outputs import atomic_files, write_metrics
 from stages.shared.splits import read_split
-from stages.shared.spreadsheet import as_words
+from stages.shared.spreadsheet import escape_formula
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,12 +60,12 @@ def run(settings: LabelNoiseParams, class_names: Sequence[str], paths: Paths) ->
     splits = {name: read_split(getattr(paths, name), class_names) for name in ("train", "validation", "test")}
     rows = pd.concat([frame.assign(split=name) for name, frame in splits.items()], ignore_index=True)
     issues = find_issues(rows, settings, paths.base) if settings.folds else rows.iloc[:0].assign(suggested=0, quality=0.0)
-    with whole_files(paths.issues) as (draft,), draft.open("w", encoding="utf-8", newline="") as file:
+    with atomic_files(paths.issues) as (draft,), draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in issues.itertuples():
             names = class_names[row.suggested], class_names[row.label]
-            writer.writerow([as_words(row.text), *map(as_words, names), row.split, f"{row.quality:.4f}"])
+            writer.writerow([escape_formula(row.text), *map(escape_formula, names), row.split, f"{row.quality:.4f}"])
     counts = {name: int((issues["split"] == name).sum()) for name in splits}
     by_class = {name: int((issues["label"] == number).sum()) for number, name in enumerate(class_names)}
     write_metrics(paths.metrics, {"checked": len(rows) if settings.folds else 0, "issues": counts, "classes": by_class})
@@ -111,7 +111,7 @@ def embed(texts: Sequence[str], base: Path, max_length: int) -> "NDArray[np.floa
     embeddings = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
     bar = tqdm(total=len(texts), desc="embedding", unit=" texts", disable=not sys.stderr.isatty())
     with bar, torch.inference_mode():
-        for batch in encoded.like_long(BATCH, tokenizer.pad_token_id):
+        for batch in encoded.sorted_batches(BATCH, tokenizer.pad_token_id):
             mask = batch["attention_mask"]
             hidden, mask = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state, mask.unsqueeze(-1)
             embeddings[batch["row"]] = ((hidden * mask).sum(1) / mask.sum(1)).numpy()

@@ -23,12 +23,12 @@ from stages.shared.dataset import report
 from stages.shared.dataset.duplicates import KEYS, short
 from stages.shared.dataset.errors import LabelsUnknown, TooFewTexts
 from stages.shared.dataset.labels import Corrections, LabelParams, Labels
-from stages.shared.dataset.row_store import Conflicts, Corpus, Entry, open_corpus
+from stages.shared.dataset.row_store import Conflicts, Entry, RowStore, open_row_store
 from stages.shared.dataset.splitting import needed, split
 from stages.shared.errors import FileUnreadable, StageError
-from stages.shared.outputs import whole_files, write_metrics
+from stages.shared.outputs import atomic_files, write_metrics
 from stages.shared.sources.delimited import SEPARATORS
-from stages.shared.sources.rows import AUTO, Reading
+from stages.shared.sources.rows import AUTO, ReadOptions
 from stages.shared.sources.source import Source
 from stages.shared.splits import SPLITS
 
@@ -103,7 +103,7 @@ def run(
     and `metrics`.
     tokenizer, limit: the base model's, and the tokens that train cuts texts at, for the report.
     """
-    with open_corpus() as corpus:
+    with open_row_store() as corpus:
         corrections = Corrections(corrections_file, settings, KEYS[settings.duplicate_key])
         with timed("reading and cleaning"):
             facts = {origin: facts for origin in sources if (facts := take_in(corpus, origin, sources[origin], settings, corrections))}
@@ -132,7 +132,7 @@ def run(
         metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
         with timed("reporting"):
             page, warnings = report.render(corpus, facts, classes, settings.class_names, lengths)
-        with timed("writing"), whole_files(*(files[name] for name in (*SPLITS, "dropped", "report"))) as drafts:
+        with timed("writing"), atomic_files(*(files[name] for name in (*SPLITS, "dropped", "report"))) as drafts:
             for name, draft in zip(SPLITS, drafts, strict=False):
                 corpus.write(name, draft)
             corpus.write_dropped(settings.class_names, drafts[-2])
@@ -149,15 +149,15 @@ def run(
         )
 
 
-def _reasons(corpus: Corpus, origin: str) -> str:
+def _reasons(corpus: RowStore, origin: str) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in corpus.dropped(origin).items() if count) or "none dropped"
 
 
-def take_in(corpus: Corpus, origin: str, file: Path, settings: PreprocessParams, corrections: Corrections) -> dict[str, object] | None:
+def take_in(corpus: RowStore, origin: str, file: Path, settings: PreprocessParams, corrections: Corrections) -> dict[str, object] | None:
     """Read a source into the corpus; return the facts of how it was read, or None where an optional one has no rows."""
     labels = Labels(settings)
     separators = {name: separator for separator, name in SEPARATORS.items()} | {AUTO: AUTO}
-    how = Reading(
+    how = ReadOptions(
         labels.knows,
         settings.text_column,
         settings.label_column,
@@ -218,7 +218,7 @@ def timed(step: str) -> Iterator[None]:
     log.debug("%s took %.2f s", step, time.perf_counter() - start)
 
 
-def find_near(corpus: Corpus, settings: PreprocessParams) -> None:
+def find_near(corpus: RowStore, settings: PreprocessParams) -> None:
     """Look for near duplicates where that is wanted and can be had."""
     if settings.near_duplicates and corpus.kept() > settings.near_duplicates_limit:
         log.warning(
@@ -228,7 +228,7 @@ def find_near(corpus: Corpus, settings: PreprocessParams) -> None:
         corpus.find_near(settings.near_duplicates)
 
 
-def lengths_of(corpus: Corpus, tokenizer: Path, limit: int) -> report.Lengths:
+def lengths_of(corpus: RowStore, tokenizer: Path, limit: int) -> report.Lengths:
     """Count the tokens of texts of all splits."""
     import numpy as np
     from tokenizers import Tokenizer
@@ -264,7 +264,7 @@ def warn_of_missing_classes(classes: Classes, class_names: tuple[str, ...]) -> N
             log.warning("%s has no text of: %s", split_name, ", ".join(missing))
 
 
-def _metrics(facts: dict[str, dict[str, object]], corpus: Corpus, classes: Classes, class_names: tuple[str, ...]) -> dict[str, object]:
+def _metrics(facts: dict[str, dict[str, object]], corpus: RowStore, classes: Classes, class_names: tuple[str, ...]) -> dict[str, object]:
     for origin, found in facts.items():
         assert found["rows"] == corpus.kept(origin) + sum(corpus.dropped(origin).values()), "rows read = rows kept + rows dropped"
     numbers = range(len(class_names))

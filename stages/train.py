@@ -21,7 +21,7 @@ from serving.inference.cpu import cpu_name
 from serving.inference.hashing import file_sha256
 from stages.shared import command, params, tracking
 from stages.shared.classes import load_class_names
-from stages.shared.outputs import whole_folder, write_metrics
+from stages.shared.outputs import atomic_folder, write_metrics
 from stages.shared.report import plots
 from stages.shared.splits import read_split
 from stages.shared.training import lineage
@@ -123,7 +123,7 @@ def learn(
     from stages.shared.batches import load_tokenizer, tokenize
     from stages.shared.training.classifier import EpochLog, load_classifier
     from stages.shared.training.memory import recipe_that_fits
-    from stages.shared.training.narrow_embeddings import OccurringPieces
+    from stages.shared.training.narrow_embeddings import NarrowEmbeddings
     from stages.shared.training.recipe import Wanted
     from stages.shared.training.sampler import TokenDropout
     from stages.shared.training.trainer import train_from_newest
@@ -142,7 +142,7 @@ def learn(
     texts = {name: tokenize(frame["text"].tolist(), frame["label"].tolist(), tokenizer) for name, frame in splits.items()}
     longest = max(int(split.lengths.max()) for split in texts.values())
     model = load_classifier(base_dir, class_names, machine, longest, settings.seed)
-    occurring = OccurringPieces(model, texts.values(), tokenizer)
+    occurring = NarrowEmbeddings(model, texts.values(), tokenizer)
     texts = {name: split.with_ids(occurring.places(split.ids)) for name, split in texts.items()}
     by_label = why_by_label(settings, loss, model, texts["train"])
     wanted = Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate, by_label)
@@ -174,11 +174,11 @@ def training_loss(
 ) -> "TrainingLoss":
     """Build what is minimised: cross-entropy with the weights and the smoothing of params, and a teacher's answers where there is one."""
     from stages.shared.training.loss import TrainingLoss, class_weights
-    from stages.shared.training.teacher import taught
+    from stages.shared.training.teacher import teacher_logits
 
     weights = class_weights(settings.class_weights, train["label"].to_numpy(), class_names)
     linear_seed = settings.seed if with_linear_teacher else None
-    teacher = taught(paths.teacher, train, class_names, machine, checkpoints_dir, linear_seed=linear_seed)
+    teacher = teacher_logits(paths.teacher, train, class_names, machine, checkpoints_dir, linear_seed=linear_seed)
     return TrainingLoss(weights, settings.label_smoothing, teacher)
 
 
@@ -197,7 +197,7 @@ def hashes(settings: TrainParams, class_names: tuple[str, ...], machine: Mapping
 
 def why_by_label(settings: TrainParams, loss: "TrainingLoss", model: "PreTrainedModel", texts: "Texts") -> str | None:
     """Return what keeps few texts from being learnt from in pairs, which know labels and no softer answers, or None."""
-    from stages.shared.training.pairs import allows_pairs
+    from stages.shared.training.pairs import allows_contrastive_training
     from stages.shared.training.recipe import FEWEST
 
     hindrances = {
@@ -208,7 +208,7 @@ def why_by_label(settings: TrainParams, loss: "TrainingLoss", model: "PreTrained
         f"train.batch_size is under {FEWEST}": settings.batch_size != "auto" and settings.batch_size < FEWEST,
     }
     told = next((reason for reason, hinders in hindrances.items() if hinders), None)
-    return told or (None if allows_pairs(model, texts) else "the base does not allow it")
+    return told or (None if allows_contrastive_training(model, texts) else "the base does not allow it")
 
 
 def make_trainer(
@@ -224,12 +224,12 @@ def make_trainer(
     """Build the Trainer, which keeps the epoch whose answers, once calibrated, have the lowest validation loss, of pairs the last one."""
     from transformers import EarlyStoppingCallback
 
-    from stages.shared.batches import Padding
-    from stages.shared.training.classifier import LabelsTrainer, texts_at_once
-    from stages.shared.training.pairs import PairsTrainer
+    from stages.shared.batches import PaddingCollator
+    from stages.shared.training.classifier import CrossEntropyTrainer, texts_at_once
+    from stages.shared.training.pairs import ContrastiveTrainer
     from stages.shared.training.trainer import arguments
 
-    return (partial(PairsTrainer, weights=loss.weights) if chosen.pairs else partial(LabelsTrainer, loss=loss))(
+    return (partial(ContrastiveTrainer, weights=loss.weights) if chosen.pairs else partial(CrossEntropyTrainer, loss=loss))(
         model=model,
         args=arguments(
             machine,
@@ -250,7 +250,7 @@ def make_trainer(
         embedding_rate=embedding_rate,
         train_dataset=texts["train"],
         eval_dataset=texts["validation"].by_length(),
-        data_collator=Padding(model.config.pad_token_id),
+        data_collator=PaddingCollator(model.config.pad_token_id),
         callbacks=[] if chosen.pairs else [EarlyStoppingCallback(settings.early_stopping_patience)],
     )
 
@@ -264,7 +264,7 @@ def write(
 ) -> None:
     """Write weights, config, tokenizer and lineage, then metrics and picture. training_args.bin would hold a path of this machine."""
     curve = learning_curve(trainer.state.log_history)
-    with whole_folder(paths.model) as draft_dir:
+    with atomic_folder(paths.model) as draft_dir:
         trainer.model.save_pretrained(draft_dir)
         tokenizer.save_pretrained(draft_dir)
         (draft_dir / "lineage.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from serving.inference.classifier import Predictions
-from serving.runtime.slot import Served
+from serving.runtime.slot import LoadedBundle
 
 BATCH_TEXTS = 64  # no further request is added to a batch that has so many
 
@@ -24,7 +24,7 @@ class Answered(NamedTuple):
     """Predictions, and the bundle that gave them."""
 
     predictions: Predictions
-    served: Served
+    served: LoadedBundle
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Batcher:
     """
 
     def __init__(
-        self, served: Callable[[], Served], max_waiting: int, seen: Callable[[Predictions], None], waits: Callable[[int], None]
+        self, served: Callable[[], LoadedBundle], max_waiting: int, seen: Callable[[Predictions], None], waits: Callable[[int], None]
     ) -> None:
         self._served = served
         self._max_waiting = max_waiting
@@ -106,7 +106,7 @@ class Batcher:
             outcome = error
         self._loop.call_soon_threadsafe(self._deliver, batch, outcome, served)
 
-    def _deliver(self, batch: list[_Asked], outcome: Predictions | Exception, served: Served) -> None:
+    def _deliver(self, batch: list[_Asked], outcome: Predictions | Exception, served: LoadedBundle) -> None:
         if isinstance(outcome, Predictions):
             self._seen(outcome)
         start = 0

@@ -16,7 +16,7 @@ class NothingBefore(Exception):
 
 
 @dataclass(frozen=True)
-class Served:
+class LoadedBundle:
     """A loaded bundle. folder: where it came from. sha256: of the bundle as it was loaded, whatever comes into the folder later."""
 
     folder: Path
@@ -24,7 +24,7 @@ class Served:
     sha256: str
 
 
-def load(folder: Path, threads: int | None, cache: Path | None) -> Served:
+def load(folder: Path, threads: int | None, cache: Path | None) -> LoadedBundle:
     """Load a bundle, which checks its files and its reference answers; raise BundleBroken where they are not as they should."""
     manifest = folder / MANIFEST
     try:
@@ -37,7 +37,7 @@ def load(folder: Path, threads: int | None, cache: Path | None) -> Served:
         raise BundleBroken(f"{folder} cannot be loaded: {error}") from error
     if before != after:
         raise BundleBroken(f"{folder} has changed while it was read: try again")
-    return Served(folder, classifier, after)
+    return LoadedBundle(folder, classifier, after)
 
 
 class Slot:
@@ -46,7 +46,7 @@ class Slot:
     load: reads a folder; raises BundleBroken. seen: is told which bundle answers now.
     """
 
-    def __init__(self, bundles: list[Served], load: Callable[[Path], Served], seen: Callable[[Served], None]) -> None:
+    def __init__(self, bundles: list[LoadedBundle], load: Callable[[Path], LoadedBundle], seen: Callable[[LoadedBundle], None]) -> None:
         self.bundles = bundles
         self._load = load
         self._seen = seen
@@ -54,29 +54,29 @@ class Slot:
         seen(self.current)
 
     @property
-    def current(self) -> Served:
+    def current(self) -> LoadedBundle:
         """The bundle in use."""
         return self.bundles[0]
 
-    async def reload(self, folder: Path | None) -> Served:
+    async def reload(self, folder: Path | None) -> LoadedBundle:
         """Load a folder, or the one in use again, beside the bundle in use; then put it in its place. Requests in work end with the old."""
         async with self._turn:
             return self._put(await asyncio.to_thread(self._load, folder or self.current.folder))
 
-    async def rollback(self) -> Served:
+    async def rollback(self) -> LoadedBundle:
         """Put the bundle before in the place of the one in use, which becomes the one before."""
         async with self._turn:
             if len(self.bundles) == 1:
                 raise NothingBefore
             return self._put(self.bundles[1])
 
-    async def become(self, sha256: str, load: Callable[[], Served]) -> Served:
+    async def become(self, sha256: str, load: Callable[[], LoadedBundle]) -> LoadedBundle:
         """Serve a certain bundle: one that is here already, or what `load` gives."""
         async with self._turn:
             here = [served for served in self.bundles if served.sha256 == sha256]
             return self._put(here[0] if here else await asyncio.to_thread(load))
 
-    def _put(self, served: Served) -> Served:
+    def _put(self, served: LoadedBundle) -> LoadedBundle:
         """Exchange the bundle in use. The same one, read again, leaves the one before where it is."""
         self.bundles = [served, *(other for other in self.bundles if other.sha256 != served.sha256)][:2]
         self._seen(served)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from serving.inference.bundle import read_bundle
 from serving.inference.errors import BundleBroken
 from serving.processes import is_alive
-from serving.runtime.slot import Served, Slot
+from serving.runtime.slot import LoadedBundle, Slot
 
 log = logging.getLogger("uvicorn.error")
 
@@ -47,7 +47,7 @@ class _Wanted(NamedTuple):
 class Workers:
     """This worker among the others. folder: of the state, made for one run of the server. load: reads a bundle."""
 
-    def __init__(self, folder: Path, load: Callable[[Path], Served]) -> None:
+    def __init__(self, folder: Path, load: Callable[[Path], LoadedBundle]) -> None:
         self._copies = folder / "bundles"
         try:
             self._copies.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class Workers:
         self._own_file = folder / f"{os.getpid()}.reached"
         self._change = ""
 
-    def start(self, default: Path) -> list[Served]:
+    def start(self, default: Path) -> list[LoadedBundle]:
         """Load what the others serve, and what they served before; the first worker loads `default`."""
         self._reached("")  # from here on a change waits for this worker
         wanted = self._wanted()
@@ -80,7 +80,7 @@ class Workers:
         """Say that this worker answers no more."""
         self._own_file.unlink(missing_ok=True)
 
-    def load(self, folder: Path) -> Served:
+    def load(self, folder: Path) -> LoadedBundle:
         """Load a bundle and keep a copy, so that every worker can load it whatever comes into the folder later."""
         served, draft = self._load(folder), self._copies / f"{os.getpid()}.draft"
         if not (self._copies / served.sha256).exists():
@@ -136,7 +136,7 @@ class Workers:
             if copy.name not in {served.sha256 for served in slot.bundles}:
                 shutil.rmtree(copy, ignore_errors=True)
 
-    def _load_again(self, folder: Path, sha256: str) -> Served:
+    def _load_again(self, folder: Path, sha256: str) -> LoadedBundle:
         """Load what another worker has loaded: from its folder, or from the copy where the folder has changed."""
         with suppress(BundleBroken):
             served = self._load(folder)
@@ -163,7 +163,7 @@ class Workers:
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 
-    def _want(self, bundles: list[Served]) -> str:
+    def _want(self, bundles: list[LoadedBundle]) -> str:
         """Have the state want what this worker serves; return the id of the change."""
         change = uuid.uuid4().hex
         self._reached(change)

@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from serving.monitoring.metrics import Monitor
 from serving.runtime.batching import Batcher
-from serving.runtime.slot import Served, Slot, load
+from serving.runtime.slot import LoadedBundle, Slot, load
 from serving.runtime.workers import Workers
 from serving.settings import Settings, settings_of_environment
 from serving.web.access import Access, set_up_log
@@ -64,9 +64,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings, monitor = server.settings, server.monitor
     set_up_log(lines=settings.access_log)
     Connection.head_seconds = settings.request_timeout
-    read: Callable[[Path], Served] = partial(load, threads=settings.threads, cache=settings.cache)
+    read: Callable[[Path], LoadedBundle] = partial(load, threads=settings.threads, cache=settings.cache)
 
-    def show(served: Served) -> None:
+    def show(served: LoadedBundle) -> None:
         monitor.model(served.sha256, served.classifier.spec.name)
 
     following = None

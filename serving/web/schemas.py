@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.inference.redaction import Kind
-from serving.runtime.slot import Served
+from serving.runtime.slot import LoadedBundle
 from serving.tables.formats import MEDIA_TYPES
 
 
@@ -125,7 +125,7 @@ def file_body() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content | {"multipart/form-data": {"schema": form}}}}
 
 
-def describe(served: Served) -> Model:
+def describe(served: LoadedBundle) -> Model:
     """Say what is served."""
     bundle = served.classifier.bundle
     return Model(

@@ -24,7 +24,7 @@ def linear_baseline(train: "pd.DataFrame", texts: Sequence[str], seed: int) -> N
     return predicted
 
 
-def opinions(train: "pd.DataFrame", classes: int, seed: int) -> NDArray[np.float32] | None:
+def out_of_fold_log_probabilities(train: "pd.DataFrame", classes: int, seed: int) -> NDArray[np.float32] | None:
     """Return log probabilities (rows, classes) for the train split, each by a model that has not seen the row.
 
     None where a class has a single row, or the split a single class.

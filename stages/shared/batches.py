@@ -18,7 +18,7 @@ from stages.shared.errors import StageError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-AT_ONCE = 10_000  # texts tokenized together: the tokenizer keeps some kB for each until they are taken over
+TOKENIZE_CHUNK = 10_000  # texts tokenized together: the tokenizer keeps some kB for each until they are taken over
 NO_CLASS = -100
 
 
@@ -59,9 +59,9 @@ class Texts(Dataset[dict[str, Any]]):
         """Return the same texts with other ids for their tokens."""
         return Texts(ids, self.ends, self.labels)
 
-    def like_long(self, batch_size: int, pad_token_id: int) -> "Iterator[dict[str, torch.Tensor]]":
+    def sorted_batches(self, batch_size: int, pad_token_id: int) -> "Iterator[dict[str, torch.Tensor]]":
         """Give all texts once, the shortest first, in padded batches whose `row` tells which they are; for models that only answer."""
-        order, together = np.argsort(self.lengths, kind="stable"), Padding(pad_token_id)
+        order, together = np.argsort(self.lengths, kind="stable"), PaddingCollator(pad_token_id)
         for start in range(0, len(order), batch_size):
             yield together([self[row] for row in order[start : start + batch_size]])
 
@@ -81,9 +81,9 @@ def tokenize(texts: Sequence[str], labels: Sequence[int] | None, tokenizer: "Pre
     """Cut texts into ids, at most tokenizer.model_max_length each; labels: None where there are none."""
     pieces: list[NDArray[np.int32]] = []
     lengths: list[int] = []
-    for start in range(0, len(texts), AT_ONCE):
+    for start in range(0, len(texts), TOKENIZE_CHUNK):
         encoded = tokenizer(
-            list(texts[start : start + AT_ONCE]),
+            list(texts[start : start + TOKENIZE_CHUNK]),
             truncation=True,
             max_length=tokenizer.model_max_length,
             return_attention_mask=False,
@@ -95,7 +95,7 @@ def tokenize(texts: Sequence[str], labels: Sequence[int] | None, tokenizer: "Pre
     return Texts(np.concatenate(pieces), np.cumsum(lengths), classes.astype(np.int64))
 
 
-class Padding:
+class PaddingCollator:
     """Put items into tensors: input_ids and attention_mask (texts, longest), labels and row (texts,)."""
 
     def __init__(self, pad_token_id: int) -> None:

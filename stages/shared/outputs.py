@@ -29,7 +29,7 @@ def all_or_none() -> Iterator[None]:
 
 
 @contextmanager
-def whole_files(*files: Path) -> Iterator[list[Path]]:
+def atomic_files(*files: Path) -> Iterator[list[Path]]:
     """Give one temporary path per file; when the block ends well, move all of them into place."""
     drafts = [file.with_name(f".{file.name}.partial") for file in files]
     for file in files:
@@ -47,7 +47,7 @@ def whole_files(*files: Path) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give an empty temporary folder; when the block ends well, it takes the place of `folder`."""
     draft = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
@@ -62,7 +62,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(file: Path, text: str) -> None:
-    with whole_files(file) as (draft,):
+    with atomic_files(file) as (draft,):
         draft.write_text(text, "utf-8", newline="\n")
 
 

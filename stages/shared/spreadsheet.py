@@ -3,11 +3,11 @@
 STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_words(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """Return a cell that a spreadsheet shows as it is: with an apostrophe before what would be a formula."""
     return f"'{cell}" if cell.lstrip("'").startswith(STARTS) else cell
 
 
-def as_written(cell: str) -> str:
-    """Return what `as_words` was given."""
+def unescape_formula(cell: str) -> str:
+    """Return what `escape_formula` was given."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(STARTS) else cell

@@ -12,7 +12,7 @@ import pytest
 from stages import label_noise
 from stages.label_noise import COLUMNS, LabelNoiseParams
 from stages.shared.errors import StageError
-from stages.shared.spreadsheet import as_words, as_written
+from stages.shared.spreadsheet import escape_formula, unescape_formula
 from tests.conftest import read_json, run_command, write_params
 
 CLASSES = ("negative", "positive")
@@ -49,7 +49,7 @@ def issues_of(paths: label_noise.Paths) -> list[dict[str, str]]:
 def test_planted_errors_are_listed_with_the_label_they_should_have(paths):
     label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
     found = issues_of(paths)
-    numbers = {int(as_written(row["text"]).split()[-1]) for row in found}
+    numbers = {int(unescape_formula(row["text"]).split()[-1]) for row in found}
     assert len(numbers & set(PLANTED)) >= 7
     assert len(numbers - set(PLANTED)) <= 4
     assert all(row["label"] != row["given"] and {row["label"], row["given"]} == set(CLASSES) for row in found)
@@ -102,5 +102,5 @@ def test_a_class_with_fewer_texts_than_folds_is_refused(paths):
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'quoted'", "'=1", "''=1", "'-' good", ""])
 def test_a_cell_that_was_made_words_comes_back(cell):
-    assert not as_words(cell).startswith(("=", "+", "-", "@", "\t"))
-    assert as_written(as_words(cell)) == cell
+    assert not escape_formula(cell).startswith(("=", "+", "-", "@", "\t"))
+    assert unescape_formula(escape_formula(cell)) == cell

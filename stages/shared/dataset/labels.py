@@ -15,9 +15,9 @@ from stages.shared.classes import ClassParams, label_key
 from stages.shared.dataset.errors import LabelsUnknown, Unknown
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import Reading
+from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
-from stages.shared.spreadsheet import as_written
+from stages.shared.spreadsheet import unescape_formula
 
 log = logging.getLogger("preprocess")
 
@@ -108,11 +108,11 @@ class Corrections:
         self._rows = 0
         unknown: dict[str, Unknown] = {}
         try:
-            rows = list(Source(file, Reading(lambda _: False, quoting="csv", header="yes", loose=True), optional=True).rows())
+            rows = list(Source(file, ReadOptions(lambda _: False, quoting="csv", header="yes", loose=True), optional=True).rows())
         except ColumnMissing:
             raise FileUnreadable(file, "has no columns text and label", "begin it with the line text,label") from None
         for row in rows:
-            text, label = redact(clean_text(as_written(row.text)), settings.redact), settings.class_of(row.label)
+            text, label = redact(clean_text(unescape_formula(row.text)), settings.redact), settings.class_of(row.label)
             if not text:
                 continue
             if label is None and row.label.strip():

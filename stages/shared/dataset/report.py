@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.shared.dataset.row_store import Corpus
+from stages.shared.dataset.row_store import RowStore
 from stages.shared.splits import SPLITS
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -70,7 +70,7 @@ class Column(NamedTuple):
 
 
 def render(
-    corpus: Corpus,
+    corpus: RowStore,
     facts: Mapping[str, Mapping[str, Any]],
     classes: Mapping[tuple[str, int], int],
     class_names: Sequence[str],
@@ -111,7 +111,7 @@ def render(
 
 
 def _warnings(
-    corpus: Corpus,
+    corpus: RowStore,
     facts: Mapping[str, Mapping[str, Any]],
     classes: Mapping[tuple[str, int], int],
     class_names: Sequence[str],
@@ -224,7 +224,7 @@ def _histogram(lengths: Lengths) -> dict[str, Any]:
     }
 
 
-def _tables(corpus: Corpus, facts: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> list[dict[str, Any]]:
+def _tables(corpus: RowStore, facts: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> list[dict[str, Any]]:
     def shown(label: int | None) -> str:
         return class_names[label] if label is not None else "-"
 
@@ -289,7 +289,7 @@ def _short(text: str) -> str:
     return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} ..."
 
 
-def _words(corpus: Corpus, class_names: Sequence[str]) -> list[dict[str, str]]:
+def _words(corpus: RowStore, class_names: Sequence[str]) -> list[dict[str, str]]:
     """Return the most frequent words, and of each class those bound to it (Monroe et al. 2008, Fightin' Words)."""
     counts = [Counter[str]() for _ in class_names]
     for text, label in corpus.texts_of("train"):

@@ -23,7 +23,7 @@ from stages.shared.dataset.near_duplicates import near_pairs
 from stages.shared.dataset.splitting import Groups
 from stages.shared.errors import StageError
 from stages.shared.splits import SPLITS
-from stages.shared.spreadsheet import as_words
+from stages.shared.spreadsheet import escape_formula
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,7 +62,7 @@ class Entry(NamedTuple):
 
 
 @contextmanager
-def open_corpus() -> "Iterator[Corpus]":
+def open_row_store() -> "Iterator[RowStore]":
     """Give an empty corpus, which is gone after the block."""
     import duckdb
 
@@ -75,7 +75,7 @@ def open_corpus() -> "Iterator[Corpus]":
             raise StageError(f"{MEMORY} is {memory!r} ({str(error).splitlines()[0]}): set it to a size, e.g. 500MB") from None
         try:
             with database:
-                yield Corpus(database)
+                yield RowStore(database)
         except duckdb.OutOfMemoryException as error:
             raise StageError(f"{MEMORY} is {memory!r}, which is not enough ({str(error).splitlines()[0]}): raise it") from None
 
@@ -87,7 +87,7 @@ def _temporary_folder() -> "TemporaryDirectory[str]":
         raise StageError(f"no folder for temporary files can be written to ({error}): free space, or name another in TMPDIR") from None
 
 
-class Corpus:
+class RowStore:
     """The rows of all sources. Each method that drops returns nothing: `dropped` counts by reason."""
 
     def __init__(self, database: "duckdb.DuckDBPyConnection") -> None:
@@ -375,7 +375,7 @@ class Corpus:
             while chunk := rows.fetchmany(CHUNK_ROWS):
                 for name, line, reason, label, given, text in chunk:
                     shown = given if label is None else class_names[label]
-                    writer.writerow((as_words(name), line, reason, as_words(shown), as_words(text)))
+                    writer.writerow((escape_formula(name), line, reason, escape_formula(shown), escape_formula(text)))
 
     def _one(self, query: str) -> Any:
         return self._row(query)[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.inference.labels import label_name
-from stages.shared.outputs import whole_files
+from stages.shared.outputs import atomic_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,5 +162,5 @@ def _dress(axes: "Axes", title: str) -> None:
 
 
 def _save(figure: "Figure", file: Path) -> None:
-    with whole_files(file) as (draft,):
+    with atomic_files(file) as (draft,):
         figure.savefig(draft, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)

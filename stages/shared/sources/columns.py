@@ -6,13 +6,13 @@ from stages.shared import aihub
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.files import Shard
-from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading
+from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, ReadOptions
 
 SHOWN = 120  # characters of a header in a sentence
 MOSTLY = 0.5  # share of the values that must be classes for a column to be that of the labels
 
 
-def columns_of(shard: Shard, first: Sequence[list[str]], how: Reading) -> Columns:
+def columns_of(shard: Shard, first: Sequence[list[str]], how: ReadOptions) -> Columns:
     """Find the columns in the first rows of a table, the header among them; raise ColumnMissing or FileUnreadable."""
     header, rows = [name.strip() for name in first[0]], first[1:]
     if rows and not how.loose and all(len(row) > len(header) for row in rows):
@@ -48,7 +48,7 @@ def columns_of(shard: Shard, first: Sequence[list[str]], how: Reading) -> Column
     return Columns(text, (label,), len(header), first[0], guessed=tuple(guessed))
 
 
-def _is_row(header: Sequence[str], rows: Sequence[list[str]], how: Reading) -> bool:
+def _is_row(header: Sequence[str], rows: Sequence[list[str]], how: ReadOptions) -> bool:
     """Tell a first row from a header: it has a label, of the kind of those below it, where a header may have a class for a name."""
     return len(header) > 1 and any(
         how.knows(name) and (not rows or any(how.knows(row[place]) and _is_number(row[place]) == _is_number(name) for row in rows))
@@ -61,7 +61,7 @@ def _is_number(label: str) -> bool:
     return label.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 
-def _without_names(shard: Shard, first: Sequence[list[str]], how: Reading) -> Columns:
+def _without_names(shard: Shard, first: Sequence[list[str]], how: ReadOptions) -> Columns:
     width = len(first[0])
     numbers = list(map(str, range(width)))
     label = _label_column(shard, numbers, first, how) if how.label_column == AUTO else how.number(how.label_column, width)
@@ -73,7 +73,7 @@ def _without_names(shard: Shard, first: Sequence[list[str]], how: Reading) -> Co
     return Columns(text, (label,), width, None)
 
 
-def _label_column(shard: Shard, names: Sequence[str], rows: Sequence[list[str]], how: Reading) -> int | None:
+def _label_column(shard: Shard, names: Sequence[str], rows: Sequence[list[str]], how: ReadOptions) -> int | None:
     """Return the column in which most is a class; raise FileUnreadable where it is not the only one."""
     width = min(map(len, rows), default=0)
     shares = [sum(how.knows(row[column]) for row in rows) / len(rows) for column in range(width)]

@@ -19,8 +19,8 @@ from typing import Literal, NamedTuple
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.columns import columns_of
 from stages.shared.sources.encoding import encoding_of
-from stages.shared.sources.files import Shard, Watch, opened
-from stages.shared.sources.rows import AUTO, Columns, Reading, Row
+from stages.shared.sources.files import ReadObserver, Shard, opened
+from stages.shared.sources.rows import AUTO, Columns, ReadOptions, Row
 
 log = logging.getLogger("preprocess")
 
@@ -55,7 +55,7 @@ class Dialect:
         }
 
 
-def dialect_of(shard: Shard, how: Reading) -> Dialect:
+def dialect_of(shard: Shard, how: ReadOptions) -> Dialect:
     """Find out how a file is written, but for what `how` says; raise FileUnreadable or ColumnMissing."""
     encoding = encoding_for(shard, how)
     with lines_of(shard, encoding) as lines:
@@ -69,7 +69,7 @@ def dialect_of(shard: Shard, how: Reading) -> Dialect:
     return Dialect(encoding, separator, quoting, columns_of(shard, first, how))
 
 
-def encoding_for(shard: Shard, how: Reading) -> str:
+def encoding_for(shard: Shard, how: ReadOptions) -> str:
     """Return the encoding that is wanted, or found; a mark at the start of UTF-8 is never part of the text."""
     if how.encoding != AUTO:
         return "utf-8-sig" if codecs.lookup(how.encoding).name == "utf-8" else how.encoding
@@ -82,10 +82,10 @@ def has_only_header(shard: Shard) -> bool:
     with opened(shard) as stream:
         start = stream.read(MAX_HEADER)
     lines = [line for line in start.decode("utf-8-sig", "replace").splitlines() if line.strip()]
-    return len(start) < MAX_HEADER and len(lines) == 1 and Reading(lambda _: False).named_in(next(csv.reader(lines)))
+    return len(start) < MAX_HEADER and len(lines) == 1 and ReadOptions(lambda _: False).named_in(next(csv.reader(lines)))
 
 
-def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -> Iterator[Row]:
+def read_delimited(shard: Shard, dialect: Dialect, how: ReadOptions, watch: ReadObserver) -> Iterator[Row]:
     """Yield the rows of a file; raise FileUnreadable for ragged rows and for rows inside a quoted text."""
     columns, width = dialect.columns, dialect.columns.width
     ragged: list[int] = []
@@ -113,7 +113,7 @@ def read_delimited(shard: Shard, dialect: Dialect, how: Reading, watch: Watch) -
 
 
 @contextmanager
-def lines_of(shard: Shard, encoding: str, watch: Watch | None = None) -> Iterator[Iterator[str]]:
+def lines_of(shard: Shard, encoding: str, watch: ReadObserver | None = None) -> Iterator[Iterator[str]]:
     """Give the lines of a file with their ends; they raise FileUnreadable where one is too long, holds a NUL or does not decode."""
     with opened(shard, watch) as stream:
         yield _lines(shard, io.TextIOWrapper(io.BufferedReader(stream, 2**18), encoding=encoding, newline=""))
@@ -178,7 +178,7 @@ def unquoted(field: str) -> str:
     return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 
-def _separator(sample: Sequence[str], how: Reading) -> str:
+def _separator(sample: Sequence[str], how: ReadOptions) -> str:
     """Choose the separator whose header names the columns, else the one that cuts most lines into the same number of fields."""
     header = next(iter(sample), "")
     for separator in SEPARATORS:
@@ -246,7 +246,7 @@ def _profile(shard: Shard, encoding: str, separator: str, quoting: Literal["csv"
     return Profile(rows, len(widths) == 1 and widths != {1}, None, wrapped > bare, bool(wrapped and doubled and not bare))
 
 
-def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], dialect: Dialect, how: Reading) -> None:
+def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], dialect: Dialect, how: ReadOptions) -> None:
     """Raise FileUnreadable where a quoted text of several lines holds whole rows: its opening quote was never meant to quote.
 
     Its first and last piece are parts of rows, whose other fields stand beside it; their label must be within the piece.

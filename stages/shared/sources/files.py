@@ -47,7 +47,7 @@ class Shard(NamedTuple):
     state: State
 
 
-class Watch(Protocol):
+class ReadObserver(Protocol):
     """Who follows the reading of a file."""
 
     def read(self, size: int) -> None:
@@ -116,7 +116,7 @@ def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
 
 
 @contextmanager
-def opened(shard: Shard, watch: Watch | None = None) -> "Iterator[Stream]":
+def opened(shard: Shard, watch: ReadObserver | None = None) -> "Iterator[Stream]":
     """Open a shard for reading its unpacked bytes; raise FileUnreadable where that is not possible.
 
     watch: is told of what is read, which is then read to the end; raises FileUnreadable where the file was changed meanwhile.
@@ -134,12 +134,12 @@ def opened(shard: Shard, watch: Watch | None = None) -> "Iterator[Stream]":
 class Stream(io.RawIOBase):
     """The unpacked bytes of a shard. done: bytes of the file that were read."""
 
-    def __init__(self, shard: Shard, file: BinaryIO, watch: Watch | None) -> None:
+    def __init__(self, shard: Shard, file: BinaryIO, watch: ReadObserver | None) -> None:
         self._shard = shard
         self._watch = watch
         self._hash = hashlib.sha256()
         self._file = file
-        self._packed = gzip.GzipFile(fileobj=_Tapped(self)) if shard.packed else None
+        self._packed = gzip.GzipFile(fileobj=_HashingReader(self)) if shard.packed else None
         self.done = 0
         self._unpacked = 0
 
@@ -182,7 +182,7 @@ class Stream(io.RawIOBase):
         return data
 
 
-class _Tapped(io.RawIOBase):
+class _HashingReader(io.RawIOBase):
     """What GzipFile reads from: the file's own bytes, on their way hashed."""
 
     def __init__(self, stream: Stream) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.delimited import MAX_LINE, not_decoded
-from stages.shared.sources.files import Shard, Watch, opened
+from stages.shared.sources.files import ReadObserver, Shard, opened
 
 CHUNK = 2**18  # characters that are read at a time
 DECODER = json.JSONDecoder()
@@ -16,7 +16,7 @@ NO_BLANK = re.compile(r"[^ \t\r\n]")
 CUT_OFF = "it may be cut off, get it again"
 
 
-def elements_of(shard: Shard, encoding: str, watch: Watch) -> Iterator[Any]:
+def elements_of(shard: Shard, encoding: str, watch: ReadObserver) -> Iterator[Any]:
     """Yield the elements; raise FileUnreadable where the file is no list, is not whole, or has an element of over MAX_LINE characters."""
     number = 0
     with opened(shard, watch) as stream:

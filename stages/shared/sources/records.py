@@ -15,8 +15,8 @@ from stages.shared.errors import FileUnreadable
 from stages.shared.sources.columns import columns_of
 from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, Shard, Watch, opened
-from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, Reading, Row
+from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, ReadObserver, Shard, opened
+from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, ReadOptions, Row
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet
@@ -39,12 +39,12 @@ class Names(NamedTuple):
         return {"text_column": self.text, "label_column": self.label}
 
 
-def read_json_lines(shard: Shard, encoding: str, how: Reading, watch: Watch) -> tuple[Names, Iterator[Row]]:
+def read_json_lines(shard: Shard, encoding: str, how: ReadOptions, watch: ReadObserver) -> tuple[Names, Iterator[Row]]:
     """Return the columns of a file with one JSON object a line, and its rows."""
     return rows_of_records(shard.file, _objects(shard, encoding, watch), how)
 
 
-def _objects(shard: Shard, encoding: str, watch: Watch) -> Iterator[tuple[int, Any]]:
+def _objects(shard: Shard, encoding: str, watch: ReadObserver) -> Iterator[tuple[int, Any]]:
     with lines_of(shard, encoding, watch) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -55,7 +55,7 @@ def _objects(shard: Shard, encoding: str, watch: Watch) -> Iterator[tuple[int, A
                 raise FileUnreadable(shard.file, f"is broken in line {number:,} ({error})", "every line must be one JSON object") from None
 
 
-def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], how: Reading) -> tuple[Names, Iterator[Row]]:
+def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], how: ReadOptions) -> tuple[Names, Iterator[Row]]:
     """Return the columns of flat JSON objects, and their rows; raise ColumnMissing or FileUnreadable.
 
     records: with the line or number of each.
@@ -79,7 +79,7 @@ def _object(file: Path, number: int, record: Any) -> Mapping[str, Any]:
     return record
 
 
-def names_of(file: Path, found: Sequence[str], how: Reading) -> Names:
+def names_of(file: Path, found: Sequence[str], how: ReadOptions) -> Names:
     """Return the names of text and label among those found; raise ColumnMissing."""
     chosen = []
     for wanted, likely, param in ((how.text_column, TEXT_NAMES, "text_column"), (how.label_column, LABEL_NAMES, "label_column")):
@@ -111,7 +111,7 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()) else str(value)
 
 
-def read_parquet(shard: Shard, how: Reading, watch: Watch) -> tuple[Names, Iterator[Row]]:
+def read_parquet(shard: Shard, how: ReadOptions, watch: ReadObserver) -> tuple[Names, Iterator[Row]]:
     """Return the columns of a Parquet file, and its rows."""
     import pyarrow.parquet as parquet
 
@@ -204,7 +204,7 @@ def _cells_spanned(archive: zipfile.ZipFile, name: str) -> int:
     return columns * rows
 
 
-def read_sheet(shard: Shard, how: Reading, watch: Watch) -> tuple[Sheet, Iterator[Row]]:
+def read_sheet(shard: Shard, how: ReadOptions, watch: ReadObserver) -> tuple[Sheet, Iterator[Row]]:
     """Return the first visible sheet of an XLSX file and its rows; raise ColumnMissing or FileUnreadable."""
     from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 

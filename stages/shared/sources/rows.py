@@ -54,7 +54,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """What the user says about a source; `auto` is found out.
 
     knows: tells whether a value is a label of the task. loose: rows may have more fields than the header.

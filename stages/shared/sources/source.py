@@ -15,7 +15,7 @@ from stages.shared.sources.delimited import MAX_LINE, dialect_of, encoding_for, 
 from stages.shared.sources.files import Shard, shards_of
 from stages.shared.sources.json_list import elements_of
 from stages.shared.sources.records import read_json_lines, read_parquet, read_sheet, rows_of_records
-from stages.shared.sources.rows import Reading, Row
+from stages.shared.sources.rows import ReadOptions, Row
 
 LARGE = 10 * 2**20  # bytes from which a bar is drawn
 
@@ -26,7 +26,7 @@ class Source:
     corpus: whether it is of AI Hub. file: that is being read.
     """
 
-    def __init__(self, path: Path, how: Reading, *, optional: bool) -> None:
+    def __init__(self, path: Path, how: ReadOptions, *, optional: bool) -> None:
         """Find the files; optional: a file with a header and no rows will do."""
         self._how = how
         self._optional = optional

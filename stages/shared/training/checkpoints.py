@@ -90,7 +90,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return whole[max(whole)] if whole else None
 
 
-def remove_halves(folder: Path) -> None:
+def remove_incomplete(folder: Path) -> None:
     """Have the main process remove the checkpoints that are not whole: a full disk needs their room."""
     if PartialState().is_main_process:
         for half in folder.glob("checkpoint-*"):
@@ -114,7 +114,7 @@ def put(file: Path, content: bytes) -> None:
         draft.rename(file)
 
 
-def made_once(file: Path, make: Callable[[], bytes]) -> bytes:
+def load_or_make(file: Path, make: Callable[[], bytes]) -> bytes:
     """Return what a file of the checkpoint folder holds, which the main process makes where it is not there; the others wait for it."""
     if PartialState().is_main_process and not file.exists():
         put(file, make())
@@ -144,7 +144,7 @@ def _remove(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint)
 
 
-class Keeper(TrainerCallback):
+class CheckpointCallback(TrainerCallback):
     """Ask for a checkpoint when enough work could be lost or a signal has come, mark it whole, and remove those that it outdates.
 
     steps: of an epoch. The Trainer itself makes the checkpoint that ends an epoch, after it has evaluated.
@@ -187,7 +187,7 @@ class Stopped(Exception):
 
 
 @contextmanager
-def stopping_at_checkpoints(keeper: Keeper) -> Iterator[None]:
+def stopping_at_checkpoints(keeper: CheckpointCallback) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the block behind a checkpoint, then pass them on."""
     signals = (signal.SIGINT, signal.SIGTERM)
     earlier = {number: handler for number in signals if (handler := signal.getsignal(number)) != signal.SIG_IGN}

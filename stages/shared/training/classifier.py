@@ -69,7 +69,7 @@ class ClassifierTrainer(BatchTrainer):
         return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits.float()
 
 
-class LabelsTrainer(ClassifierTrainer):
+class CrossEntropyTrainer(ClassifierTrainer):
     """Trainer whose loss is that of the answers against the labels."""
 
     def __init__(self, *, loss: Loss, **options: Any) -> None:

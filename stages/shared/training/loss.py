@@ -33,8 +33,8 @@ class TrainingLoss:
         if self.teacher is not None:
             target = (self.teacher[rows.cpu()].to(logits.device) / TEMPERATURE).log_softmax(-1)
             ours = (logits / TEMPERATURE).log_softmax(-1)
-            taught = nn.functional.kl_div(ours, target, reduction="none", log_target=True).sum(-1) * TEMPERATURE**2
-            losses = (1 - TEACHER_SHARE) * losses + TEACHER_SHARE * taught
+            distillation = nn.functional.kl_div(ours, target, reduction="none", log_target=True).sum(-1) * TEMPERATURE**2
+            losses = (1 - TEACHER_SHARE) * losses + TEACHER_SHARE * distillation
         return (self.weights.to(logits.device)[labels] * losses).sum()
 
 

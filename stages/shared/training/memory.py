@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import gather_object
 
-from stages.shared.batches import Padding, Texts
+from stages.shared.batches import PaddingCollator, Texts
 from stages.shared.errors import StageError
 from stages.shared.training.checkpoints import put, remove_checkpoints
 from stages.shared.training.recipe import Recipe, Wanted, recipe
-from stages.shared.training.sampler import LikeLengths
+from stages.shared.training.sampler import EqualTokenSampler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,10 +30,10 @@ log = logging.getLogger("train")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 CGROUPS, GROUPS_OF_THIS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-CAUTION = 0.9  # share of the room that may be filled by what is foreseen
-SPARE = 0.25  # of the texts of the first epoch's heaviest batch: later epochs mix the lengths anew
-COPIES = 3  # of the weights, later on: two means of AdamW, and the best epoch's when it is read back
-SIGNS = ("allocate memory", "out of memory", "could not create a")  # of torch, of CUDA, of oneDNN
+USABLE_SHARE = 0.9  # share of the room that may be filled by what is foreseen
+LENGTH_RESERVE = 0.25  # of the texts of the first epoch's heaviest batch: later epochs mix the lengths anew
+OPTIMIZER_COPIES = 3  # of the weights, later on: two means of AdamW, and the best epoch's when it is read back
+OOM_MESSAGES = ("allocate memory", "out of memory", "could not create a")  # of torch, of CUDA, of oneDNN
 
 
 class OutOfMemory(StageError):
@@ -45,10 +45,10 @@ class OutOfMemory(StageError):
         )
 
 
-def ran_out(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that there was no more memory."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in OOM_MESSAGES)
     )
 
 
@@ -75,7 +75,7 @@ def limited_to_what_is_free(*, on_cpu: bool) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemory from error
     finally:
@@ -164,8 +164,8 @@ def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
     processes = 1 if chosen.pairs else int(machine["processes"])  # pairs are not shared
 
     def heaviest(parts: int) -> list[int]:
-        rows = LikeLengths(texts.lengths, chosen.texts_a_step, 0, parts=parts, processes=processes).heaviest()
-        return rows + rows[: math.ceil(SPARE * len(rows))]
+        rows = EqualTokenSampler(texts.lengths, chosen.texts_a_step, 0, parts=parts, processes=processes).heaviest()
+        return rows + rows[: math.ceil(LENGTH_RESERVE * len(rows))]
 
     parts = chosen.parts_of_a_step
     fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(parts)], machine)]))
@@ -187,8 +187,8 @@ def _texts_that_fit(model: "PreTrainedModel", items: Sequence[dict[str, Any]], m
     if device == "mps" or (device == "cpu" and sys.platform != "linux"):
         return len(items)
     model.to(device)
-    room = CAUTION * (torch.cuda.mem_get_info()[0] if device == "cuda" else _share_of_what_is_free())
-    room -= COPIES * sum(weights.numel() * weights.element_size() for weights in model.parameters())
+    room = USABLE_SHARE * (torch.cuda.mem_get_info()[0] if device == "cuda" else _share_of_what_is_free())
+    room -= OPTIMIZER_COPIES * sum(weights.numel() * weights.element_size() for weights in model.parameters())
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()  # what a teacher or a warm-up took
     start = torch.cuda.memory_allocated() if device == "cuda" else _taken_bytes()
@@ -197,7 +197,7 @@ def _texts_that_fit(model: "PreTrainedModel", items: Sequence[dict[str, Any]], m
     while True:
         _learn_and_forget(model, items[:following], machine)
         earlier, peak = peak, (torch.cuda.max_memory_allocated() if device == "cuda" else _taken_bytes()) - start
-        each = (peak - earlier) / (following - count) / CAUTION
+        each = (peak - earlier) / (following - count) / USABLE_SHARE
         count, following = following, min(2 * following, len(items))
         if count == following or peak + each * (following - count) > room:
             return min(len(items), count + (room - peak) / max(each, 1.0))
@@ -205,7 +205,7 @@ def _texts_that_fit(model: "PreTrainedModel", items: Sequence[dict[str, Any]], m
 
 def _learn_and_forget(model: "PreTrainedModel", items: Sequence[dict[str, Any]], machine: Mapping[str, str | int]) -> None:
     device, precision = str(machine["device"]), machine["precision"]
-    batch = Padding(model.config.pad_token_id)(items)
+    batch = PaddingCollator(model.config.pad_token_id)(items)
     with torch.autocast(device, torch.float16 if precision == "fp16" else torch.bfloat16, enabled=precision != "fp32"):
         logits = model(**{name: batch[name].to(device) for name in ("input_ids", "attention_mask")}).logits
     logits.float().square().sum().backward()

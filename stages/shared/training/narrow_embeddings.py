@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class OccurringPieces:
+class NarrowEmbeddings:
     """A model's embeddings, narrowed to the pieces of some texts and the special ones until `widen` is called.
 
     special: places of the special pieces; mask: that of the one which hides others.

@@ -20,12 +20,12 @@ from stages.shared.batches import Texts
 from stages.shared.calibration import cross_entropy, fit_temperature
 from stages.shared.errors import StageError
 from stages.shared.training.classifier import ClassifierTrainer
-from stages.shared.training.sampler import LikeLengths
+from stages.shared.training.sampler import EqualTokenSampler
 
 EVALUATIONS = 5  # about so many
 
 
-class PairsTrainer(ClassifierTrainer):
+class ContrastiveTrainer(ClassifierTrainer):
     """Trainer whose loss is that of the pairs of a step, and whose last layer is solved for (LastLayer).
 
     It keeps the last epoch, for the few texts that validate know no best one. Each process computes the whole of every step:
@@ -34,7 +34,7 @@ class PairsTrainer(ClassifierTrainer):
     weights: of the classes.
     """
 
-    told_as = "in pairs"
+    loss_name = "in pairs"
 
     def __init__(self, *, weights: Tensor, **options: Any) -> None:
         super().__init__(**options)
@@ -44,15 +44,15 @@ class PairsTrainer(ClassifierTrainer):
             weights.requires_grad_(id(weights) in learning)  # several processes wait for the gradients of all that learn
         self.add_callback(LastLayer(self))
 
-    def _sampler(self) -> LikeLengths:
+    def _sampler(self) -> EqualTokenSampler:
         texts: Texts = self.train_dataset
-        return LikeLengths(texts.lengths, self._batch_size, self.args.seed, parts=self.args.gradient_accumulation_steps, told=texts)
+        return EqualTokenSampler(texts.lengths, self._batch_size, self.args.seed, parts=self.args.gradient_accumulation_steps, told=texts)
 
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         ids, shown = inputs["input_ids"], inputs["attention_mask"]
         states = model(input_ids=ids, attention_mask=shown, output_hidden_states=True).hidden_states[-1].float()
         means = (states * shown.unsqueeze(-1)).sum(1) / shown.sum(1, keepdim=True)
-        return len(ids) * pairs_loss(means, inputs["labels"], self.weights.to(means.device))
+        return len(ids) * contrastive_loss(means, inputs["labels"], self.weights.to(means.device))
 
 
 class LastLayer(TrainerCallback):
@@ -61,7 +61,7 @@ class LastLayer(TrainerCallback):
     What the log has as the loss of training is then that of the answers to the training texts, as of a training by labels without weights.
     """
 
-    def __init__(self, trainer: PairsTrainer) -> None:
+    def __init__(self, trainer: ContrastiveTrainer) -> None:
         self._trainer = trainer
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -69,13 +69,13 @@ class LastLayer(TrainerCallback):
         control.should_evaluate = left % max(1, args.num_train_epochs // EVALUATIONS) == 0
         if control.should_evaluate:
             texts, asked = self._trainer.train_dataset, self._trainer.eval_dataset.dataset
-            loss = settle_last_layer(self._trainer.model, texts, asked, self._trainer.weights, args.per_device_eval_batch_size)
+            loss = fit_head(self._trainer.model, texts, asked, self._trainer.weights, args.per_device_eval_batch_size)
             state.log_history.append({"epoch": state.epoch, "loss": loss})
 
 
-def allows_pairs(model: PreTrainedModel, texts: Texts) -> bool:
+def allows_contrastive_training(model: PreTrainedModel, texts: Texts) -> bool:
     """Tell whether it has a state for each token, and a last layer with a bias that is given one vector a text."""
-    batch = next(texts.like_long(2, model.config.pad_token_id))
+    batch = next(texts.sorted_batches(2, model.config.pad_token_id))
     given: list[Tensor] = []
     last = _last_layer(model)
     if last is None:
@@ -93,7 +93,7 @@ def _last_layer(model: PreTrainedModel) -> nn.Linear | None:
     return layers[-1] if layers and layers[-1].bias is not None else None
 
 
-def pairs_loss(vectors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def contrastive_loss(vectors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return how far the cosines of all pairs are from 1 within a class and from 0 between classes, squared; both kinds count the same.
 
     vectors: (texts, width), labels: (texts,), weights: (classes,), of which a pair has the product. A kind of which there is no pair
@@ -107,10 +107,10 @@ def pairs_loss(vectors: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return torch.stack([(shares * (cosines - target).square()).sum() / (shares.sum() or 1.0) for shares, target in kinds]).mean()
 
 
-def settle_last_layer(model: PreTrainedModel, texts: Texts, asked: Texts, weights: Tensor, texts_at_once: int) -> float:
+def fit_head(model: PreTrainedModel, texts: Texts, asked: Texts, weights: Tensor, texts_at_once: int) -> float:
     """Solve for the last layer on the texts, have it be as sure of the asked ones as it is right, and return its loss on the texts."""
     last = _last_layer(model)
-    assert last is not None  # allows_pairs
+    assert last is not None  # allows_contrastive_training
     vectors, labels = _given_to(last, model, texts, texts_at_once)
     if not vectors.isfinite().all():
         raise StageError("the model is not a number behind the last step: lower train.learning_rate or set train.precision to fp32")
@@ -129,7 +129,7 @@ def _given_to(last: nn.Linear, model: PreTrainedModel, texts: Texts, texts_at_on
     hook = last.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0].float().cpu()))
     model.eval()
     with torch.inference_mode():
-        for batch in texts.like_long(texts_at_once, model.config.pad_token_id):
+        for batch in texts.sorted_batches(texts_at_once, model.config.pad_token_id):
             model(**{name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")})
             labels += batch["labels"].tolist()
     hook.remove()

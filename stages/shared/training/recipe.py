@@ -12,7 +12,7 @@ log = logging.getLogger("train")
 class Recipe(NamedTuple):
     """texts_a_step: on average; learning_rate: its peak; parts_of_a_step: batches that a step is computed in.
 
-    pairs: whether pairs are learnt from in the place of labels (PairsTrainer).
+    pairs: whether pairs are learnt from in the place of labels (ContrastiveTrainer).
     """
 
     epochs: int

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from stages.shared.batches import Texts
 from stages.shared.errors import StageError
 
-SPREAD = 0.2  # of the lengths before they are sorted: 6 % of padding, and neighbours that change from epoch to epoch
+LENGTH_JITTER = 0.2  # of the lengths before they are sorted: 6 % of padding, and neighbours that change from epoch to epoch
 
 
 class TokenDropout(Texts):
@@ -40,12 +40,12 @@ class TokenDropout(Texts):
         return cls(texts, share, seed, mask, special) if share else texts
 
     def set_epoch(self, epoch: int) -> None:
-        dice = np.random.default_rng((self._seed, epoch))
-        hidden = dice.random(len(self._whole), dtype=np.float32) < self._share
+        rng = np.random.default_rng((self._seed, epoch))
+        hidden = rng.random(len(self._whole), dtype=np.float32) < self._share
         self.ids = np.where(hidden & self._may_be_hidden, self._mask, self._whole)
 
 
-class LikeLengths(Sampler[list[int]]):
+class EqualTokenSampler(Sampler[list[int]]):
     """Batches of rows: each epoch has the same number of steps, each step about the same number of tokens.
 
     lengths: tokens of each text. batch_size: texts of a step on average. parts: batches that a step is computed in.
@@ -91,10 +91,10 @@ class LikeLengths(Sampler[list[int]]):
         return max(self, key=lambda rows: len(rows) * int(self.lengths[rows].max()) ** 2)
 
     def __iter__(self) -> Iterator[list[int]]:
-        dice = np.random.default_rng((self.seed, self.epoch))
-        order = np.argsort(self.lengths * dice.uniform(1, 1 + SPREAD, len(self.lengths)), kind="stable")
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = np.argsort(self.lengths * rng.uniform(1, 1 + LENGTH_JITTER, len(self.lengths)), kind="stable")
         starts = self._starts(np.cumsum(self.lengths[order]))
-        for step in dice.permutation(self.steps):
+        for step in rng.permutation(self.steps):
             rows = order[starts[step] : starts[step + 1]]
             for part in range(self.parts):
                 yield rows[self.process * self.parts + part :: self.fewest].tolist()

@@ -13,11 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from stages.shared.baseline import opinions
+from stages.shared.baseline import out_of_fold_log_probabilities
 from stages.shared.batches import tokenize
 from stages.shared.errors import StageError
-from stages.shared.training.checkpoints import made_once
-from stages.shared.training.memory import ran_out
+from stages.shared.training.checkpoints import load_or_make
+from stages.shared.training.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ log = logging.getLogger("train")
 TOKENS = 8192  # of a batch
 
 
-def taught(
+def teacher_logits(
     teacher: Path,
     split: "pd.DataFrame",
     class_names: Sequence[str],
@@ -48,14 +48,14 @@ def taught(
     def make() -> bytes:
         if is_none and linear_seed is not None:
             log.info("a linear model of words and letters answers the texts, to teach too")
-            linear = opinions(split, len(class_names), linear_seed)
+            linear = out_of_fold_log_probabilities(split, len(class_names), linear_seed)
             if linear is None:
                 log.warning("no linear model teaches: there is a class of a single text, or one class only")
                 return save({})
             return save({"logits": torch.from_numpy(linear)})
         return save({"logits": answers(teacher, split["text"].tolist(), class_names, machine)})
 
-    return load(made_once(folder / "teacher.safetensors", make)).get("logits")
+    return load(load_or_make(folder / "teacher.safetensors", make)).get("logits")
 
 
 def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], machine: Mapping[str, str | int]) -> Tensor:
@@ -82,12 +82,12 @@ def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], mach
     autocast = torch.autocast(str(machine["device"]), torch.bfloat16, enabled=machine["precision"] == "bf16")
     try:
         with bar, torch.inference_mode(), autocast:
-            for batch in encoded.like_long(max(1, TOKENS // int(encoded.lengths.max())), tokenizer.pad_token_id):
+            for batch in encoded.sorted_batches(max(1, TOKENS // int(encoded.lengths.max())), tokenizer.pad_token_id):
                 inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
                 logits[batch["row"]] = model(**inputs).logits.float().cpu()
                 bar.update(len(batch["row"]))
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
         raise StageError(f"out of memory while the teacher {folder} answers: free some, or name a smaller one in train.teacher") from error
     return logits[:, [names.index(name) for name in class_names]]

@@ -23,9 +23,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from serving.inference.cpu import usable_cores
 from stages.shared.batches import NO_CLASS, Texts
 from stages.shared.errors import StageError
-from stages.shared.training.checkpoints import Keeper, newest_checkpoint, put, remove_halves, stopping_at_checkpoints
+from stages.shared.training.checkpoints import CheckpointCallback, newest_checkpoint, put, remove_incomplete, stopping_at_checkpoints
 from stages.shared.training.memory import keep_freed_memory
-from stages.shared.training.sampler import Batches, LikeLengths
+from stages.shared.training.sampler import Batches, EqualTokenSampler
 
 log = logging.getLogger("train")
 
@@ -51,7 +51,7 @@ class BatchTrainer(Trainer, ABC):
     batch_size: texts of a step on average. embedding_rate: what the learning rate is multiplied by for the embeddings of pieces.
     """
 
-    told_as: str | None = None  # by the console, of a training whose loss is not that of the answers, and so is told by its own name
+    loss_name: str | None = None  # by the console, of a training whose loss is not that of the answers, and so is told by its own name
     remedy = "lower train.learning_rate or set train.precision to fp32"  # of a loss that is no number
 
     def __init__(self, *, batch_size: int, embedding_rate: float = 1.0, **options: Any) -> None:
@@ -90,9 +90,9 @@ class BatchTrainer(Trainer, ABC):
     def steps_per_epoch(self) -> int:
         return self._sampler().steps
 
-    def _sampler(self) -> LikeLengths:
+    def _sampler(self) -> EqualTokenSampler:
         texts: Texts = self.train_dataset
-        return LikeLengths(
+        return EqualTokenSampler(
             texts.lengths,
             self._batch_size,
             self.args.seed,
@@ -155,19 +155,19 @@ class EpochLoss(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         total, items = self._trainer.epoch_loss()
-        loss, told_as = total / max(1, items), self._trainer.told_as
-        state.log_history.append({"epoch": state.epoch, f"loss {told_as}" if told_as else "loss": loss})
+        loss, loss_name = total / max(1, items), self._trainer.loss_name
+        state.log_history.append({"epoch": state.epoch, f"loss {loss_name}" if loss_name else "loss": loss})
         self._trainer.restart_epoch_loss()
-        if told_as:
-            log.info("%s, epoch %d of %d: loss %.4f", told_as, round(state.epoch), state.num_train_epochs, loss)
+        if loss_name:
+            log.info("%s, epoch %d of %d: loss %.4f", loss_name, round(state.epoch), state.num_train_epochs, loss)
 
 
 def train_from_newest(trainer: BatchTrainer) -> None:
     """Train from the newest checkpoint in the Trainer's folder, or from the start."""
-    keeper = Keeper(trainer.steps_per_epoch())
+    keeper = CheckpointCallback(trainer.steps_per_epoch())
     trainer.add_callback(keeper)
     trainer.add_callback(EpochLoss(trainer))
-    remove_halves(Path(trainer.args.output_dir))
+    remove_incomplete(Path(trainer.args.output_dir))
     newest = newest_checkpoint(Path(trainer.args.output_dir))
     if newest:
         log.info("going on from %s", newest)

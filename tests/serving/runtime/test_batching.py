@@ -11,7 +11,7 @@ import pytest
 
 from serving.inference.classifier import Predictions
 from serving.runtime.batching import BATCH_TEXTS, Batcher, Overloaded
-from serving.runtime.slot import Served
+from serving.runtime.slot import LoadedBundle
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ class Counting:
 async def running(max_waiting: int = 10_000) -> AsyncIterator[tuple[Batcher, Counting]]:
     """A batcher whose thread is kept busy by a first text until the classifier is let go."""
     classifier = Counting()
-    served = Served(Path(), classifier, "")  # type: ignore[arg-type]
+    served = LoadedBundle(Path(), classifier, "")  # type: ignore[arg-type]
     batcher = Batcher(lambda: served, max_waiting, lambda _: None, lambda _: None)
     batcher.start()
     try:

@@ -27,18 +27,18 @@ def test_opinions_are_of_models_that_have_not_seen_the_row() -> None:
     train = pd.DataFrame({"text": [f"{'good' if number % 2 else 'bad'} {word}" for number, word in enumerate(words)]})
     right = np.arange(200) % 2
     train["label"] = np.where(np.arange(200) % 10 == 0, 1 - right, right)  # every tenth is wrong
-    opinions = baseline.opinions(train, classes=3, seed=1)
-    assert opinions.shape == (200, 3)
-    np.testing.assert_allclose(np.exp(opinions).sum(1), 1, rtol=1e-5)
-    assert (opinions.argmax(1) == right).mean() > 0.95  # a model that had seen the wrong labels would repeat them
-    assert (np.exp(opinions[:, 2]) < 1e-5).all()  # a class without texts
+    out_of_fold_log_probabilities = baseline.out_of_fold_log_probabilities(train, classes=3, seed=1)
+    assert out_of_fold_log_probabilities.shape == (200, 3)
+    np.testing.assert_allclose(np.exp(out_of_fold_log_probabilities).sum(1), 1, rtol=1e-5)
+    assert (out_of_fold_log_probabilities.argmax(1) == right).mean() > 0.95  # a model that had seen the wrong labels would repeat them
+    assert (np.exp(out_of_fold_log_probabilities[:, 2]) < 1e-5).all()  # a class without texts
 
 
 @pytest.mark.parametrize(("labels", "some"), [([0, 0, 1, 1], True), ([0, 0, 0, 1], False), ([1, 1, 1, 1], False)])
 def test_few_rows_have_opinions_where_each_class_has_two(labels: list[int], some: bool) -> None:
     train = pd.DataFrame({"text": ["bad film", "bad food", "good film", "good food"], "label": labels})
-    opinions = baseline.opinions(train, classes=2, seed=1)
-    assert (opinions is not None) is some
+    out_of_fold_log_probabilities = baseline.out_of_fold_log_probabilities(train, classes=2, seed=1)
+    assert (out_of_fold_log_probabilities is not None) is some
 
 
 def test_no_more_rows_are_fitted_than_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,4 +46,4 @@ def test_no_more_rows_are_fitted_than_are_told(monkeypatch: pytest.MonkeyPatch) 
     train = pd.DataFrame({"text": [f"{'good' if row % 2 else 'bad'} word{row}" for row in range(200)], "label": np.arange(200) % 2})
     model = baseline._fitted(train, seed=1)
     assert sum(f"word{row}" in model[0].transformer_list[0][1].vocabulary_ for row in range(200)) == 40
-    assert baseline.opinions(train, classes=2, seed=1).shape == (200, 2)
+    assert baseline.out_of_fold_log_probabilities(train, classes=2, seed=1).shape == (200, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.shared.outputs import all_or_none, whole_files, whole_folder, write_metrics, write_text
+from stages.shared.outputs import all_or_none, atomic_files, atomic_folder, write_metrics, write_text
 
 
 class Interrupted(Exception):
@@ -27,7 +27,7 @@ def names(folder: Path) -> list[str]:
 
 def test_all_files_appear_when_the_block_ends_well(tmp_path: Path) -> None:
     files = [tmp_path / "deep" / "er" / "a.csv", tmp_path / "b.csv"]
-    with whole_files(*files) as drafts:
+    with atomic_files(*files) as drafts:
         for draft in drafts:
             draft.write_text(draft.name, "utf-8")
             assert not any(file.exists() for file in files)
@@ -42,7 +42,7 @@ def test_no_file_changes_when_the_block_fails(tmp_path: Path, old: str | None) -
     for file in files if old else []:
         file.write_text("old", "utf-8")
     with pytest.raises(Interrupted):
-        stop_half_way(whole_files(*files))
+        stop_half_way(atomic_files(*files))
     assert names(tmp_path) == (["a.csv", "b.csv"] if old else [])
     assert [file.read_text("utf-8") for file in files if old] == (["old", "old"] if old else [])
 
@@ -50,7 +50,7 @@ def test_no_file_changes_when_the_block_fails(tmp_path: Path, old: str | None) -
 def test_no_file_changes_when_one_was_not_written(tmp_path: Path) -> None:
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     files[0].write_text("old", "utf-8")
-    with pytest.raises(FileNotFoundError), whole_files(*files) as drafts:
+    with pytest.raises(FileNotFoundError), atomic_files(*files) as drafts:
         drafts[0].write_text("new", "utf-8")
     assert names(tmp_path) == ["a.csv"]
     assert files[0].read_text("utf-8") == "old"
@@ -59,7 +59,7 @@ def test_no_file_changes_when_one_was_not_written(tmp_path: Path) -> None:
 def test_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "final"
     for content in ("old", "new"):
-        with whole_folder(folder) as draft:
+        with atomic_folder(folder) as draft:
             assert names(draft) == []
             (draft / f"{content}.bin").write_text(content, "utf-8")
     assert names(folder) == ["new.bin"]
@@ -71,7 +71,7 @@ def test_folder_stays_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "old.bin").write_text("old", "utf-8")
     with pytest.raises(Interrupted):
-        stop_half_way(whole_folder(folder))
+        stop_half_way(atomic_folder(folder))
     assert names(folder) == ["old.bin"]
     assert names(tmp_path) == ["final"]
 
@@ -79,7 +79,7 @@ def test_folder_stays_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
 def test_rest_of_a_killed_run_is_no_part_of_the_next(tmp_path: Path) -> None:
     (tmp_path / ".final.partial").mkdir()
     (tmp_path / ".final.partial" / "rest.bin").write_text("x", "utf-8")
-    with whole_folder(tmp_path / "final") as draft:
+    with atomic_folder(tmp_path / "final") as draft:
         (draft / "new.bin").write_text("new", "utf-8")
     assert names(tmp_path / "final") == ["new.bin"]
 
@@ -124,7 +124,7 @@ def test_a_failure_takes_back_what_was_in_place_already(tmp_path):
     def fail_after_two_outputs():
         with all_or_none():
             write_text(tmp_path / "a.txt", "new")
-            with whole_folder(tmp_path / "model") as draft:
+            with atomic_folder(tmp_path / "model") as draft:
                 (draft / "weights").write_text("w")
             assert (tmp_path / "model").exists()
             raise ZeroDivisionError

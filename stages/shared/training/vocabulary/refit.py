@@ -20,10 +20,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
-from stages.shared.batches import NO_CLASS, Padding, Texts, tokenize
+from stages.shared.batches import NO_CLASS, PaddingCollator, Texts, tokenize
 from stages.shared.errors import StageError
 from stages.shared.training.checkpoints import flush
-from stages.shared.training.memory import ran_out
+from stages.shared.training.memory import is_out_of_memory
 from stages.shared.training.trainer import BatchTrainer, arguments, attention, train_from_newest, without_dropout
 from stages.shared.training.vocabulary import cooccurrence
 
@@ -158,7 +158,7 @@ class MaskedLanguageModel(nn.Module):
         return nn.functional.linear(self.head(states), self.encoder.get_input_embeddings().weight, self.bias)
 
 
-class Hiding(Padding):
+class Hiding(PaddingCollator):
     """Pad, and hide some of the pieces: labels (texts, longest) name those and are -100 elsewhere.
 
     What is hidden depends on the seed and on the rows of the batch alone, so that a training that goes on hides the same.
@@ -173,11 +173,11 @@ class Hiding(Padding):
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         batch = super().__call__(items)
-        dice = np.random.default_rng([self.seed, *batch["row"].tolist()])
+        rng = np.random.default_rng([self.seed, *batch["row"].tolist()])
         ids = batch["input_ids"]
-        hidden = torch.from_numpy(dice.random(ids.shape) < MASKED) & ~torch.isin(ids, self.special)
-        fate = torch.from_numpy(dice.random(ids.shape))
-        others = torch.from_numpy(dice.integers(0, self.pieces, ids.shape))
+        hidden = torch.from_numpy(rng.random(ids.shape) < MASKED) & ~torch.isin(ids, self.special)
+        fate = torch.from_numpy(rng.random(ids.shape))
+        others = torch.from_numpy(rng.integers(0, self.pieces, ids.shape))
         seen = torch.where(hidden & (fate < 0.8), self.mask_token_id, torch.where(hidden & (fate >= 0.9), others, ids))
         return {**batch, "input_ids": seen, "labels": torch.where(hidden, ids, NO_CLASS)}
 
@@ -185,7 +185,7 @@ class Hiding(Padding):
 class WarmUp(BatchTrainer):
     """The trainer of a MaskedLanguageModel."""
 
-    told_as = "warm-up without labels"
+    loss_name = "warm-up without labels"
     remedy = "set train.precision to fp32, or train.vocabulary to keep"
 
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
@@ -222,6 +222,6 @@ def warm_up(
     try:
         train_from_newest(trainer)
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
         raise StageError("out of memory in the warm-up: lower train.max_length, or set train.vocabulary to keep") from error

@@ -9,18 +9,18 @@ import pytest
 from stages.preprocess import PreprocessParams
 from stages.shared.dataset.duplicates import KEYS, ws
 from stages.shared.dataset.labels import Labels
-from stages.shared.dataset.row_store import Corpus, Entry, open_corpus
-from stages.shared.sources.rows import Reading
+from stages.shared.dataset.row_store import Entry, RowStore, open_row_store
+from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
 from tests.stages.test_preprocess import PARAMS
 
 UCI = ("uci/amazon_cells_labelled.txt", "uci/imdb_labelled.txt", "uci/yelp_labelled.txt")
 
 
-def add(corpus: Corpus, files: list[Path], origin: str, key: Callable[[str], str]) -> None:
+def add(corpus: RowStore, files: list[Path], origin: str, key: Callable[[str], str]) -> None:
     """Take in files as they are, without cleaning."""
     for file in files:
-        known = Reading(str.isdigit)
+        known = ReadOptions(str.isdigit)
         rows = Source(file, known, optional=False).rows()
         corpus.add(
             Entry(
@@ -45,7 +45,7 @@ COUNTS = {
 @pytest.mark.parametrize(("files", "rows", "empty", "conflicting", "clean", "others"), COUNTS.values(), ids=COUNTS)
 def test_duplicates_and_conflicts_of_published_data_are_those_counted(shared_data, files, rows, empty, conflicting, clean, others):
     for name, expected in zip(("ws", "exact", "nfkc", "alnum"), (conflicting, *(others or ())), strict=False):
-        with open_corpus() as corpus:
+        with open_row_store() as corpus:
             add(corpus, [shared_data / file for file in files], "source", KEYS[name])
             corpus.drop_conflicting("drop")
             corpus.drop_duplicates()
@@ -59,7 +59,7 @@ def test_duplicates_and_conflicts_of_published_data_are_those_counted(shared_dat
     ("file", "left", "classes"), [("sst2/train.tsv", 66_978, (29_647, 37_331)), ("nsmc/ratings_test.txt", 49_157, (24_446, 24_711))]
 )
 def test_the_first_row_of_each_text_may_stay_whatever_the_others_say(shared_data, file, left, classes):
-    with open_corpus() as corpus:
+    with open_row_store() as corpus:
         add(corpus, [shared_data / file], "source", KEYS["ws"])
         corpus.drop_conflicting("keep_first")
         corpus.drop_duplicates()
@@ -68,7 +68,7 @@ def test_the_first_row_of_each_text_may_stay_whatever_the_others_say(shared_data
 
 
 def test_texts_of_a_supplied_test_file_are_taken_out_of_train(shared_data):
-    with open_corpus() as corpus:
+    with open_row_store() as corpus:
         add(corpus, [shared_data / "nsmc/ratings_train.txt"], "source", KEYS["ws"])
         add(corpus, [shared_data / "nsmc/ratings_test.txt"], "test", KEYS["ws"])
         corpus.drop_conflicting("drop")
@@ -83,7 +83,7 @@ def test_texts_of_a_supplied_test_file_are_taken_out_of_train(shared_data):
 )
 def test_conflicts_are_settled_by_the_rule(rule, kept):
     rows = [("even", 0), ("twice good", 0), ("even", 1), ("twice good", 1), ("twice good", 1)]
-    with open_corpus() as corpus:
+    with open_row_store() as corpus:
         corpus.add(Entry("source", "a.csv", line, text, label, None, "", text, "") for line, (text, label) in enumerate(rows))
         corpus.drop_conflicting(rule)
         corpus.drop_duplicates()
@@ -92,7 +92,7 @@ def test_conflicts_are_settled_by_the_rule(rule, kept):
 
 
 def test_texts_without_a_key_are_like_no_other():
-    with open_corpus() as corpus:
+    with open_row_store() as corpus:
         corpus.add(Entry("source", "a.csv", line, text, line % 2, None, "", "", "") for line, text in enumerate([":)", ":)", "!?"]))
         corpus.drop_conflicting("drop")
         corpus.drop_duplicates()
@@ -129,8 +129,8 @@ def test_emotions_are_reduced_to_classes_and_rows_of_several_are_dropped(shared_
     found = []
     for part in ("train", "dev", "test"):
         labels = Labels(settings)
-        with open_corpus() as corpus:
-            source = Source(shared_data / f"goemotions/{part}.tsv", Reading(labels.knows), optional=False)
+        with open_row_store() as corpus:
+            source = Source(shared_data / f"goemotions/{part}.tsv", ReadOptions(labels.knows), optional=False)
             corpus.add(
                 Entry(
                     "source",

@@ -16,7 +16,7 @@ import pytest
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources import delimited, files
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import Reading
+from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
 from tests.conftest import run_command
 
@@ -24,7 +24,7 @@ TABLE = "text,label\ngood,1\nbad,0\n"
 
 
 def rows(path: Path) -> list[tuple[str, str]]:
-    return [(row.text, row.label) for row in Source(path, Reading({"0", "1"}.__contains__), optional=False).rows()]
+    return [(row.text, row.label) for row in Source(path, ReadOptions({"0", "1"}.__contains__), optional=False).rows()]
 
 
 def assert_refused(path: Path, sentence: str) -> None:
@@ -42,7 +42,7 @@ def test_shards_are_read_in_the_order_of_their_names(tmp_path):
 def test_shards_may_be_written_in_different_ways(tmp_path):
     (tmp_path / "1.csv").write_text(TABLE, "utf-8")
     (tmp_path / "2.tsv").write_bytes("감정없음\t좋은 영화\t1\n그것도\t나쁜 영화\t0\n".encode("cp949"))
-    source = Source(tmp_path, Reading({"0", "1"}.__contains__), optional=False)
+    source = Source(tmp_path, ReadOptions({"0", "1"}.__contains__), optional=False)
     assert [(row.text, row.label) for row in source.rows()] == [("good", "1"), ("bad", "0"), ("좋은 영화", "1"), ("나쁜 영화", "0")]
     assert (source.facts["encoding"], source.facts["separator"]) == ("utf-8 | cp949", "comma | tab")
 
@@ -140,7 +140,7 @@ def test_the_first_sheet_that_is_seen_is_read_and_the_others_are_told(tmp_path):
         for row in (["text", "label"], [], [text, 1]):
             sheet.append(row)
     book.save(tmp_path / "a.xlsx")
-    source = Source(tmp_path / "a.xlsx", Reading({"0", "1"}.__contains__), optional=False)
+    source = Source(tmp_path / "a.xlsx", ReadOptions({"0", "1"}.__contains__), optional=False)
     assert [(row.text, row.line) for row in source.rows()] == [("good", 3)]
     assert (source.facts["sheet"], source.facts["other_sheets"]) == ("reviews", "notes")
 
@@ -156,7 +156,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     file.write_text(TABLE + "fine,1\n" * 100_000, "utf-8")
 
     def read() -> Iterator[str]:
-        for row in Source(file, Reading({"0", "1"}.__contains__), optional=False).rows():
+        for row in Source(file, ReadOptions({"0", "1"}.__contains__), optional=False).rows():
             yield row.text
 
     reading = read()

@@ -15,7 +15,7 @@ from pyarrow import parquet
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources import json_list
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import Reading
+from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
 
 LABELS = {"0", "1", "01", "positive", "negative"}
@@ -29,7 +29,7 @@ def source(folder: Path, content: str | bytes, name: str = "reviews.csv") -> Pat
 
 def read(file: Path, **how: Any) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """The texts and labels of a source, and the facts of how it was read."""
-    found = Source(file, Reading(LABELS.__contains__, **how), optional=False)
+    found = Source(file, ReadOptions(LABELS.__contains__, **how), optional=False)
     return [(row.text, row.label) for row in found.rows()], found.facts
 
 
@@ -166,7 +166,7 @@ def test_a_json_list_is_not_in_memory_as_a_whole(tmp_path, packed):
     with gzip.open(file, "wt", encoding="utf-8") if packed else file.open("w", encoding="utf-8") as out:
         out.write("[" + ",".join(f'{{"id": {number}, {record[1:]}' for number in range(20_000)) + "]")
     tracemalloc.start()
-    assert sum(1 for _ in Source(file, Reading(LABELS.__contains__), optional=False).rows()) == 20_000
+    assert sum(1 for _ in Source(file, ReadOptions(LABELS.__contains__), optional=False).rows()) == 20_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 * 2**20, "of a file of 40 MB"
@@ -295,7 +295,7 @@ def test_a_file_that_was_quoted_twice_is_unquoted_twice(shared_data, name, longe
 @pytest.mark.parametrize(("name", "count", "quotes"), [("train", 43_410, 1_097), ("dev", 5_426, 137), ("test", 5_427, 149)])
 def test_several_labels_of_a_text_stay_as_they_stand(shared_data, name, count, quotes):
     ids = {str(number) for number in range(28)}
-    found = Source(shared_data / f"goemotions/{name}.tsv", Reading(lambda label: set(label.split(",")) <= ids), optional=False)
+    found = Source(shared_data / f"goemotions/{name}.tsv", ReadOptions(lambda label: set(label.split(",")) <= ids), optional=False)
     table = list(found.rows())
     assert (len(table), sum('"' in row.text for row in table), found.facts["quoting"]) == (count, quotes, "csv")
 

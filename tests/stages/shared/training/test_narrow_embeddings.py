@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from stages.shared.batches import Padding, Texts, tokenize
-from stages.shared.training.narrow_embeddings import OccurringPieces
+from stages.shared.batches import PaddingCollator, Texts, tokenize
+from stages.shared.training.narrow_embeddings import NarrowEmbeddings
 
 TEXTS = ["the film was very good", "bad food", "the phone is broken"]
 
@@ -18,11 +18,11 @@ def test_narrowed_model_answers_the_same_and_widens_to_what_it_was_but_for_the_t
     before = model.get_input_embeddings().weight.detach().clone()
 
     def answers(split: Texts) -> torch.Tensor:
-        batch = Padding(tokenizer.pad_token_id)([split[row] for row in range(3)])
+        batch = PaddingCollator(tokenizer.pad_token_id)([split[row] for row in range(3)])
         return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
 
     expected = answers(texts)
-    narrow = OccurringPieces(model, [texts], tokenizer)
+    narrow = NarrowEmbeddings(model, [texts], tokenizer)
     assert len(narrow.pieces) < len(tokenizer) / 2
     renumbered = texts.with_ids(narrow.places(texts.ids))
     assert torch.equal(answers(renumbered), expected)

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from stages.shared.batches import Texts, tokenize
 from stages.shared.calibration import fit_temperature
 from stages.shared.errors import StageError
-from stages.shared.training.pairs import PairsTrainer, allows_pairs, pairs_loss, settle_last_layer, solve
+from stages.shared.training.pairs import ContrastiveTrainer, allows_contrastive_training, contrastive_loss, fit_head, solve
 
 WORDS = [f"the {thing} was {word}" for thing in ("film", "food", "room", "book", "phone", "waiter") for word in ("good", "bad", "odd")]
 
@@ -39,29 +39,29 @@ EQUAL = torch.ones(16)
 
 def test_loss_of_pairs_is_that_worked_out_by_hand() -> None:
     vectors = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
-    assert pairs_loss(vectors, torch.tensor([0, 0, 0]), EQUAL) == pytest.approx((0 + 1 + 1) / 3 / 2)  # no pair of two classes
-    assert pairs_loss(vectors, torch.tensor([0, 0, 1]), EQUAL) == pytest.approx((1 + (0 + 1) / 2) / 2)
-    assert pairs_loss(vectors, torch.tensor([0, 1, 0]), EQUAL) == pytest.approx(0)
-    assert pairs_loss(vectors[:1], torch.tensor([1]), EQUAL) == 0
+    assert contrastive_loss(vectors, torch.tensor([0, 0, 0]), EQUAL) == pytest.approx((0 + 1 + 1) / 3 / 2)  # no pair of two classes
+    assert contrastive_loss(vectors, torch.tensor([0, 0, 1]), EQUAL) == pytest.approx((1 + (0 + 1) / 2) / 2)
+    assert contrastive_loss(vectors, torch.tensor([0, 1, 0]), EQUAL) == pytest.approx(0)
+    assert contrastive_loss(vectors[:1], torch.tensor([1]), EQUAL) == 0
 
 
 def test_pair_weighs_the_product_of_its_classes() -> None:
     vectors, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 0, 1, 1])
     alike = (4 * 1 + 9 * 0) / (4 + 9)
     between = 6 * (1 + 1 + 0 + 0) / (4 * 6)
-    assert pairs_loss(vectors, labels, torch.tensor([2.0, 3.0])) == pytest.approx((alike + between) / 2)
-    assert pairs_loss(vectors, labels, torch.tensor([0.0, 3.0])) == pytest.approx(0)  # the pair that is far off counts for nothing
+    assert contrastive_loss(vectors, labels, torch.tensor([2.0, 3.0])) == pytest.approx((alike + between) / 2)
+    assert contrastive_loss(vectors, labels, torch.tensor([0.0, 3.0])) == pytest.approx(0)  # the pair that is far off counts for nothing
 
 
 def test_trainer_weighs_the_pairs_of_a_batch_by_its_weights(tiny_base: Path) -> None:
-    model, batch = classifier(tiny_base, 2), next(texts(tiny_base, [0] * 6).like_long(6, 0))
+    model, batch = classifier(tiny_base, 2), next(texts(tiny_base, [0] * 6).sorted_batches(6, 0))
     for weights, moves in ((torch.tensor([0.0, 3.0]), False), (torch.tensor([3.0, 0.0]), True)):
-        assert bool(PairsTrainer.total_loss(SimpleNamespace(weights=weights), model, batch) > 0) == moves
+        assert bool(ContrastiveTrainer.total_loss(SimpleNamespace(weights=weights), model, batch) > 0) == moves
 
 
 def test_rare_kind_of_pairs_counts_as_much_as_the_frequent_one() -> None:
     vectors, labels = torch.eye(8), torch.tensor([0, 0, 1, 2, 3, 4, 5, 6])
-    assert pairs_loss(vectors, labels, EQUAL) == pytest.approx(1 / 2)  # one pair of a class among 28, and it is as far off as can be
+    assert contrastive_loss(vectors, labels, EQUAL) == pytest.approx(1 / 2)  # one pair of a class among 28, and it is as far off as can be
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -90,7 +90,7 @@ def test_answers_are_as_sure_of_the_asked_texts_as_they_are_right(tiny_base: Pat
     labels = [number % 3 for number in range(len(WORDS))]
     model, learnt = classifier(tiny_base, 3), texts(tiny_base, labels)
     asked = texts(tiny_base, [*labels[:9], *labels[:8:-1]])  # half of them right, as far as the model can tell
-    loss = settle_last_layer(model, learnt, asked, EQUAL, 4)
+    loss = fit_head(model, learnt, asked, EQUAL, 4)
     logits = answers(model, learnt)
     assert loss == pytest.approx(log_loss(labels, logits.softmax(-1).numpy()), abs=1e-4)
     shares = answers(model, asked).softmax(-1).numpy()
@@ -101,7 +101,7 @@ def test_layer_that_is_solved_for_is_the_last_one_of_as_many_outputs_as_classes(
     model = classifier(tiny_base, 16)  # which the layer before it has too
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
     assert before["pre_classifier.weight"].shape == before["classifier.weight"].shape
-    settle_last_layer(model, texts(tiny_base, [*range(16)]), texts(tiny_base, [*range(16)]), EQUAL, 4)
+    fit_head(model, texts(tiny_base, [*range(16)]), texts(tiny_base, [*range(16)]), EQUAL, 4)
     changed = {name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
 
@@ -111,7 +111,7 @@ def test_model_that_is_not_a_number_is_a_sentence(tiny_base: Path) -> None:
     with torch.no_grad():
         model.pre_classifier.weight.fill_(float("nan"))
     with pytest.raises(StageError, match="the model is not a number"):
-        settle_last_layer(model, learnt, learnt, EQUAL, 4)
+        fit_head(model, learnt, learnt, EQUAL, 4)
 
 
 SMALL = {"vocab_size": 200, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -131,4 +131,4 @@ def test_bases_that_pairs_do_not_know_are_told_apart(tiny_base: Path, kind: str,
     asked = texts(tiny_base, [0, 1] * 6)
     assert asked.ids.max() < 200
     model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, num_labels=2, pad_token_id=0, **sizes))
-    assert allows_pairs(model.eval(), asked) == allowed
+    assert allows_contrastive_training(model.eval(), asked) == allowed

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stages.shared.batches import Texts
 from stages.shared.errors import StageError
-from stages.shared.training.sampler import LikeLengths, TokenDropout
+from stages.shared.training.sampler import EqualTokenSampler, TokenDropout
 
 
 @settings(deadline=None)
@@ -20,7 +20,8 @@ from stages.shared.training.sampler import LikeLengths, TokenDropout
 )
 def test_each_text_is_in_one_batch_of_one_process(lengths: list[int], batch_size: int, parts: int, processes: int, epoch: int) -> None:
     samplers = [
-        LikeLengths(np.array(lengths), batch_size, 7, parts=parts, process=process, processes=processes) for process in range(processes)
+        EqualTokenSampler(np.array(lengths), batch_size, 7, parts=parts, process=process, processes=processes)
+        for process in range(processes)
     ]
     seen: list[int] = []
     for sampler in samplers:
@@ -35,16 +36,16 @@ def test_each_text_is_in_one_batch_of_one_process(lengths: list[int], batch_size
 @given(parts=st.integers(1, 4), processes=st.integers(1, 3))
 def test_steps_do_not_depend_on_who_computes_them(parts: int, processes: int) -> None:
     lengths = np.random.default_rng(0).integers(3, 60, 500)
-    shares = [list(LikeLengths(lengths, 32, 7, parts=parts, process=process, processes=processes)) for process in range(processes)]
+    shares = [list(EqualTokenSampler(lengths, 32, 7, parts=parts, process=process, processes=processes)) for process in range(processes)]
     steps = [
         sorted(row for share in shares for batch in share[step : step + parts] for row in batch) for step in range(0, len(shares[0]), parts)
     ]
-    assert steps == [sorted(batch) for batch in LikeLengths(lengths, 32, 7)]
+    assert steps == [sorted(batch) for batch in EqualTokenSampler(lengths, 32, 7)]
 
 
 def test_steps_hold_about_as_many_tokens_and_little_padding() -> None:
     lengths = np.random.default_rng(0).geometric(0.08, 20_000).clip(3, 128)
-    batches = list(LikeLengths(lengths, 32, 7))
+    batches = list(EqualTokenSampler(lengths, 32, 7))
     tokens = [int(lengths[batch].sum()) for batch in batches]
     assert len(batches) == 20_000 // 32
     assert max(tokens) - min(tokens) <= 2 * 128
@@ -55,7 +56,7 @@ def test_an_epoch_has_its_own_order_and_a_seed_repeats_it() -> None:
     lengths = np.full(64, 5)
     orders = []
     for seed, epoch in ((7, 0), (7, 1), (8, 0), (7, 0)):
-        sampler = LikeLengths(lengths, 8, seed)
+        sampler = EqualTokenSampler(lengths, 8, seed)
         sampler.set_epoch(epoch)
         orders.append(list(sampler))
     assert orders[0] == orders[3]
@@ -69,7 +70,7 @@ def test_dropout_hides_a_share_of_the_tokens_others_in_each_epoch_and_no_special
     dropped = TokenDropout.of(texts, 0.2, 7, mask=3, special=np.array([0, 1, 2, 3], dtype=np.int32))
     seen = []
     for epoch in (0, 1, 0):
-        LikeLengths(lengths, 32, 7, told=dropped).set_epoch(epoch)
+        EqualTokenSampler(lengths, 32, 7, told=dropped).set_epoch(epoch)
         seen.append(np.concatenate([dropped[row]["input_ids"] for row in range(2_000)]))
     assert np.array_equal(seen[0], seen[2])
     hidden = seen[0] != ids
@@ -82,6 +83,6 @@ def test_dropout_hides_a_share_of_the_tokens_others_in_each_epoch_and_no_special
 
 def test_fewer_texts_than_parts_are_refused() -> None:
     with pytest.raises(StageError, match="2 texts are too few for 3 batches"):
-        LikeLengths(np.array([3, 3]), 1, 7, parts=3)
+        EqualTokenSampler(np.array([3, 3]), 1, 7, parts=3)
     with pytest.raises(StageError, match="1 texts are too few for 2 batches a step: start fewer processes"):
-        LikeLengths(np.array([3]), 1, 7, processes=2)
+        EqualTokenSampler(np.array([3]), 1, 7, processes=2)
