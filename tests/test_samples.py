@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 from stages.shared import aihub
+from stages.shared.sources.aihub import read_corpus
 from tests.conftest import ROOT
 
 REVIEWS = ROOT / "data/raw/reviews.csv"
@@ -50,9 +51,9 @@ def test_no_review_stands_in_the_test_data(shared_data) -> None:
     assert not {row["text"] for row in reviews() if key(row["text"]) in theirs}
 
 
-def test_dialogues_are_360_in_the_corpus_format() -> None:
+def test_dialogues_are_403_in_the_corpus_format() -> None:
     records = json.loads(DIALOGUES.read_text("utf-8"))
-    assert len(records) == 360
+    assert len(records) == 403
     for record in records:
         profile, talk = record["profile"], record["talk"]
         assert profile.keys() == {"persona-id", "persona", "emotion"}
@@ -71,11 +72,22 @@ def test_dialogues_are_360_in_the_corpus_format() -> None:
         assert talk["id"]["talk-id"].startswith(f"{profile['persona-id']}_")
 
 
-def test_dialogues_have_six_of_each_emotion_and_several_of_a_person() -> None:
-    dialogues = aihub.read_corpus(DIALOGUES)
-    assert Counter(dialogue.emotion for dialogue in dialogues) == dict.fromkeys(aihub.EMOTIONS, 6)
-    assert len({dialogue.text for dialogue in dialogues}) == 360
-    assert max(Counter(dialogue.profile for dialogue in dialogues).values()) >= 4
+def test_dialogues_show_the_60_emotions_unevenly_and_each_from_three_persons() -> None:
+    dialogues = read_corpus(DIALOGUES)
+    counts = Counter(dialogue.emotion for dialogue in dialogues)
+    assert counts.keys() == aihub.EMOTIONS.keys()
+    persons = {(dialogue.emotion, dialogue.profile) for dialogue in dialogues}
+    assert min(Counter(emotion for emotion, _ in persons).values()) == 3
+    frequencies = sorted(counts.values(), reverse=True)
+    assert (frequencies[0], frequencies[-1]) == (20, 3)
+    assert sum(frequencies[:10]) > len(dialogues) / 3
+
+
+def test_dialogues_have_distinct_first_sentences_and_up_to_five_of_a_person() -> None:
+    dialogues = read_corpus(DIALOGUES)
+    openings = Counter(tuple(re.findall(r"\w+", dialogue.text)[:2]) for dialogue in dialogues)
+    assert [opening for opening, count in openings.items() if count > 1] == []
+    assert max(Counter(dialogue.profile for dialogue in dialogues).values()) == 5
     assert {dialogue.age for dialogue in dialogues} == set(aihub.AGES)
     assert {dialogue.situation for dialogue in dialogues} == set(aihub.SITUATIONS)
     assert any("\u00a0" in dialogue.text or dialogue.text != dialogue.text.strip() for dialogue in dialogues)
