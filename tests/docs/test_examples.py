@@ -1,11 +1,10 @@
-"""The README's clients, run as they stand there, against a real server: curl, Python, JavaScript in a browser."""
+"""The examples of docs/examples run as they stand, against a real server: curl, Python, JavaScript in a browser."""
 
 import contextlib
 import functools
 import http.server
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -17,16 +16,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, chromium, run_command
+from commands.pictures import browser as chromium
+from tests.conftest import ROOT, run_command
 
-README = (ROOT / "README.md").read_text("utf-8")
+EXAMPLES = ROOT / "docs/examples"
+ADDRESS = "http://127.0.0.1:8000"  # of the server in every example
 
 
-def client(name: str) -> str:
-    """Return the code block that follows `<!-- client: name -->` in the README."""
-    found = re.search(rf"<!-- client: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found, f"README.md has no {name} client"
-    return found.group(1)
+def example(name: str) -> str:
+    """Return the code of an example."""
+    code = (EXAMPLES / name).read_text("utf-8")
+    assert ADDRESS in code
+    return code
 
 
 def free_port() -> int:
@@ -46,15 +47,9 @@ def page_server(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def sentiment_server(bundle: Path, origin: str) -> Iterator[str]:
-    """Start the README's server command with the README's CORS setting for `origin`."""
-    setting = re.search(r"`(SENTIMENT_CORS_ORIGINS)='(\[.*?\])'`", README)
-    assert setting
+    """Start the server on a bundle, for pages of one origin."""
     address = f"http://127.0.0.1:{(port := free_port())}"
-    environment = {
-        **os.environ,
-        "SENTIMENT_MODEL": str(bundle),
-        setting.group(1): setting.group(2).replace("http://127.0.0.1:3000", origin),
-    }
+    environment = {**os.environ, "SENTIMENT_MODEL": str(bundle), "SENTIMENT_CORS_ORIGINS": json.dumps([origin])}
     process = subprocess.Popen([sys.executable, "-m", "uvicorn", "serving.app:app", "--port", str(port)], cwd=ROOT, env=environment)
     try:
         for _ in range(300):
@@ -87,34 +82,51 @@ def assert_answer(text: str, label: str) -> None:
 
 
 def test_curl_client(addresses: tuple[str, str]) -> None:
-    command = client("curl").replace("http://127.0.0.1:8000", addresses[1])
+    command = example("curl.sh").replace(ADDRESS, addresses[1])
     assert_answer(run_command("bash", "-c", command).stdout, "LABEL_1")
 
 
 def test_python_client(addresses: tuple[str, str]) -> None:
-    code = client("python").replace("http://127.0.0.1:8000", addresses[1])
+    code = example("client.py").replace(ADDRESS, addresses[1])
     assert_answer(run_command(sys.executable, "-c", code).stdout.replace("'", '"'), "LABEL_0")
+
+
+def test_documents_quote_the_examples_as_they_are() -> None:
+    quoted = {
+        "curl.sh": ("README.md", "README.ko.md", "docs/tutorials/first-model.md"),
+        "client.py": ("docs/how-to/serve.md",),
+        "client.mjs": ("docs/how-to/serve.md",),
+        "upload.sh": ("docs/how-to/serve.md",),
+    }
+    assert quoted.keys() == {file.name for file in EXAMPLES.iterdir()}
+    for name, documents in quoted.items():
+        lines = [line for line in example(name).splitlines() if ADDRESS in line]
+        for document in documents:
+            text = (ROOT / document).read_text("utf-8")
+            assert [line for line in lines if line not in text] == [], (name, document)
 
 
 def test_docs_are_drawn_without_another_server(addresses: tuple[str, str]) -> None:
     from playwright.sync_api import sync_playwright
 
-    asked = []
+    requested = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
         page.goto(f"{addresses[1]}/docs")
         page.get_by_text("Classify one text").wait_for(timeout=30_000)
         browser.close()
-    assert {url.partition("://")[2].partition("/")[0] for url in asked if not url.startswith("data:")} == {addresses[1].partition("://")[2]}
+    assert {url.partition("://")[2].partition("/")[0] for url in requested if not url.startswith("data:")} == {
+        addresses[1].partition("://")[2]
+    }
 
 
 def test_javascript_client_in_a_browser_on_another_origin(addresses: tuple[str, str], page_folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     page_address, server = addresses
-    code = client("javascript").replace("http://127.0.0.1:8000", server).replace("console.log(", "document.title = JSON.stringify(")
+    code = example("client.mjs").replace(ADDRESS, server).replace("console.log(", "document.title = JSON.stringify(")
     (page_folder / "index.html").write_text(f"<!doctype html><title></title><script type=module>{code}</script>", "utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
