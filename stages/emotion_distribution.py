@@ -1,33 +1,38 @@
-"""Count the emotions of the AI Hub corpus: 60 codes, 6 groups, by age, gender and situation.
+"""The stage emotion_distribution: count the emotions of the AI Hub corpus, by code, group, age, gender and situation.
 
-Reads: the corpus JSON. Writes: a CSV with all 60 codes, a picture, the ten most
-frequent as text, metrics/emotion_distribution.json. An independent branch
-of the graph: it needs no model and imports no torch. Shares are percent and sum to exactly 100.
+Reads: the JSON of the corpus, and the emotion_distribution section of params.yaml. Writes: a CSV with all 60 codes, a picture, a report
+with the ten most frequent emotions, and metrics/emotion_distribution.json. Shares are in percent and sum to exactly 100.
+The stage is an independent branch of the graph: it needs no model and imports no torch.
 """
 
 import csv
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from rich.console import Group
+
 from stages.shared import aihub, command, params, tracking
 from stages.shared.outputs import atomic_files, write_metrics, write_text
-from stages.shared.report import plots
-from stages.shared.report.console import Language, pad, show, width
+from stages.shared.report import console, plots
+from stages.shared.report.words import Language, read_words
 from stages.shared.sources.aihub import Dialogue, read_corpus
 
-log = logging.getLogger("emotion_distribution")
-
-SHARE_DIGITS = 4
+SHARE_DIGITS = 4  # of a share in percent
+TOP = 10  # emotions in the report
+BAR = 24  # columns of the longest bar
 BREAKDOWNS = {"age": aihub.AGES, "gender": aihub.GENDERS, "situation": aihub.SITUATIONS}
 
 
 class EmotionParams(params.Section):
+    """The params of emotion_distribution."""
+
     corpus: str
+    """JSON file of the AI Hub corpus."""
     report_language: Language
+    """Language of the report: English or Korean."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Paths(command.Paths):
 
 
 def run(language: Language, paths: Paths, store: tracking.Store) -> None:
-    """Count, write, draw, report the ten most frequent."""
+    """Count the emotions, then write the table, the metrics, the picture and the report."""
     dialogues = read_corpus(paths.corpus)
     counts = Counter(dialogue.emotion for dialogue in dialogues)
     emotions = {code: counts[code] for code in aihub.EMOTIONS}
@@ -48,36 +53,34 @@ def run(language: Language, paths: Paths, store: tracking.Store) -> None:
     write_table(paths.table, dialogues, emotions, shares)
     write_metrics(paths.metrics, distribution(dialogues, emotions))
     draw(paths.picture, emotions, len(dialogues))
-    ranked = sorted(emotions, key=lambda code: (-emotions[code], code))
-    rows = [(code, f"{aihub.EMOTIONS[code].korean} ({aihub.EMOTIONS[code].english})", emotions[code], shares[code]) for code in ranked]
-    text = text_report(language, rows, len(dialogues))
-    write_text(paths.report, text)
-    show(text)
+    report = text_report(language, emotions, shares, len(dialogues))
+    write_text(paths.report, report)
+    console.show(report)
     tracking.log_own_run(store, "emotion_distribution", paths.metrics, [paths.picture])
 
 
 def percentages(counts: Mapping[str, int]) -> dict[str, float]:
-    """Return shares in percent that sum to exactly 100 (largest remainders get what rounding left)."""
+    """Return shares in percent that sum to exactly 100: the largest remainders are rounded up."""
     total, unit = sum(counts.values()), 100 * 10**SHARE_DIGITS
     if total == 0:
         return dict.fromkeys(counts, 0.0)
-    parts = {key: divmod(count * unit, total) for key, count in counts.items()}
-    missing = unit - sum(whole for whole, _ in parts.values())
-    rounded_up = sorted(parts, key=lambda key: -parts[key][1])[:missing]
-    return {key: (whole + (key in rounded_up)) / 10**SHARE_DIGITS for key, (whole, _) in parts.items()}
+    divided = {key: divmod(count * unit, total) for key, count in counts.items()}
+    missing = unit - sum(quotient for quotient, _ in divided.values())
+    rounded_up = sorted(divided, key=lambda key: -divided[key][1])[:missing]
+    return {key: (quotient + (key in rounded_up)) / 10**SHARE_DIGITS for key, (quotient, _) in divided.items()}
 
 
 def distribution(dialogues: Sequence[Dialogue], emotions: Mapping[str, int]) -> dict[str, Any]:
-    """Return counts and shares of emotions, groups, ages, genders and situations; the table has them crossed."""
+    """Return counts and shares of emotions, groups, ages, genders and situations, each for itself; the table crosses them."""
     metrics: dict[str, Any] = {
         "dialogues": len(dialogues),
         "profiles": len({dialogue.profile for dialogue in dialogues}),
         "emotions": _counts_and_shares(emotions),
         "groups": _counts_and_shares(_by_group(dialogue.group for dialogue in dialogues)),
     }
-    for what, names in BREAKDOWNS.items():
-        found = Counter(getattr(dialogue, what) for dialogue in dialogues)
-        metrics[f"by_{what}"] = _counts_and_shares({code: found[code] for code in sorted({*names, *found})})
+    for attribute, names in BREAKDOWNS.items():
+        counts = Counter(getattr(dialogue, attribute) for dialogue in dialogues)
+        metrics[f"by_{attribute}"] = _counts_and_shares({code: counts[code] for code in sorted({*names, *counts})})
     return metrics
 
 
@@ -92,23 +95,27 @@ def _counts_and_shares(counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:
 
 
 def write_table(file: Path, dialogues: Sequence[Dialogue], emotions: Mapping[str, int], shares: Mapping[str, float]) -> None:
-    """Write a row per code: names, group, count, share, and the counts by age, gender and situation code."""
-    columns = [(what, code) for what, names in BREAKDOWNS.items() for code in sorted({*names, *(getattr(d, what) for d in dialogues)})]
-    cells = Counter((dialogue.emotion, what, getattr(dialogue, what)) for dialogue in dialogues for what in BREAKDOWNS)
+    """Write a row for each code: names, group, count, share, and the counts by age, gender and situation code."""
+    columns = [
+        (attribute, code)
+        for attribute, names in BREAKDOWNS.items()
+        for code in sorted({*names, *(getattr(dialogue, attribute) for dialogue in dialogues)})
+    ]
+    cells = Counter((dialogue.emotion, attribute, getattr(dialogue, attribute)) for dialogue in dialogues for attribute in BREAKDOWNS)
     with atomic_files(file) as (draft,), draft.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["code", "name", "english", "group", "group_english", "count", "share", *(code for _, code in columns)])
         for code, name in aihub.EMOTIONS.items():
             group = aihub.GROUPS[code[:2]]
-            counts = [cells[code, what, value] for what, value in columns]
+            counts = [cells[code, attribute, value] for attribute, value in columns]
             writer.writerow([code, *name, *group, emotions[code], f"{shares[code]:.{SHARE_DIGITS}f}", *counts])
 
 
 def draw(file: Path, emotions: Mapping[str, int], dialogues: int) -> None:
-    """Draw one panel per group, labelled in Korean where a font for it is found, else in English."""
+    """Draw a panel for each group, with Korean labels if a font with Hangul is installed, else with English ones."""
     korean = [f"{code} {name.korean}" for code, name in aihub.EMOTIONS.items()]
     english = [f"{code} {name.english}" for code, name in aihub.EMOTIONS.items()]
-    labels = dict(zip(aihub.EMOTIONS, plots.drawable(korean, english), strict=True))
+    labels = dict(zip(aihub.EMOTIONS, plots.drawable_names(korean, english), strict=True))
     in_korean = labels["E10"] == korean[0]
     bars = {
         f"{name.korean} {name.english}" if in_korean else name.english: {
@@ -116,25 +123,24 @@ def draw(file: Path, emotions: Mapping[str, int], dialogues: int) -> None:
         }
         for group, name in aihub.GROUPS.items()
     }
-    title = f"감정 분포: 대화 {dialogues:,}개" if in_korean else f"Emotions in {dialogues:,} dialogues"
-    plots.grouped_bars(bars, title, file)
+    title = read_words("ko" if in_korean else "en", "emotion_distribution")["picture"]
+    plots.grouped_bars(bars, title.format(dialogues=dialogues), file)
 
 
-def text_report(language: Language, rows: Sequence[tuple[str, str, int, float]], dialogues: int) -> str:
-    """Return the ten most frequent emotions. rows: code, name, count, share in percent; most frequent first."""
-    title = {"en": "Most frequent of the 60 emotions in {n:,} dialogues", "ko": "대화 {n:,}개에서 가장 잦은 감정 (60가지 중)"}[
-        language
-    ].format(n=dialogues)
-    longest = max(count for _, _, count, _ in rows) or 1
-    lines = [
-        f"{code}  {pad(name, 34)} {count:>7,}  {share:5.2f} %  {'█' * round(24 * count / longest)}"
-        for code, name, count, share in rows[:10]
-    ]
-    return "\n".join([title, "=" * width(title), *lines]) + "\n"
+def text_report(language: Language, counts: Mapping[str, int], shares: Mapping[str, float], dialogues: int) -> str:
+    """Return the report with the ten most frequent emotions. counts and shares (in percent): by code."""
+    title = read_words(language, "emotion_distribution")["title"].format(dialogues=dialogues)
+    table = console.table(console.name(), console.name(max_width=None), console.number(), console.number(), console.text(), header=False)
+    ranked = sorted(counts, key=lambda code: (-counts[code], code))
+    longest = counts[ranked[0]] or 1
+    for code in ranked[:TOP]:
+        names = "{} ({})".format(*aihub.EMOTIONS[code])
+        table.add_row(code, names, f"{counts[code]:,}", f"{shares[code]:.2f} %", "█" * round(BAR * counts[code] / longest))
+    return console.render([Group(console.title(title), table)])
 
 
 def main() -> None:
-    """Wire flags and params."""
+    """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "emotion_distribution", EmotionParams)
         run(settings.report_language, paths, tracking.open_store())

@@ -1,4 +1,4 @@
-"""emotion_distribution: every code is counted, shares sum to 100, no torch."""
+"""The stage emotion_distribution: it counts every code, its shares sum to 100, and it needs no torch."""
 
 import csv
 import json
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from stages import emotion_distribution
 from stages.shared import aihub
-from stages.shared.report.console import width
 from tests.conftest import read_json, run_command
 
 
@@ -41,7 +41,7 @@ def outputs(tmp_path: Path) -> dict[str, Path]:
     return {flag: tmp_path / "out" / name for flag, name in names.items()}
 
 
-def test_all_codes_are_listed_and_counted(run_stage, corpus: Path, outputs: dict[str, Path]) -> None:
+def test_table_and_metrics_count_every_code(run_stage, corpus: Path, outputs: dict[str, Path]) -> None:
     done = run_stage("emotion_distribution", corpus=corpus, **outputs)
     assert done.returncode == 0, done.stderr
     with outputs["table"].open(encoding="utf-8", newline="") as stream:
@@ -60,13 +60,13 @@ def test_all_codes_are_listed_and_counted(run_stage, corpus: Path, outputs: dict
     assert sum(values["count"] for values in metrics["by_gender"].values()) == 5
 
 
-def test_ten_most_frequent_are_printed_in_either_language(run_stage, corpus: Path, outputs: dict[str, Path]) -> None:
+def test_ten_most_frequent_emotions_are_printed_in_either_language(run_stage, corpus: Path, outputs: dict[str, Path]) -> None:
     printed = run_stage("emotion_distribution", corpus=corpus, **outputs).stdout
     assert printed == outputs["report"].read_text("utf-8")
     assert printed.splitlines()[2].startswith("E10  분노 (anger)")
     assert len(printed.splitlines()) == 12
     korean = run_stage("emotion_distribution", params={"emotion_distribution": {"report_language": "ko"}}, corpus=corpus, **outputs).stdout
-    assert "가장 잦은 감정" in korean
+    assert korean.startswith("60가지 감정 중 가장 잦은 열 가지 (대화 5개)")
 
 
 def test_picture_is_drawn(run_stage, corpus: Path, outputs: dict[str, Path]) -> None:
@@ -89,18 +89,19 @@ def test_shares_sum_to_exactly_100(counts: dict[str, int]) -> None:
     assert all(abs(shares[key] - 100 * count / max(1, sum(counts.values()))) < 1e-4 for key, count in counts.items())
 
 
-def test_torch_is_never_imported(tmp_path: Path) -> None:
+def test_stage_imports_no_torch(tmp_path: Path) -> None:
     script = "import sys, stages.emotion_distribution as stage\nfrom pathlib import Path\n"
     script += "dialogues = stage.read_corpus(Path('data/raw/emotion_dialogues_sample.json'))\n"
     script += "stage.draw(Path(sys.argv[1]), {c: 6 for c in stage.aihub.EMOTIONS}, 360)\n"
     script += "print('torch' in sys.modules, len(dialogues))"
-    assert run_command(sys.executable, "-c", script, tmp_path / "e.png").stdout.strip() == "False 360"
+    assert run_command(sys.executable, "-c", script, tmp_path / "e.png").stdout.strip() == "False 403"
 
 
 def test_report_has_the_ten_most_frequent_emotions_in_columns() -> None:
-    rows = [(f"E{number}", ("분노" if number % 2 else "fear") + " x" * (number % 3), 1000 - number, 1.5) for number in range(10, 70)]
+    counts = {code: 1000 - number for number, code in enumerate(aihub.EMOTIONS)}
     for language in ("en", "ko"):
-        lines = emotion_distribution.text_report(language, rows, 12_345).splitlines()
+        lines = emotion_distribution.text_report(language, counts, dict.fromkeys(counts, 1.5), 12_345).splitlines()
         assert "12,345" in lines[0]
         assert len(lines) == 12
-        assert len({width(line[: line.index(" %")]) for line in lines[2:]}) == 1
+        assert len({cell_len(line[: line.index(" %")]) for line in lines[2:]}) == 1
+        assert [line.split()[0] for line in lines[2:]] == list(aihub.EMOTIONS)[:10]

@@ -1,36 +1,42 @@
-"""95 % intervals of scores, and of the difference between two models on the same texts."""
+"""95 % intervals: counts or predictions come in, the limits of a score or of a difference between two models go out."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-RESAMPLES = 2_000
+RESAMPLES = 2_000  # of a bootstrap
 CONFIDENCE = 0.95
 
 
-def wilson(right: int, texts: int) -> tuple[float, float]:
-    """Return Wilson's interval of an accuracy."""
+def wilson(correct: int, texts: int) -> tuple[float, float]:
+    """Return Wilson's interval of an accuracy: low, high."""
     from scipy.stats import binomtest
 
-    interval = binomtest(right, texts).proportion_ci(CONFIDENCE, "wilson")
+    interval = binomtest(correct, texts).proportion_ci(CONFIDENCE, "wilson")
     return float(interval.low), float(interval.high)
 
 
 def bootstrap_f1(counts: "np.ndarray", seed: int) -> tuple[float, float]:
-    """Return the interval of macro F1. counts: (true, predicted). Texts resampled = cells of the matrix drawn anew."""
+    """Return the bootstrap interval of macro F1: low, high. counts: (true, predicted).
+
+    To resample texts is to draw the cells of the confusion matrix again, so no text is needed.
+    """
     import numpy as np
 
     total, classes = int(counts.sum()), len(counts)
     drawn = np.random.default_rng(seed).multinomial(total, counts.flatten() / total, RESAMPLES).reshape(-1, classes, classes)
-    right = drawn.diagonal(axis1=1, axis2=2)
-    f1 = (2 * right / np.maximum(drawn.sum(axis=1) + drawn.sum(axis=2), 1)).mean(axis=1)
+    correct = drawn.diagonal(axis1=1, axis2=2)
+    f1 = (2 * correct / np.maximum(drawn.sum(axis=1) + drawn.sum(axis=2), 1)).mean(axis=1)
     low, high = np.quantile(f1, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
-def compare(truth: "np.ndarray", predicted: "np.ndarray", baseline: "np.ndarray", classes: int, seed: int) -> dict[str, Any]:
-    """Return the baseline's scores and the gain over it in accuracy, with the paired bootstrap's interval."""
+def compare_with_baseline(truth: "np.ndarray", predicted: "np.ndarray", baseline: "np.ndarray", classes: int, seed: int) -> dict[str, Any]:
+    """Return the scores of the baseline, and the gain in accuracy over it with the interval of the paired bootstrap.
+
+    truth, predicted, baseline: class ids (texts,).
+    """
     import numpy as np
     from sklearn.metrics import f1_score
 

@@ -1,4 +1,4 @@
-"""Scores of predictions against true labels: accuracy, F1, ROC, confusion matrix."""
+"""Metrics of predictions: true labels and probabilities come in; accuracy, F1, ROC and confusion matrix go out."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,23 +9,23 @@ from stages.shared.evaluation.intervals import bootstrap_f1, wilson
 if TYPE_CHECKING:
     import numpy as np
 
-ROC_POINTS = 200
+ROC_POINTS = 200  # of a curve: as many as a picture can show
 
 
-def score(truth: "np.ndarray", predictions: Predictions, names: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return accuracy and macro F1 with intervals, macro precision and recall, ROC-AUC, and all per class.
+def classification_scores(truth: "np.ndarray", predictions: Predictions, names: Sequence[str], seed: int) -> dict[str, Any]:
+    """Return accuracy and macro F1 with intervals, macro precision and recall, ROC-AUC, and the scores of each class.
 
-    Accuracy has Wilson's interval; macro F1 the percentile interval of a bootstrap over the texts.
+    Accuracy has Wilson's interval. Macro F1 has the percentile interval of a bootstrap over the texts.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
     predicted = predictions.label_ids
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=range(len(names)), zero_division=0)
-    right = int((predicted == truth).sum())
-    accuracy_low, accuracy_high = wilson(right, len(truth))
+    correct = int((predicted == truth).sum())
+    accuracy_low, accuracy_high = wilson(correct, len(truth))
     f1_low, f1_high = bootstrap_f1(confusion_counts(truth, predicted, len(names)), seed)
     return {
-        "accuracy": right / len(truth),
+        "accuracy": correct / len(truth),
         "accuracy_low": accuracy_low,
         "accuracy_high": accuracy_high,
         "precision": float(precision.mean()),
@@ -47,7 +47,7 @@ def score(truth: "np.ndarray", predictions: Predictions, names: Sequence[str], s
 
 
 def roc_auc(truth: "np.ndarray", probabilities: "np.ndarray") -> float | None:
-    """Return the area under the ROC curve (one against the rest, macro); None when a class is missing in the truth."""
+    """Return the area under the ROC curve (one against the rest, macro), or None if a class has no text."""
     from sklearn.metrics import roc_auc_score
 
     classes = probabilities.shape[1]
@@ -59,18 +59,18 @@ def roc_auc(truth: "np.ndarray", probabilities: "np.ndarray") -> float | None:
 
 
 def confusion_counts(truth: "np.ndarray", predicted: "np.ndarray", classes: int) -> "np.ndarray":
-    """Return counts (true, predicted)."""
+    """Return the confusion matrix as counts (true, predicted)."""
     from sklearn.metrics import confusion_matrix
 
     counts: np.ndarray = confusion_matrix(truth, predicted, labels=range(classes))
     return counts
 
 
-Curves = dict[str, tuple[list[float], list[float], float]]
+Curves = dict[str, tuple[list[float], list[float], float]]  # class name -> false positive rates, true positive rates, area
 
 
 def roc_curves(truth: "np.ndarray", probabilities: "np.ndarray", names: Sequence[str]) -> Curves:
-    """Return false and true positive rates (at most 200 points) and area, for the positive class or for each of several."""
+    """Return the ROC curve of the positive class of two, or of each of several classes; a curve has at most 200 points."""
     import numpy as np
     from sklearn.metrics import auc, roc_curve
 
@@ -85,7 +85,7 @@ def roc_curves(truth: "np.ndarray", probabilities: "np.ndarray", names: Sequence
 
 
 def average_curve(curves: Curves) -> list[tuple[float, float]]:
-    """Return the points of the one curve, or of the mean over the classes' curves (macro average), which a line plot can show."""
+    """Return the points of one line: the only curve, or the mean of all curves (macro average)."""
     import numpy as np
 
     if len(curves) < 2:

@@ -1,51 +1,59 @@
-"""Text on a console: columns that know how wide Hangul is, and reports that are printed at once or later."""
+"""Reports on the console: texts and tables of rich come in, plain text goes out.
 
-import os
+A report is the same on every terminal and in a file: 100 columns wide, without colours. rich knows that Hangul is two columns wide.
+"""
+
 import sys
-import unicodedata
-from typing import Literal
+from collections.abc import Iterable
+from io import StringIO
 
-Language = Literal["en", "ko"]
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.table import Column, Table
+
+from stages.shared.environment import read_environment
+
 WIDTH = 100  # columns of a report
+NAME_WIDTH = 24  # columns of a class name at most: the longest name of the AI Hub corpus
 
 
 def show(text: str) -> None:
-    """Print a report, unless REPORT=later says that the caller prints the saved ones at its end (`make run` does)."""
-    if os.environ.get("REPORT") != "later":
-        encoding = sys.stdout.encoding or "utf-8"  # a console that cannot print Hangul still gets its report
+    """Print a report, unless SENTIMENT_REPORT=later says that the caller prints the saved reports."""
+    if read_environment().report == "now":
+        encoding = sys.stdout.encoding or "utf-8"  # a console without Hangul gets the report with replacement signs
         print(text.encode(encoding, "replace").decode(encoding), end="")
 
 
-def wrap(text: str) -> str:
-    """Break at blanks so that no line is wider than WIDTH columns."""
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and width(f"{lines[-1]} {word}") > WIDTH:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".lstrip()
-    return "\n".join(lines)
+def render(parts: Iterable[RenderableType]) -> str:
+    """Return the parts as text, with an empty line between them and no blanks at the ends of lines."""
+    stream = StringIO()
+    console = Console(file=stream, width=WIDTH, color_system=None, markup=False, emoji=False, highlight=False)
+    for number, part in enumerate(parts):
+        console.print(*([""] if number else []), part, sep="\n")
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def width(text: str) -> int:
-    """Return the columns that a text takes on a console, where Hangul takes two."""
-    return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+def title(text: str) -> str:
+    """Return a title with a line below it."""
+    return f"{text}\n{'=' * cell_len(text)}"
 
 
-def pad(text: str, columns: int, *, right: bool = False) -> str:
-    """Fill a text up with blanks to so many columns, on its right or its left."""
-    blanks = " " * max(0, columns - width(text))
-    return blanks + text if right else text + blanks
+def table(*columns: Column, header: bool = True) -> Table:
+    """Return an empty table without lines, two blanks between its columns."""
+    has_rest = any(column.ratio for column in columns)
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header, expand=has_rest)
 
 
-def shorten(text: str, columns: int) -> str:
-    """Cut a text to so many columns, at least 24."""
-    columns = max(24, columns)
-    if width(text) <= columns:
-        return text
-    kept = ""
-    for sign in text:
-        if width(kept + sign) > columns - 1:
-            break
-        kept += sign
-    return kept.rstrip() + "…"
+def name(header: str = "", *, max_width: int | None = NAME_WIDTH) -> Column:
+    """Return a column of names, which are cut at `max_width`."""
+    return Column(header, no_wrap=True, max_width=max_width)
+
+
+def number(header: str = "") -> Column:
+    """Return a column of numbers; a header that is too wide continues on the next line."""
+    return Column(header, justify="right")
+
+
+def text(header: str = "") -> Column:
+    """Return a column that takes the rest of the width; longer texts are cut."""
+    return Column(header, no_wrap=True, ratio=1)

@@ -1,4 +1,4 @@
-"""All pictures of the project: the only place that knows matplotlib. Equal data give equal bytes."""
+"""The pictures of the project: data come in, PNG files go out. Equal data give equal bytes. Nothing else imports matplotlib."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("plots")
 
-Curve = Sequence[Mapping[str, float]]  # a row for each epoch
+Curve = Sequence[Mapping[str, float]]  # a row of losses and scores for each epoch
 
 INK, MUTED, GRID = "#1f2430", "#697086", "#e4e7ee"
 COLOURS = ("#2f6fde", "#e07b39", "#2a9d6f", "#c8447a", "#7d5bd0", "#b59b1f")
-STYLES: tuple[dict[str, Any], ...] = (  # of lines that may lie on each other
+LINE_STYLES: tuple[dict[str, Any], ...] = (  # they tell lines apart that cover each other
     {"marker": "o", "linestyle": "-"},
     {"marker": "s", "linestyle": "--", "markersize": 4},
     {"marker": "D", "linestyle": ":", "markersize": 8, "markerfacecolor": "none"},
 )
-HANGUL_FONTS = {  # name -> beginning of its file's name
+HANGUL_FONTS = {  # name -> beginning of the file name
     "NanumGothic": "nanumgothic",
     "Noto Sans CJK KR": "notosanscjk",
     "Noto Sans KR": "notosanskr",
@@ -34,7 +34,10 @@ HANGUL_FONTS = {  # name -> beginning of its file's name
 
 
 def hangul_font() -> str | None:
-    """Return an installed font that has Hangul, or None. Looks on the disk, for matplotlib's own list may be older than the font."""
+    """Return the name of an installed font with Hangul, or None.
+
+    This searches the disk, because a font may be newer than matplotlib's own list.
+    """
     from matplotlib import font_manager
 
     fonts = font_manager.fontManager
@@ -46,21 +49,22 @@ def hangul_font() -> str | None:
 
 
 def has_hangul(texts: Sequence[str]) -> bool:
+    """Return whether a text has a sign of Hangul: a syllable, a single letter or a conjoining letter."""
     return any(
         "\u1100" <= sign <= "\u11ff" or "\u3130" <= sign <= "\u318f" or "\uac00" <= sign <= "\ud7a3" for text in texts for sign in text
     )
 
 
-def drawable(names: Sequence[str], otherwise: Sequence[str]) -> Sequence[str]:
-    """Return the names if a font for them is here, else the other ones, and say what to install; never boxes."""
+def drawable_names(names: Sequence[str], fallback: Sequence[str]) -> Sequence[str]:
+    """Return the names, or the fallback with a warning if no installed font can draw them."""
     if not has_hangul(names) or hangul_font():
         return names
-    log.warning("no font with Hangul found, so pictures are labelled without it: install one (Debian: apt-get install fonts-nanum)")
-    return otherwise
+    log.warning("no font with Hangul is installed, so pictures have other labels: install one (Debian: apt-get install fonts-nanum)")
+    return fallback
 
 
-def learning_curve(curve: Curve, kept: float, file: Path) -> None:
-    """Draw losses and validation scores by epoch, the kept epoch marked."""
+def learning_curve(curve: Curve, kept_epoch: float, file: Path) -> None:
+    """Draw losses and validation scores by epoch, and mark the kept epoch."""
     epochs = [int(row["epoch"]) for row in curve]
     figure = _figure(9, 3.8)
     loss_axes, score_axes = figure.subplots(1, 2)
@@ -68,11 +72,11 @@ def learning_curve(curve: Curve, kept: float, file: Path) -> None:
         (loss_axes, ("train_loss", "validation_loss", "validation_calibrated_loss"), "Loss"),
         (score_axes, ("validation_accuracy", "validation_f1"), "Validation scores"),
     ):
-        for name, colour, style in zip(names, COLOURS, STYLES, strict=False):
+        for name, colour, style in zip(names, COLOURS, LINE_STYLES, strict=False):
             axes.plot(epochs, [row[name] for row in curve], color=colour, label=name.replace("_", " "), **style)
-        axes.axvline(kept, color=MUTED, linestyle=":", label="kept epoch")
+        axes.axvline(kept_epoch, color=MUTED, linestyle=":", label="kept epoch")
         axes.set(xlabel="epoch", xticks=epochs)
-        _dress(axes, title)
+        _style_axes(axes, title)
         axes.legend(facecolor="white", edgecolor="none")
         axes.margins(0.08)
     score_axes.set_ylim(top=min(1.01, score_axes.get_ylim()[1]))
@@ -81,8 +85,8 @@ def learning_curve(curve: Curve, kept: float, file: Path) -> None:
 
 
 def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Path) -> None:
-    """Draw counts (true classes, predicted classes), shaded by the share of the true class."""
-    names = drawable(class_names, [label_name(number) for number in range(len(class_names))])
+    """Draw counts (true classes, predicted classes). The colour of a cell is its share of the true class."""
+    names = drawable_names(class_names, [label_name(number) for number in range(len(class_names))])
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     size = max(3.6, 0.55 * len(names) + 1.6)
     longest = max(len(name) for name in names)
@@ -104,8 +108,8 @@ def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Pat
 
 
 def roc_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float], float]], class_names: Sequence[str], file: Path) -> None:
-    """Draw one ROC curve per class: name -> (false positive rates, true positive rates, area)."""
-    names = drawable(list(curves), [label_name(class_names.index(name)) for name in curves])
+    """Draw a ROC curve for each class. curves: class name -> (false positive rates, true positive rates, area)."""
+    names = drawable_names(list(curves), [label_name(class_names.index(name)) for name in curves])
     figure = _figure(5.2, 4.8)
     axes = figure.subplots()
     for number, (name, (fpr, tpr, area)) in enumerate(zip(names, curves.values(), strict=True)):
@@ -113,13 +117,13 @@ def roc_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float], floa
         axes.plot(fpr, tpr, color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.8)
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":", label="chance")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
-    _dress(axes, "ROC")
+    _style_axes(axes, "ROC")
     axes.legend(frameon=False, loc="lower right")
     _save(figure, file)
 
 
 def grouped_bars(groups: Mapping[str, Mapping[str, int]], title: str, file: Path) -> None:
-    """Draw horizontal bars in one panel per group: group -> (name -> count), with count and share of all."""
+    """Draw a panel of horizontal bars for each group, with count and share of all. groups: group -> (name -> count)."""
     total = max(1, sum(sum(bars.values()) for bars in groups.values()))
     longest = max(max(bars.values()) for bars in groups.values()) or 1
     figure = _figure(12, 1.2 + 0.3 * sum(len(bars) for bars in groups.values()) / 2 + 0.6 * len(groups) / 2)
@@ -131,7 +135,7 @@ def grouped_bars(groups: Mapping[str, Mapping[str, int]], title: str, file: Path
             axes.text(count + longest * 0.015, position, f"{count:,} · {100 * count / total:.1f} %", va="center", color=MUTED, fontsize=8.5)
         axes.set_xlim(0, longest * 1.22)
         share = 100 * sum(bars.values()) / total
-        _dress(axes, f"{group} · {sum(bars.values()):,} · {share:.1f} %")
+        _style_axes(axes, f"{group} · {sum(bars.values()):,} · {share:.1f} %")
         axes.tick_params(axis="y", length=0)
         axes.set_xticks([])
         axes.grid(visible=False)
@@ -154,7 +158,7 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=120, layout=ConstrainedLayoutEngine(h_pad=0.1), facecolor="white")
 
 
-def _dress(axes: "Axes", title: str) -> None:
+def _style_axes(axes: "Axes", title: str) -> None:
     axes.set_title(title, loc="left", color=INK, fontweight="bold")
     axes.grid(color=GRID)
     axes.set_axisbelow(True)

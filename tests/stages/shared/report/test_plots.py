@@ -1,4 +1,4 @@
-"""That pictures are the same whenever they are drawn, and that no Hangul becomes a box."""
+"""The pictures: equal data give equal bytes, and no Hangul becomes a box."""
 
 import logging
 import sys
@@ -45,7 +45,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved from now on."""
+    """The figures that a test saves."""
     figures: list[Figure] = []
     save = plots._save
     monkeypatch.setattr(plots, "_save", lambda figure, file: (figures.append(figure), save(figure, file)))
@@ -58,7 +58,7 @@ def no_hangul_font(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def texts(figure: Figure) -> set[str]:
-    """All words in a figure."""
+    """Return all labels in a figure."""
     found: set[str] = set()
     for axes in figure.axes:
         labels = [*axes.get_xticklabels(), *axes.get_yticklabels(), *(axes.get_legend().get_texts() if axes.get_legend() else [])]
@@ -67,7 +67,7 @@ def texts(figure: Figure) -> set[str]:
 
 
 @pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
-def test_picture_is_whole_without_warnings_and_the_same_twice(draw: Callable[[Path], None], tmp_path: Path) -> None:
+def test_picture_is_complete_without_warnings_and_the_same_twice(draw: Callable[[Path], None], tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw(tmp_path / "one.png")
@@ -96,7 +96,7 @@ def test_hangul_names_are_drawn_in_an_installed_font(drawn: list[Figure], caplog
 
 
 @pytest.mark.usefixtures("no_hangul_font")
-def test_without_a_hangul_font_labels_stand_for_the_names_and_a_warning_says_what_to_install(
+def test_without_a_hangul_font_labels_replace_the_names_and_a_warning_says_what_to_install(
     drawn: list[Figure], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
@@ -110,7 +110,7 @@ def test_without_a_hangul_font_labels_stand_for_the_names_and_a_warning_says_wha
 
 
 @pytest.mark.usefixtures("no_hangul_font")
-def test_without_a_hangul_font_the_one_curve_of_two_classes_is_not_called_by_the_other_class(drawn: list[Figure], tmp_path: Path) -> None:
+def test_without_a_hangul_font_the_curve_of_two_classes_has_the_label_of_its_class(drawn: list[Figure], tmp_path: Path) -> None:
     plots.roc_curves(roc(["긍정"]), ["부정", "긍정"], tmp_path / "roc.png")  # the curve of the positive class, LABEL_1
     assert {text for text in texts(drawn[0]) if text.startswith("LABEL")} == {"LABEL_1, area 0.850"}
 
@@ -125,11 +125,11 @@ def test_names_in_other_letters_need_no_hangul_font(drawn: list[Figure], caplog:
 @pytest.mark.parametrize(
     ("text", "expected"), [("부정", True), ("ㅋㅋ", True), ("\u1112\u1161", True), ("négatif 😍 漢字", False), ("", False)]
 )
-def test_hangul_is_known_in_all_its_forms(text: str, expected: bool) -> None:
+def test_hangul_is_recognised_in_all_its_forms(text: str, expected: bool) -> None:
     assert plots.has_hangul([text]) is expected
 
 
-def test_large_matrix_has_no_numbers_and_a_small_one_has_all(drawn: list[Figure], tmp_path: Path) -> None:
+def test_large_matrix_has_no_numbers_and_small_matrix_has_all(drawn: list[Figure], tmp_path: Path) -> None:
     plots.confusion_matrix(COUNTS, KOREAN, tmp_path / "small.png")
     plots.confusion_matrix(np.eye(21, dtype=int), [str(number) for number in range(21)], tmp_path / "large.png")
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["1,000", "20", "3", "400"]
