@@ -1,9 +1,9 @@
-"""Benchmark of every engine on one core and on two, beside the most that the machine could do.
+"""Benchmark of every engine on one core and on two, beside the limit of the machine.
 
-The served model answers the sentences of SST-2 dev (read from ../shared/data), tokenizing included, with all engines in one run. Texts
-a second are the best of 3 passes over all texts, sorted by length. The time of a text alone is a median. The table also has accuracy and
-the answers that differ from torch in fp32. Each engine and number of cores has a process of its own, pinned to its cores. Writes a
-table into docs/results/performance.md.
+Each engine answers the sentences of SST-2 dev (read from ../shared/data), tokenizing included. All engines are in one run. Texts per
+second are the best of 3 passes over all texts, sorted by length. The time of one text is a median. The table also has accuracy and the
+number of answers that differ from torch in fp32. Each pair of engine and number of cores has a separate process, pinned to its cores.
+The command writes a table into docs/results/performance.md.
 
     dvc repro && python -m benchmarks.inference
 """
@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.tables import write_speeds
 from benchmarks.transfer import DATA, read_table
-from serving.inference.bundle import EngineSpec, read_bundle
+from serving.inference.bundle import PORTABLE, read_bundle
 from serving.inference.classifier import Classifier
 from serving.inference.cpu import multiplies_int8
 from serving.inference.engines import start_engine
@@ -71,7 +71,8 @@ def our_answers(name: str, cores: int, scratch: Path) -> Answer:
     file = scratch / "dynamic_int8.onnx"
     quantize_dynamic(BUNDLE / "model.onnx", file, weight_type=QuantType.QInt8, per_channel=True)
     bundle = read_bundle(BUNDLE)
-    spec: EngineSpec = replace(bundle.portable, name=name, files=(str(file),))
+    portable = next(engine for engine in bundle.engines if engine.name == PORTABLE)
+    spec = replace(portable, name=name, files=(str(file),))
     classifier = Classifier(bundle, spec, start_engine(spec, BUNDLE, cores))
     return lambda texts: classifier.predict(texts).label_ids
 
@@ -96,7 +97,7 @@ def measure(name: str, cores: int, texts: list[str]) -> dict[str, Any]:
 
 
 def gemm_peak(cores: int) -> dict[str, float]:
-    """Return the machine's fastest matrix multiplication in GFLOP/s by precision. It has a layer's shape and lasts PEAK_SECONDS."""
+    """Return the machine's fastest matrix multiplication in GFLOP/s by precision. Each has a layer's shape and repeats for PEAK_SECONDS."""
     import torch
 
     torch.set_num_threads(cores)
@@ -112,7 +113,7 @@ def gemm_peak(cores: int) -> dict[str, float]:
 
 
 def flop_per_text(texts: list[str]) -> tuple[float, float]:
-    """Return the mean multiplications and additions of a text, without padding: in all layers, and in the exported model.
+    """Return the mean number of multiplications and additions for a text without padding: in all layers, and in the exported model.
 
     The exported model computes the last layer for the first token only, except keys and values.
     """
@@ -124,7 +125,7 @@ def flop_per_text(texts: list[str]) -> tuple[float, float]:
     return float((layers * layer).mean()), float(((layers - 1) * layer + last).mean())
 
 
-def in_a_process(*flags: str, cores: int) -> Any:
+def in_process(*flags: str, cores: int) -> Any:
     """Run this module in a process pinned to the first `cores` cores. Return the JSON of its last line."""
     allowed = sorted(os.sched_getaffinity(0))[:cores]
     done = subprocess.run(
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: use --data to name the folder with sst2/")
     rows = read_table(options.data / "sst2" / "dev.tsv", header=True)
     texts = [text for text, _ in rows]
     if options.engine == "peak":
@@ -157,7 +158,7 @@ def main() -> None:
 def table(data: Path, texts: list[str], truth: np.ndarray) -> str:
     """Measure all engines and the peak, and return the table."""
     counts = [number for number in (1, 2) if number <= len(os.sched_getaffinity(0))]
-    found = {(name, cores): in_a_process("--engine", name, "--data", str(data), cores=cores) for cores in counts for name in ENGINES}
+    found = {(name, cores): in_process("--engine", name, "--data", str(data), cores=cores) for cores in counts for name in ENGINES}
     reference = np.array(found[REFERENCE, 1]["labels"])
     heads = [f"texts/s, {cores} core{'s' if cores > 1 else ''} | against torch" for cores in counts]
     lines = [
@@ -172,11 +173,11 @@ def table(data: Path, texts: list[str], truth: np.ndarray) -> str:
         labels, alone = np.array(found[name, 1]["labels"]), found[name, 1]["alone_ms"]
         changed, accuracy = int((labels != reference).sum()), (labels == truth).mean()
         lines.append(f"| {name} | {' | '.join(speeds)} | {alone:.2f} ms | {accuracy:.1%} | {changed} of {len(texts)} |")
-    peaks, (whole, exported) = in_a_process("--engine", "peak", "--data", str(data), cores=1), flop_per_text(texts)
+    peaks, (full, exported) = in_process("--engine", "peak", "--data", str(data), cores=1), flop_per_text(texts)
     shares = ", ".join(
         f"{name} {found[name, 1]['texts_per_second'] * need / 1e9 / peak:.0%}"
         for name, need, peak in (
-            ("torch-fp32", whole, peaks["fp32"]),
+            ("torch-fp32", full, peaks["fp32"]),
             ("openvino-fp32", exported, peaks["fp32"]),
             ("openvino-bf16", exported, max(peaks.values())),  # a CPU without bf16 ignores the hint
         )
@@ -184,7 +185,7 @@ def table(data: Path, texts: list[str], truth: np.ndarray) -> str:
     int8 = found["openvino-int8", 1]["texts_per_second"] * exported / 1e9
     more = " (and could at twice that in INT8)" if multiplies_int8() else ""
     note = (
-        f"\nA text needs {whole / 1e9:.2f} GFLOP on average, {exported / 1e9:.2f} as it is exported. One core multiplies matrices at "
+        f"\nA text needs {full / 1e9:.2f} GFLOP on average, {exported / 1e9:.2f} as it is exported. One core multiplies matrices at "
         f"{peaks['fp32']:,.0f} GFLOP/s in fp32 and {peaks['bf16']:,.0f} in bf16 at most{more}. Share of it that is reached, tokenizing "
         f"and all else included: {shares}; openvino-int8 does {int8:,.0f} GOP/s."
     )

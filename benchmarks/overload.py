@@ -1,9 +1,10 @@
 """Benchmark of the server under more load than it can answer.
 
-The server has one core, the load another one. The load posts the sentences of SST-2 dev as forms (read from ../shared/data).
-Capacity is the rate of answers to wrk with 32 connections. Then requests come at 1 and 3 times this rate, at random times.
+The server has one core, and the load has another. The load posts the sentences of SST-2 dev as forms (read from ../shared/data).
+The capacity is the rate of answers to wrk with 32 connections. Then requests arrive at 1 and 3 times this rate, at random times.
 A request does not wait for earlier answers. The table has the share of 503, the milliseconds from the due time of a request to its
-answer, and the memory afterwards. Any other status ends the benchmark. Writes a table into docs/results/reliability.md.
+answer, and the memory after the load. Any status but 200 and 503 ends the benchmark.
+The command writes a table into docs/results/reliability.md.
 
     dvc repro && python -m benchmarks.overload
 """
@@ -27,17 +28,17 @@ from benchmarks.serving.servers import OURS
 from benchmarks.tables import RELIABILITY, write_speeds
 from benchmarks.transfer import DATA, read_table
 
-WAITING = 64  # texts in the queue; with the default of 1,024 an answer could take seconds
+WAITING = 64  # texts in the queue. With the default of 1,024 an answer could take seconds
 LOADS = (1, 3)  # times the capacity
 
 
 async def offer(url: str, bodies: list[str], rate: float, seconds: int) -> dict[int, list[float]]:
-    """Post the bodies in turn at random times, `rate` a second on average. Return milliseconds by status."""
+    """Post the bodies in turn at random times, on average `rate` per second. Return milliseconds by status."""
     times, found = random.Random(0), defaultdict(list)
     headers = {"Content-Type": OURS.content_type}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session, asyncio.TaskGroup() as asked:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as session, asyncio.TaskGroup() as requests:
 
-        async def ask(body: str, due: float) -> None:
+        async def post(body: str, due: float) -> None:
             async with session.post(url, data=body) as answer:
                 await answer.read()
                 if answer.status == 503 and "Retry-After" not in answer.headers:
@@ -48,19 +49,19 @@ async def offer(url: str, bodies: list[str], rate: float, seconds: int) -> dict[
         number = 0
         while due < start + seconds:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            asked.create_task(ask(bodies[number % len(bodies)], due))
+            requests.create_task(post(bodies[number % len(bodies)], due))
             number, due = number + 1, due + times.expovariate(rate)
     return found
 
 
 def row(load: int, found: dict[int, list[float]], seconds: int, memory_mb: float) -> str:
-    """Return the row of one load. End the program if a request got neither an answer nor 503."""
+    """Return the row of one load. End the program if a request got a status other than 200 and 503."""
     if not set(found) <= {200, 503}:
         raise SystemExit(f"ERROR: statuses under overload: {sorted(found)}")
-    answered, asked = found[200], sum(map(len, found.values()))
+    answered, requests = found[200], sum(map(len, found.values()))
     p50, p99 = np.percentile(answered, [50, 99])
     refused = f"{np.percentile(found[503], 99):.0f} ms" if found[503] else "-"
-    share, rates = len(found[503]) / asked, [f"{number / seconds:,.0f}" for number in (asked, len(answered))]
+    share, rates = len(found[503]) / requests, [f"{number / seconds:,.0f}" for number in (requests, len(answered))]
     return f"| {load} x | {' | '.join(rates)} | {share:.1%} | {p50:.0f} ms | {p99:.0f} ms | {refused} | {memory_mb:,.0f} MB |"
 
 
@@ -96,9 +97,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20, help="length of a measurement")
     options = parser.parse_args()
     if not shutil.which("wrk"):
-        raise SystemExit("ERROR: wrk, which makes the load, is not installed: run sudo apt-get install wrk")
+        raise SystemExit("ERROR: wrk is not installed, which makes the load: run sudo apt-get install wrk")
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: use --data to name the folder with sst2/")
     texts = [text for text, _ in read_table(options.data / "sst2" / "dev.tsv", header=True)]
     write_speeds("overload", table(texts, options.seconds), RELIABILITY)
 

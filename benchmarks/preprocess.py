@@ -1,9 +1,9 @@
-"""Benchmark of the data checks, beside pandas, which reads, drops duplicates and splits without checks.
+"""Benchmark of the preprocess stage, beside pandas, which reads, drops duplicates and splits without checks.
 
-Three sources have 10^4 to 10^6 rows of made-up words: 1 in 50 is repeated, 1 in 500 has the other label. One has 10^4 long rows.
-One is NSMC with 200,000 rows, read from ../shared/data as a folder of two shards. Each run is a process of
-its own. The tables have its time, its peak memory, both with and without the search for near duplicates, and the steps of the largest
-run. Writes tables into docs/results/performance.md.
+Three sources have 10^4 to 10^6 rows of made-up words: 1 row in 50 repeats another, and 1 in 500 has the other label. One source has
+10^4 long rows. One is NSMC with 200,000 rows, read from ../shared/data as a folder of two shards. Each run is a separate process. The
+tables have the time and the peak memory with and without the search for near duplicates, and the steps of the largest run.
+The command writes tables into docs/results/performance.md.
 
     dvc repro base_model && python -m benchmarks.preprocess
 """
@@ -28,7 +28,7 @@ from benchmarks.tables import PERFORMANCE, write_table
 from benchmarks.transfer import DATA
 
 SIZES = (10_000, 100_000, 1_000_000)
-LONG = 10_000  # long texts, each of PARTS others
+LONG = 10_000  # long texts, each made of PARTS texts
 PARTS = 50
 STEMS = [
     "ka",
@@ -52,7 +52,7 @@ STEMS = [
     "zor",
     "cru",
 ]
-PLAIN = """
+PANDAS = """
 import sys, pandas as pd
 from sklearn.model_selection import train_test_split
 rows = pd.concat([pd.read_csv(file, sep=sys.argv[2]) for file in sys.argv[3:]]).drop_duplicates()
@@ -65,7 +65,7 @@ for name, part in (("train", train), ("validation", validation), ("test", test))
 
 
 class Run(NamedTuple):
-    """One process. steps: seconds of each step, from its log."""
+    """The figures of one process. steps: seconds of each step, from its log."""
 
     seconds: float
     peak_mb: float
@@ -90,18 +90,18 @@ def run(command: list[str | Path], **environment: str) -> Run:
     start = time.perf_counter()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment) as process:
         assert process.stderr
-        said = process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
+        log = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
     if process.returncode:
-        raise SystemExit(said)
-    steps = {step: float(took) for step, took in re.findall(r"DEBUG preprocess: (.+) took ([\d.]+) s", said)}
-    return Run(seconds, used.ru_maxrss / 1000, steps)
+        raise SystemExit(log)
+    steps = {step: float(took) for step, took in re.findall(r"DEBUG preprocess: (.+) took ([\d.]+) s", log)}
+    return Run(seconds, usage.ru_maxrss / 1000, steps)
 
 
-def checked(folder: Path, source: Path, near: float) -> Run:
-    """Run the stage on a source. near: similarity of near duplicates; 0 switches the search off."""
+def run_stage(folder: Path, source: Path, near: float) -> Run:
+    """Run the stage on a source. near: similarity of near duplicates. 0 turns the search off."""
     params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
     params["preprocess"]["near_duplicates"] = near
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
@@ -125,36 +125,40 @@ def checked(folder: Path, source: Path, near: float) -> Run:
     return run([sys.executable, "-m", "stages.preprocess", *flags, *outputs], LOG_LEVEL="DEBUG")
 
 
-def plain(folder: Path, separator: str, *files: Path) -> Run:
-    """Run the pandas script that people write first."""
-    return run([sys.executable, "-c", PLAIN, folder, separator, *files])
+def run_pandas(folder: Path, separator: str, *files: Path) -> Run:
+    """Run the pandas script, as people write it first."""
+    return run([sys.executable, "-c", PANDAS, folder, separator, *files])
 
 
-def measured(folder: Path) -> dict[str, tuple[Run, Run, Run]]:
+def measure(folder: Path) -> dict[str, tuple[Run, Run, Run]]:
     """Return three runs for each source: pandas, the stage without the search for near duplicates, and with it."""
     found: dict[str, tuple[Run, Run, Run]] = {}
     for size in SIZES:
         source = folder / f"{size}.csv"
         with source.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(chain([("text", "label")], made_up(size)))
-        found[f"made up, {size:,}"] = plain(folder, ",", source), checked(folder, source, 0), checked(folder, source, 0.8)
+        found[f"made up, {size:,}"] = run_pandas(folder, ",", source), run_stage(folder, source, 0), run_stage(folder, source, 0.8)
     source = folder / "long.csv"
     with source.open("w", encoding="utf-8", newline="") as file:
         texts = (text for text, _ in made_up(LONG * PARTS))
         joined = (" ".join(islice(texts, PARTS)) for _ in range(LONG))
         csv.writer(file).writerows(chain([("text", "label")], ((text, place % 2) for place, text in enumerate(joined))))
-    found[f"made up, {LONG:,} of 4,400 characters"] = plain(folder, ",", source), checked(folder, source, 0), checked(folder, source, 0.8)
+    found[f"made up, {LONG:,} of 4,400 characters"] = (
+        run_pandas(folder, ",", source),
+        run_stage(folder, source, 0),
+        run_stage(folder, source, 0.8),
+    )
     shards = folder / "nsmc"
     shards.mkdir()
     files = [Path(shutil.copy(DATA / "nsmc" / f"ratings_{part}.txt", shards)) for part in ("train", "test")]
-    found["NSMC, 200,000"] = plain(folder, "\t", *files), checked(folder, shards, 0), checked(folder, shards, 0.8)
+    found["NSMC, 200,000"] = run_pandas(folder, "\t", *files), run_stage(folder, shards, 0), run_stage(folder, shards, 0.8)
     return found
 
 
 def main() -> None:
     """Measure and write the tables."""
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder))
+        found = measure(Path(folder))
     lines = [
         "| rows | pandas alone | checked | ratio | near duplicates too | pandas alone: memory | checked | near duplicates too |",
         "|---|---|---|---|---|---|---|---|",

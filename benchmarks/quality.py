@@ -1,9 +1,9 @@
 """Benchmark of the graph's accuracy on published data sets and on the Korean dialogues of the sample.
 
 In a fresh copy of the committed project it runs `dvc exp run -S ...` once for each seed, as a user would. Published sets come from
-../shared/data. It scores the served bundle and the linear baseline on the test split of the set. It writes a table for each set into
-docs/results/quality.md, with the command. With --held-out it scores on a part of the train split, to choose params. With --held-out
-or -S it prints the table and writes nothing.
+../shared/data. `evaluate` scores the bundle and the linear baseline on the test split of the set. The command writes a table for each
+set into docs/results/quality.md, with the `dvc` command. With --held-out it scores on a part of the train split, to choose params. With
+--held-out or -S it prints the table and writes nothing.
 
     python -m benchmarks.quality sst2 goemotions uci nsmc dialogues emotions
     python -m benchmarks.quality sst2 --held-out -S train.token_dropout=0
@@ -26,14 +26,14 @@ from typing import Any
 from scipy.stats import binomtest
 
 from benchmarks.tables import QUALITY, write_table
-from benchmarks.transfer import DATA, Labelled, read_table, whole_sentences
+from benchmarks.transfer import DATA, Labelled, complete_sentences, read_table
 from commands.dvc import fresh_copy
 
 SEEDS = (7, 8, 9)
 HELD_OUT = {"sst2": 1_800, "nsmc": 10_000}  # texts of the train split
 DIALOGUES = "data/raw/emotion_dialogues_sample.json"  # of the project itself
 OWN_SETS: dict[str, list[str]] = {"dialogues": [], "emotions": ["preprocess.aihub_target=emotion"]}
-SHORTEST = 3  # words; a phrase of so many gives a held-out sentence away
+SHORTEST = 3  # words. A phrase of 3 or more words reveals its held-out sentence
 
 
 def settings(name: str, held_out: bool) -> list[str]:
@@ -74,16 +74,16 @@ def hold_out(name: str, folder: Path) -> None:
             (folder / name / f"{file}.txt").write_text("\n".join([head, *part]) + "\n", "utf-8")
         return
     phrases = read_table(DATA / "sst2/train.tsv", header=True)
-    sentences = whole_sentences(phrases)
+    sentences = complete_sentences(phrases)
     random.Random(5).shuffle(sentences)
     held = sentences[: HELD_OUT[name]]
-    given_away = {phrase for text, _ in held for phrase in parts(text)}
-    for file, rows in (("dev", held), ("train", [(text, label) for text, label in phrases if text.strip() not in given_away])):
+    revealing = {phrase for text, _ in held for phrase in parts(text)}
+    for file, rows in (("dev", held), ("train", [(text, label) for text, label in phrases if text.strip() not in revealing])):
         (folder / name / f"{file}.tsv").write_text(as_table(rows), "utf-8")
 
 
 def parts(text: str) -> set[str]:
-    """Return a sentence and all its phrases that give it away."""
+    """Return a sentence and all its phrases that reveal it."""
     words = text.split()
     return {" ".join(words[start:end]) for start in range(len(words)) for end in range(start + SHORTEST, len(words) + 1)} | {text.strip()}
 
@@ -99,21 +99,23 @@ def changed(line: list[str]) -> list[str]:
 
 
 def run(project: Path, line: list[str]) -> dict[str, Any]:
-    """Run the whole graph with the committed params and these changes. Return the metrics of evaluate and the seconds."""
-    subprocess.run(["git", "checkout", "--quiet", "--", "params.yaml"], cwd=project, check=True)  # an experiment leaves its params there
-    begun = time.monotonic()
-    environment = os.environ | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
+    """Run the graph with the committed params and these changes. Return the metrics of evaluate and the seconds."""
+    subprocess.run(
+        ["git", "checkout", "--quiet", "--", "params.yaml"], cwd=project, check=True
+    )  # an experiment leaves its params in the file
+    started = time.monotonic()
+    environment = os.environ | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "SENTIMENT_REPORT": "later"}
     command = [sys.executable, "-m", "dvc", "exp", "run", *changed(line), "evaluate"]
     subprocess.run(command, cwd=project, env=environment, check=True, stdout=sys.stderr)
     found = json.loads((project / "metrics/evaluate.json").read_text("utf-8"))
-    return found | {"seconds": time.monotonic() - begun}
+    return found | {"seconds": time.monotonic() - started}
 
 
 def table(runs: dict[int, dict[str, Any]], line: list[str]) -> str:
     """Return a row for each seed, a row of their mean, and the command.
 
-    The interval of the mean is that of one figure on as many texts. The gain over the linear baseline has an interval of its own,
-    since both answer the same texts.
+    The interval of the mean is that of one run on as many texts. The gain over the linear baseline has its own interval, because both
+    answer the same texts.
     """
     lines = [
         "| seed | accuracy | 95 % interval | macro F1 | linear baseline | points above it | whole graph |",
@@ -141,22 +143,22 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", choices=["sst2", "goemotions", "uci", "nsmc", *OWN_SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--held-out", action="store_true", help="score on a part of the train split (sst2, nsmc) and write nothing")
-    parser.add_argument("-S", dest="more", action="append", default=[], help="a param to set, as in dvc exp run")
-    asked = parser.parse_args()
+    parser.add_argument("-S", dest="more", action="append", default=[], help="param to set, as in dvc exp run")
+    options = parser.parse_args()
     if not DATA.is_dir():
         raise SystemExit(f"ERROR: {DATA} does not exist: docs/results/quality.md lists the files that it needs")
-    if asked.held_out and (others := set(asked.sets) - set(HELD_OUT)):
+    if options.held_out and (others := set(options.sets) - set(HELD_OUT)):
         raise SystemExit(f"ERROR: --held-out works for {' and '.join(HELD_OUT)} only: leave out {', '.join(sorted(others))}")
-    for name in asked.sets:
+    for name in options.sets:
         with tempfile.TemporaryDirectory() as place:
             project, shared = fresh_copy(Path(place)), Path(place, "shared")
             if name not in OWN_SETS:
                 shutil.copytree(DATA / name, shared / "data" / name)
-            if asked.held_out:
+            if options.held_out:
                 hold_out(name, shared / "held_out")
-            line = settings(name, asked.held_out) + asked.more
-            runs = {seed: run(project, [*line, f"train.seed={seed}"]) for seed in asked.seeds}
-            if asked.held_out or asked.more:
+            line = settings(name, options.held_out) + options.more
+            runs = {seed: run(project, [*line, f"train.seed={seed}"]) for seed in options.seeds}
+            if options.held_out or options.more:
                 print(table(runs, line))
             else:
                 write_table(f"quality {name}", table(runs, line), QUALITY)

@@ -1,7 +1,8 @@
 """Benchmark of training with more cores and processes: one process of one thread, one of two, two of one.
 
-It measures the time of an epoch on the sample's train split, with evaluation and checkpoint. That is half of what three epochs take
-more than one. The machine has two cores. The table also compares the losses. Writes a table into docs/results/scaling.md.
+It measures the time of an epoch on the sample's train split, with evaluation and checkpoint. The time is half of the difference
+between three epochs and one. The machine has two cores. The table also compares the losses.
+The command writes a table into docs/results/scaling.md.
 
     dvc repro preprocess && python -m benchmarks.scaling
 """
@@ -35,11 +36,11 @@ def run(threads: int, launch: str, epochs: int) -> tuple[float, float]:
         files |= {"model": folder / "final", "metrics": folder / "train.json", "picture": folder / "curve.png"}
         command = [sys.executable, "-m", "stages.train", *(str(part) for flag, file in files.items() for part in (f"--{flag}", file))]
         store = {"DVC_ROOT": name, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-        begun = time.perf_counter()
+        started = time.perf_counter()
         done = subprocess.run(command, env={**os.environ, **store, "SENTIMENT_LAUNCH": launch}, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)
-        return time.perf_counter() - begun, json.loads((folder / "train.json").read_text("utf-8"))["curve"][-1]["train_loss"]
+        return time.perf_counter() - started, json.loads((folder / "train.json").read_text("utf-8"))["curve"][-1]["train_loss"]
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """Benchmark of scoring a file: its speed beside the classifier itself, and its memory.
 
-Speed: Classifier.predict answers sentences of SST-2 train (read from ../shared/data) in one call. `serving.score` answers the same
-sentences as CSV. Both run in turns on all cores, and the best pass counts. Memory: the peak of the process, over more and more of these
-sentences and over a million rows. Of those rows one in a hundred has a sentence and the rest have no text, which saves an hour. Writes
-a table into docs/results/performance.md.
+Speed: `Classifier.predict` answers sentences of SST-2 train (read from ../shared/data) in one call. `serving.score` answers the same
+sentences as CSV. Both run in turns on all cores, and the best pass counts. Memory: the peak of the process for two numbers of these
+sentences and for a million rows. One in a hundred of the million rows has a sentence. The others have no text, which saves an hour.
+The command writes a table into docs/results/performance.md.
 
     dvc repro && python -m benchmarks.score
 """
@@ -24,6 +24,7 @@ from typing import NamedTuple
 from benchmarks.tables import PERFORMANCE, write_table
 from benchmarks.transfer import DATA, read_table
 from serving.inference.classifier import Classifier
+from serving.inference.cpu import usable_cores
 
 BUNDLE = Path("models/serving")
 SENTENCES, PASSES = 20_000, 2
@@ -31,7 +32,7 @@ FULL, SPARSE = (10_000, 100_000), 1_000_000  # rows
 
 
 class Scored(NamedTuple):
-    """One run of the command. texts_per_second: from its log, without loading. seconds: of the whole process."""
+    """One run of the command. texts_per_second: from its log, without loading. seconds: of the process, with start and loading."""
 
     texts_per_second: float
     seconds: float
@@ -47,19 +48,19 @@ def score(folder: Path, texts: Iterable[str]) -> Scored:
     command: list[str | Path] = [sys.executable, "-m", "serving.score", source, folder / "scored.csv", "--model", BUNDLE]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
-        said = process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
+        log = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
-    speed = re.search(r"([\d,]+) texts/s", said)
+    speed = re.search(r"([\d,]+) texts/s", log)
     if process.returncode or not speed:
-        raise SystemExit(said)
-    return Scored(float(speed[1].replace(",", "")), seconds, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        raise SystemExit(log)
+    return Scored(float(speed[1].replace(",", "")), seconds, usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
 def table(sentences: list[str], folder: Path) -> str:
     """Measure speed and memory, and return the tables."""
-    # first: Linux counts the memory of the parent process as that of its child
+    # Memory comes first, because Linux counts the memory of the parent process as that of its child.
     peaks = {f"{rows:,} sentences": score(folder, itertools.islice(itertools.cycle(sentences), rows)).peak_mib for rows in FULL}
     sparse = [text for sentence in sentences for text in (sentence, *[""] * 99)][:SPARSE]
     peaks[f"{SPARSE:,} rows, one in a hundred with a sentence"] = score(folder, sparse).peak_mib
@@ -71,14 +72,13 @@ def table(sentences: list[str], folder: Path) -> str:
         alone.append(len(sentences) / (time.perf_counter() - start))
         scored.append(score(folder, sentences))
     best, logged = max(alone), max(run.texts_per_second for run in scored)
-    whole = len(sentences) / min(run.seconds for run in scored)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with_start = len(sentences) / min(run.seconds for run in scored)
     lines = [
-        f"| {len(sentences):,} sentences, {classifier.spec.name}, {cores} cores | texts/s | share |",
+        f"| {len(sentences):,} sentences, {classifier.spec.name}, {usable_cores()} cores | texts/s | share |",
         "|---|---|---|",
         f"| `Classifier.predict`, all in one call | {best:,.0f} | 100% |",
         f"| `serving.score`, CSV to CSV | {logged:,.0f} | {logged / best:.0%} |",
-        f"| the same with start and loading | {whole:,.0f} | {whole / best:.0%} |",
+        f"| the same with start and loading | {with_start:,.0f} | {with_start / best:.0%} |",
         "",
         "| file | peak memory |",
         "|---|---|",
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
     options = parser.parse_args()
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: use --data to name the folder with sst2/")
     sentences = [text for text, _ in read_table(options.data / "sst2" / "train.tsv", header=True)][:SENTENCES]
     with tempfile.TemporaryDirectory() as folder:
         write_table("score", table(sentences, Path(folder)), PERFORMANCE)

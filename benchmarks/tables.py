@@ -1,4 +1,4 @@
-"""The documents that the benchmarks write to, and how a table gets into them."""
+"""The documents that the benchmarks write, and the functions that put a table into them."""
 
 from pathlib import Path
 
@@ -22,5 +22,5 @@ def write_table(name: str, table: str, document: Path) -> None:
 
 
 def write_speeds(name: str, table: str, document: Path = PERFORMANCE) -> None:
-    """Write a table of speeds under the name for this sort of CPU: with or without INT8 instructions."""
+    """Write a table of speeds under the name for this CPU: with or without INT8 instructions."""
     write_table(name if multiplies_int8() else f"{name} without INT8", table, document)

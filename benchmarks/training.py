@@ -1,10 +1,10 @@
 """Benchmark of training speed, beside the plain recipe: fixed padding to 128, batches of 4, fp32, the Trainer's defaults.
 
 Both use the same base model and the same sentences of SST-2 train (read from ../shared/data). Speed is in real tokens, without padding.
-Each way runs in a process of its own, in turns. The median of the turns counts, because speed varies while a machine has other users.
-More tables show what each technique brings, and how speed and memory depend on the number of texts. The FLOP of a second are 6 x
-parameters outside the embeddings x tokens a second. The peak is the fastest bf16 multiplication of large matrices in the same turns.
-Writes tables into docs/results/performance.md.
+Each way runs in a separate process, in turns. The median of the turns counts, because speed varies while a machine has other users.
+More tables show the gain of each technique, and how speed and memory depend on the number of texts. FLOP per second are 6 x parameters
+outside the embeddings x tokens per second. The peak is the fastest bf16 multiplication of large matrices in the same turns.
+The command writes tables into docs/results/performance.md.
 
     dvc repro base_model && python -m benchmarks.training
 """
@@ -39,7 +39,10 @@ from benchmarks.transfer import DATA, read_table
 from stages import train
 from stages.shared import batches, params
 from stages.shared.training import classifier, trainer
+from stages.shared.training.fitting import Prepared, make_trainer
 from stages.shared.training.loss import TrainingLoss
+from stages.shared.training.machine import resolve_machine
+from stages.shared.training.memory import keep_freed_memory
 from stages.shared.training.narrow_embeddings import NarrowEmbeddings
 from stages.shared.training.recipe import Wanted, recipe
 
@@ -53,7 +56,7 @@ WAYS = {
     "fp32": "... in fp32",
     "random batches": "... with texts of any length in a batch",
     "equal batches": "... with as many texts in each batch, grouped by length",
-    "whole texts": "... without token dropout",
+    "no token dropout": "... without token dropout",
     "dropout": "... with dropout",
     "sdpa": "... with scaled_dot_product_attention",
     "all embeddings": "... with all embeddings in each step",
@@ -100,18 +103,18 @@ def plain(rows: list[tuple[str, int]], steps: int) -> tuple[list[float], list[in
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     encoded = tokenizer([text for text, _ in rows], padding="max_length", truncation=True, max_length=128, return_token_type_ids=False)
     data = Dataset.from_dict({**encoded, "labels": [label for _, label in rows]})
-    clock, seen = Clock(), []
+    clock, tokens = Clock(), []
 
     class Counting(Trainer):
         def training_step(self, model: Any, inputs: Any, *rest: Any) -> Any:
-            seen.append(int(inputs["attention_mask"].sum()))
+            tokens.append(int(inputs["attention_mask"].sum()))
             return super().training_step(model, inputs, *rest)
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(folder, per_device_train_batch_size=4, max_steps=WARM + steps, use_cpu=not torch.cuda.is_available())
         model = AutoModelForSequenceClassification.from_pretrained(BASE, dtype=torch.float32)
         Counting(model=model, args=arguments, train_dataset=data, callbacks=[clock]).train()
-    return clock.times, seen
+    return clock.times, tokens
 
 
 def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float], list[int]]:
@@ -131,14 +134,18 @@ def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float]
 def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[classifier.ClassifierTrainer, NDArray[np.int64]]:
     """Return the stage's trainer with one change, and the tokens of each text. A tenth of the texts is the validation split."""
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
-    changes: dict[str, dict[str, object]] = {"32 texts": {"batch_size": 32}, "fp32": {"precision": "fp32"}}
+    changes: dict[str, dict[str, object]] = {
+        "32 texts": {"batch_size": 32},
+        "fp32": {"precision": "fp32"},
+        "no token dropout": {"token_dropout": 0.0},
+    }
     settings = settings.model_copy(update=changes.get(way, {}))
     chosen = recipe(len(rows), 2, Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate))
-    if way == "memory given back":
-        trainer.keep_freed_memory = lambda: None  # type: ignore[attr-defined]
-    machine = trainer.resolve_machine(settings.precision, settings.threads)
+    machine = resolve_machine(settings.precision, settings.threads)
+    if way != "memory given back":
+        keep_freed_memory()
     tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=settings.max_length)
-    texts, asked = (
+    texts, validation = (
         batches.tokenize([text for text, _ in part], [label for _, label in part], tokenizer) for part in (rows, rows[: len(rows) // 10])
     )
     model = classifier.load_classifier(BASE, ("negative", "positive"), machine, trainer.SHORT, settings.seed)
@@ -148,21 +155,20 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[class
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.1
-    splits = {"train": texts, "validation": asked}
-    pieces = NarrowEmbeddings(model, splits.values(), tokenizer)
+    splits = {"train": texts, "validation": validation}
+    narrow = NarrowEmbeddings(model, splits.values(), tokenizer)
     if way == "all embeddings":
-        pieces.widen()
-        pieces.pieces = np.arange(len(tokenizer), dtype=np.int32)
-    splits = {name: split.with_ids(pieces.places(split.ids)) for name, split in splits.items()}
-    share = 0.0 if way == "whole texts" else settings.token_dropout
-    splits["train"] = splits["train"].with_dropout(share, settings.seed, pieces.mask, pieces.special)
-    loss = TrainingLoss(torch.ones(2), 0.0, None)
-    return train.make_trainer(settings, chosen, model, machine, loss, splits, folder), texts.lengths
+        narrow.restore()
+        narrow.token_ids = np.arange(len(tokenizer), dtype=np.int32)
+    splits = {name: split.with_ids(narrow.to_narrow_ids(split.ids)) for name, split in splits.items()}
+    ready = Prepared(model, tokenizer, splits, narrow, TrainingLoss(torch.ones(2), 0.0, None), coverage={}, is_refit=False)
+    shared = settings.model_dump(include={"warmup_ratio", "token_dropout", "early_stopping_patience", "seed"})
+    return make_trainer(ready, chosen, machine, folder, **shared), texts.lengths
 
 
 def _order(way: str, lengths: NDArray[np.int64], learner: trainer.BatchTrainer) -> list[list[int]]:
     """Return the batches in the order of the steps. For a way that changes them, make the Trainer use those."""
-    sampler = learner._sampler()
+    sampler = learner.sampler()
     if way in ("random batches", "equal batches"):
         rows = list(range(len(lengths)))
         random.Random(1).shuffle(rows)
@@ -182,7 +188,7 @@ def _order(way: str, lengths: NDArray[np.int64], learner: trainer.BatchTrainer) 
 
 
 def profile(steps: int = 30) -> str:
-    """Return a table of the time of a step by operation, from torch's profiler. An operation excludes those that it calls."""
+    """Return a table of the time of a step by operation, from torch's profiler. An operation excludes the operations that it calls."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -203,12 +209,12 @@ def beside_the_steps(count: int = 12_000) -> str:
         learner.args.num_train_epochs = 1
         for name in spent:
             setattr(learner, name, _timed(getattr(learner, name), name, spent))
-        begun = time.perf_counter()
+        started = time.perf_counter()
         trainer.train_from_newest(learner)
-        whole = time.perf_counter() - begun
-    evaluation, checkpoint = (seconds / whole for seconds in spent.values())
+        total = time.perf_counter() - started
+    evaluation, checkpoint = (seconds / total for seconds in spent.values())
     return (
-        f"Of an epoch of {count:,} texts ({whole:.0f} s) {evaluation:.1%} is the evaluation of {count // 10:,} of them and "
+        f"Of an epoch of {count:,} texts ({total:.0f} s) {evaluation:.1%} is the evaluation of {count // 10:,} of them and "
         f"{checkpoint:.1%} the checkpoint."
     )
 
@@ -217,22 +223,26 @@ def _timed(call: Callable[..., Any], name: str, spent: dict[str, float]) -> Call
     """Wrap a call so that it adds its seconds to `spent`."""
 
     def timed(*given: Any, **options: Any) -> Any:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         found = call(*given, **options)
-        spent[name] += time.perf_counter() - begun
+        spent[name] += time.perf_counter() - started
         return found
 
     return timed
 
 
 def measure(way: str, count: int) -> None:
-    """Print the figures of a way as JSON: tokens a second, seconds until the first step, peak memory in MB, GFLOP/s of bf16."""
+    """Print the figures of a way as JSON: tokens per second, seconds until the first step, peak memory in MB, GFLOP/s of bf16."""
     steps = STEPS.get(way, 60)
     rows = sentences(count)
     started = time.perf_counter()
     times, tokens = plain(rows, steps) if way == "plain recipe" else ours(rows, steps, way)
     spent, measured = times[-1] - times[WARM - 1], sum(tokens[WARM : len(times)])
-    figures = {"tokens": measured / spent, "begun": times[0] - started, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    figures = {
+        "tokens": measured / spent,
+        "first_step": times[0] - started,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
     print(json.dumps(figures | {"peak": peak()}))
 
 
@@ -241,13 +251,14 @@ def peak() -> float:
     best = 0.0
     left, right = (torch.randn(4096, 4096).bfloat16() for _ in range(2))
     for _ in range(8):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         left @ right
-        best = max(best, 2 * 4096**3 / (time.perf_counter() - begun) / 1e9)
+        best = max(best, 2 * 4096**3 / (time.perf_counter() - started) / 1e9)
     return best
 
 
 def run(way: str, count: int = 12_000) -> dict[str, float]:
+    """Measure a way in a separate process, and return its figures."""
     command = [sys.executable, "-m", "benchmarks.training", "--way", way, "--texts", str(count)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -268,9 +279,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", choices=WAYS)
     parser.add_argument("--texts", type=int, default=12_000)
-    asked = parser.parse_args()
-    if asked.way:
-        measure(asked.way, asked.texts)
+    options = parser.parse_args()
+    if options.way:
+        measure(options.way, options.texts)
         return
     turns = [{way: run(way) for way in WAYS} for _ in range(TURNS)]
     speeds = {way: statistics.median(turn[way]["tokens"] for turn in turns) for way in WAYS}
@@ -287,7 +298,7 @@ def main() -> None:
     sizes = {count: run("ours", count) for count in SIZES}
     lines = ["| texts | tokens/s | until the first step | peak memory |", "|---|---|---|---|"]
     for count, found in sizes.items():
-        lines.append(f"| {count:,} | {found['tokens']:,.0f} | {found['begun']:.1f} s | {found['memory']:,.0f} MB |")
+        lines.append(f"| {count:,} | {found['tokens']:,.0f} | {found['first_step']:.1f} s | {found['memory']:,.0f} MB |")
     write_table("training sizes", "\n".join(lines), PERFORMANCE)
 
 

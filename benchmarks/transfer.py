@@ -1,8 +1,8 @@
 """Benchmark of the sample data: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
 
-It scores the fp32 engine of models/serving and the linear baseline of the report. The test sets are the second half of each UCI file and
-SST-2 dev (read from ../shared/data, never copied). The first halves and sentences of SST-2 train are free for reading errors. Those are
-never in the table. Writes a table into docs/results/quality.md.
+It scores the fp32 engine of models/serving and the linear baseline. The test sets are the second half of each UCI file and SST-2 dev
+(read from ../shared/data, never copied). The first halves and the sentences of SST-2 train serve to read errors. They are never in the
+table. The command writes a table into docs/results/quality.md.
 
     dvc repro && python -m benchmarks.transfer
 """
@@ -44,13 +44,13 @@ def test_sets(data: Path, half: int) -> Iterator[tuple[str, Labelled]]:
         middle = len(rows) // 2
         yield name, rows[:middle] if half == 1 else rows[middle:]
     if half == 1:
-        yield "SST-2 train, whole sentences", whole_sentences(read_table(data / "sst2" / "train.tsv", header=True))[::3]
+        yield "SST-2 train, complete sentences", complete_sentences(read_table(data / "sst2" / "train.tsv", header=True))[::3]
     else:
         yield "SST-2 dev (film critics)", read_table(data / "sst2" / "dev.tsv", header=True)
 
 
-def whole_sentences(phrases: Labelled) -> Labelled:
-    """Keep whole sentences. SST-2 train also lists their parts, while dev has sentences alone."""
+def complete_sentences(phrases: Labelled) -> Labelled:
+    """Keep the complete sentences. SST-2 train also lists their parts, while dev has sentences only."""
     texts = {text.strip() for text, _ in phrases}
     forwards, backwards = sorted(texts), sorted(texts, key=lambda text: text[::-1])
     parts = {text for text, longer in pairwise(forwards) if longer.startswith(text)}
@@ -59,14 +59,16 @@ def whole_sentences(phrases: Labelled) -> Labelled:
 
 
 def main() -> None:
-    """Score the served model on the chosen sets and print the table. Without --errors, write it."""
+    """Score the model on the chosen sets and print the table. Without --errors, write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
-    parser.add_argument("--errors", action="store_true", help="print the errors on the texts that are free for reading, and write nothing")
+    parser.add_argument(
+        "--errors", action="store_true", help="print the errors on the texts that are never in the table, and write nothing"
+    )
     options = parser.parse_args()
     refuse_another_model()
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} does not exist: name the folder with sst2/ and uci/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: use --data to name the folder with sst2/ and uci/")
     classifier = Classifier.load("models/serving", engine=PORTABLE)
     sets = list(test_sets(options.data, half=1 if options.errors else 2))
     linear = iter(linear_baseline(read_split(Path("data/train.csv")), [text for _, rows in sets for text, _ in rows], seed=0))

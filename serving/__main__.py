@@ -1,7 +1,7 @@
 """Start the HTTP server: python -m serving --workers 2
 
-Several workers share the cores, a folder for their metrics and one for the bundle that all serve. Settings come from
-SENTIMENT_* variables; `uvicorn serving.app:app` starts one worker as well.
+Several workers divide the CPU cores. They share one folder for their metrics, and one that names the bundle that all serve.
+The settings are SENTIMENT_* environment variables.
 """
 
 import argparse
@@ -19,13 +19,13 @@ APP = "serving.web.application:create_app"
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's parent of several workers. A terminal that closes (SIGHUP) ends it, where uvicorn would restart the workers."""
+    """uvicorn's parent process of several workers. SIGHUP, which a closing terminal sends, ends it; uvicorn would restart the workers."""
 
     handle_hup = Multiprocess.handle_term
 
 
 def main() -> None:
-    """Start the server. Exit codes are those of uvicorn."""
+    """Start the server. The exit codes are those of uvicorn."""
     parser = argparse.ArgumentParser("python -m serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s; 0.0.0.0 for all)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def run_workers(host: str, port: int, workers: int) -> None:
-    """Run several workers, with folders of their own until the last one has ended."""
+    """Run several workers; keep their shared folders until the last worker has ended."""
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder) / "metrics"
         metrics.mkdir()

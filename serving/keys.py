@@ -1,6 +1,6 @@
-"""API keys: makes one, and prints its digest for the server.
+"""API keys: make a key, and print the setting with which the server knows it.
 
-python -m serving.keys predict        makes a key, and prints what SENTIMENT_API_KEYS is to hold for it
+python -m serving.keys predict        prints a key for the client and SENTIMENT_API_KEYS for the server
 """
 
 import argparse
@@ -10,17 +10,17 @@ import secrets
 
 
 def digest(key: str) -> str:
-    """Return the sha256 of a key in hexadecimal. Keys are random and long, so that it needs no salt."""
+    """Return the sha256 of a key in hexadecimal. Keys are random and long, so they need no salt."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def main() -> None:
     """Make a key."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("role", choices=("predict", "admin"), help="predict: may have texts classified; admin: may also change the model")
+    parser = argparse.ArgumentParser("python -m serving.keys", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("role", choices=("predict", "admin"), help="predict: may classify texts; admin: may also change the bundle")
     key, role = secrets.token_urlsafe(32), parser.parse_args().role
-    print(f"key (shown this once; for the client): {key}")
-    print(f"for the server: SENTIMENT_API_KEYS='{json.dumps({digest(key): role})}'  (several: one object with all of them)")
+    print(f"key for the client (not shown again): {key}")
+    print(f"for the server: SENTIMENT_API_KEYS='{json.dumps({digest(key): role})}'  (for several keys, put all into one object)")
 
 
 if __name__ == "__main__":

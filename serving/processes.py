@@ -4,7 +4,7 @@ import os
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a worker lives: a process that is not ours only has its number."""
+    """Return whether a worker is alive. A process of another user is not a worker: the system has given it the number of a dead one."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError):

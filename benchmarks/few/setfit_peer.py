@@ -1,4 +1,4 @@
-"""SetFit as its documentation shows it, on files of ours: prints {"accuracy", "seconds"}. Runs in the environment of the peer.
+"""SetFit on CSV files, as its documentation shows it. It runs in the environment of the peer and prints {"accuracy", "seconds"}.
 
 python benchmarks/few/setfit_peer.py models/base train.csv test.csv 20 7
 """
@@ -22,11 +22,11 @@ def read(file: Path) -> tuple[list[str], list[int]]:
 
 
 def main() -> None:
-    """Learn from the train table, and score on the test table."""
+    """Train on the train file, and score on the test file."""
     base, train_file, test_file, iterations, seed = sys.argv[1:]
     texts, labels = read(Path(train_file))
-    asked, expected = read(Path(test_file))
-    begun = time.monotonic()
+    test_texts, expected = read(Path(test_file))
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=SetFitModel.from_pretrained(base, normalize_embeddings=True),
@@ -34,8 +34,8 @@ def main() -> None:
             train_dataset=Dataset.from_dict({"text": texts, "label": labels}),
         )
         trainer.train()
-    seconds = time.monotonic() - begun
-    answers = trainer.model.predict(asked).tolist()
+    seconds = time.monotonic() - started
+    answers = trainer.model.predict(test_texts).tolist()
     right = sum(answer == label for answer, label in zip(answers, expected, strict=True))
     print(json.dumps({"accuracy": right / len(expected), "seconds": seconds}))
 

@@ -1,10 +1,10 @@
-"""Our server beside the plain recipe and three frameworks, each with torch and with our engine inside.
+"""Benchmark of the server, beside the plain recipe and three frameworks, each with torch and with our engine.
 
-The 872 sentences of SST-2 dev (read from ../shared/data) in turn, the server pinned to one core, wrk on another one: requests a
-second, p50 and p99 at 1 and 32 connections, errors, memory of all processes of the server under load, time to the first answer
-(the better of 2 starts). Every server has first to give the classifier's answers to 32 texts that come at once. No answer is
-cached anywhere. The peers run in an environment of their own, which is made when it is missing; needs wrk. Writes a table into
-docs/results/performance.md.
+The server has one core, and wrk has another. wrk posts the 872 sentences of SST-2 dev in turn (read from ../shared/data). The table has
+requests per second, p50 and p99 at 1 and 32 connections, and errors. It also has the memory of all processes of the server under load,
+and the time to the first answer (the better of 2 starts). First, every server must give the classifier's answers to 32 texts that
+arrive at once. No server caches answers. The peers have a separate environment, which the command creates if it is missing.
+The command needs wrk, and writes a table into docs/results/performance.md.
 
     dvc repro && python -m benchmarks.serving
 """
@@ -30,16 +30,16 @@ from benchmarks.transfer import DATA, read_table
 from serving.inference.classifier import Classifier
 from serving.inference.labels import label_name
 from serving.inference.text import clean_text
-from serving.inference.tokens import TextEncoder
+from serving.inference.tokens import BundleTokenizer
 
 FEW, MANY = 1, 32  # connections
 PASSES, STARTS = 3, 2
-SETTLE_SECONDS = 1  # meanwhile a server answers what the warm-up has left with it
-SURE = 0.95  # texts with such a score have the same label in INT8 and fp32
+SETTLE_SECONDS = 1  # meanwhile a server answers the last requests of the warm-up
+SURE = 0.95  # texts with at least this score have the same label in INT8 and fp32
 
 
 class Measured(NamedTuple):
-    """What one server was measured to do."""
+    """The figures of one server."""
 
     start_seconds: float
     memory_mb: float
@@ -48,7 +48,7 @@ class Measured(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Texts a second on one core, asked MANY at a time in the given order: the engine alone, tokenizing alone."""
+    """Texts per second on one core, in calls of MANY texts in the given order: of the engine alone and of tokenizing alone."""
 
     engine: str
     classifier: float
@@ -56,19 +56,21 @@ class Rates(NamedTuple):
 
 
 def main() -> None:
-    """Measure all servers and write the table; some, for developing, are only printed."""
+    """Measure all servers and write the table. With --only, print the figures of one server."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the test data")
-    parser.add_argument("--seconds", type=int, default=10, help="length of a measurement; half of it again is the warm-up")
-    parser.add_argument("--only", choices=sorted({server.name for server in SERVERS}), help="measure one, print, write nothing")
+    parser.add_argument("--seconds", type=int, default=10, help="length of a measurement. The warm-up takes half of it in addition")
+    parser.add_argument(
+        "--only", choices=sorted({server.name for server in SERVERS}), help="measure one server, print its figures, and write nothing"
+    )
     options = parser.parse_args()
     server_core, load_core = two_cores()
     if not shutil.which("wrk"):
-        raise SystemExit("ERROR: wrk makes the load and is not installed: type sudo apt-get install wrk")
+        raise SystemExit("ERROR: wrk is not installed, which makes the load: run sudo apt-get install wrk")
     if not options.data.is_dir():
-        raise SystemExit(f"ERROR: {options.data} is not here: name the folder with sst2/ by --data")
+        raise SystemExit(f"ERROR: {options.data} does not exist: use --data to name the folder with sst2/")
     if not (Path(MODEL).is_dir() and Path(BUNDLE).is_dir()):
-        raise SystemExit(f"ERROR: {MODEL} or {BUNDLE} is not here: dvc repro makes them")
+        raise SystemExit(f"ERROR: {MODEL} or {BUNDLE} does not exist: run dvc repro")
     install(PEERS, Path("benchmarks/requirements.txt"))
     texts = [text for text, _ in read_table(options.data / "sst2" / "dev.tsv", header=True)]
     os.sched_setaffinity(0, {server_core})
@@ -93,14 +95,15 @@ def two_cores() -> tuple[int, int]:
 
 
 def speed(classifier: Classifier, texts: list[str]) -> Rates:
-    """Measure the classifier on the core of this process, best of PASSES; what tokenizing takes is taken out of its time."""
-    encoder = TextEncoder(classifier.bundle)
-    whole = best_seconds(texts, classifier.predict)
-    tokenizing = best_seconds(texts, lambda part: encoder.encode([clean_text(text) for text in part]))
-    return Rates(classifier.spec.name, len(texts) / (whole - tokenizing), len(texts) / tokenizing)
+    """Measure the classifier on the core of this process, best of PASSES. The rate of the engine excludes the time of tokenizing."""
+    tokenizer = BundleTokenizer(classifier.bundle)
+    total = best_seconds(texts, classifier.predict)
+    tokenizing = best_seconds(texts, lambda part: tokenizer.tokenize([clean_text(text) for text in part]))
+    return Rates(classifier.spec.name, len(texts) / (total - tokenizing), len(texts) / tokenizing)
 
 
 def best_seconds(texts: list[str], work: Callable[[list[str]], object]) -> float:
+    """Return the seconds of the fastest pass over the texts, in calls of MANY texts."""
     passes = []
     for _ in range(PASSES):
         start = time.perf_counter()
@@ -111,7 +114,7 @@ def best_seconds(texts: list[str], work: Callable[[list[str]], object]) -> float
 
 
 def sure_answers(classifier: Classifier, texts: list[str]) -> dict[str, set[str]]:
-    """Return MANY texts of which the classifier is sure, with the names that their label may be given."""
+    """Return MANY texts with a score of at least SURE, each with the names that its label may have."""
     answers, names = classifier.predict(texts), classifier.bundle.class_names
     pairs = zip(texts, answers.label_ids.tolist(), answers.scores.tolist(), strict=True)
     sure = [(text, {label_name(label_id), names[label_id]}) for text, label_id, score in pairs if score >= SURE]
@@ -119,7 +122,7 @@ def sure_answers(classifier: Classifier, texts: list[str]) -> dict[str, set[str]
 
 
 def measure(server: Server, texts: list[str], expected: dict[str, set[str]], seconds: int, cores: tuple[int, int]) -> Measured:
-    """Start a server, check its answers, put load on it, stop it."""
+    """Start a server, check its answers, put load on it, and stop it."""
     server_core, load_core = cores
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -144,10 +147,10 @@ def measure(server: Server, texts: list[str], expected: dict[str, set[str]], sec
 
 
 def check_answers(running: Running, expected: dict[str, set[str]]) -> None:
-    """Stop unless a server gives the right answers to texts that come at once."""
+    """End the program unless a server gives the right answers to texts that arrive at once."""
     with ThreadPoolExecutor(len(expected)) as threads:
         try:
-            answers = list(threads.map(running.ask, expected))
+            answers = list(threads.map(running.post, expected))
         except http.client.HTTPException as error:
             raise SystemExit(f"ERROR: {running.server.name} ({running.server.engine}) answers {error}") from None
     for (text, names), answer in zip(expected.items(), answers, strict=True):
@@ -156,7 +159,7 @@ def check_answers(running: Running, expected: dict[str, set[str]]) -> None:
 
 
 def table(found: dict[Server, Measured], rates: Rates) -> str:
-    """Lay everything out, the ratios first."""
+    """Return the table, with the ratios first."""
     counts = [f"{number} connection{'s' if number > 1 else ''}" for number in (FEW, MANY)]
     heads = [f"against plain, {count}" for count in counts]
     heads += [f"{count}: {what}" for count in counts for what in ("requests/s", "p50", "p99")]
@@ -173,6 +176,7 @@ def table(found: dict[Server, Measured], rates: Rates) -> str:
 
 
 def cells(server: Server, found: dict[Server, Measured], rates: Rates) -> Iterator[str]:
+    """Yield the cells of a server in the order of the heads."""
     measured, plain = found[server], found[PLAIN]
     yield {"torch": "torch-fp32", "ours": rates.engine}.get(server.engine, "none")
     for load, against in ((measured.few, plain.few), (measured.many, plain.many)):

@@ -1,4 +1,4 @@
--- Posts the bodies of a file, a line each, in turn and over again; ends with a line of JSON.
+-- Posts the lines of a file as bodies, in turn and again from the first. Prints a line of JSON at the end.
 local requests, turn = {}, 0
 
 function init(args)

@@ -1,4 +1,4 @@
-"""A server as a process of its own on one core, and wrk as its client on another."""
+"""A server as a separate process on one core, and wrk as its client on another core."""
 
 import contextlib
 import http.client
@@ -19,7 +19,7 @@ START_SECONDS, STOP_SECONDS, POLL_SECONDS = 120, 15, 0.005
 
 
 class Load(NamedTuple):
-    """answers: with status 200. errors: other answers, and connections lost or timed out."""
+    """The figures of one load. answers: with status 200. errors: other answers, and connections that were lost or timed out."""
 
     answers: int
     seconds: float
@@ -33,7 +33,7 @@ class Load(NamedTuple):
 
 
 def environment(engine: str, scratch: Path) -> dict[str, str]:
-    """Return the environment variables of a server: the peers' programs first, one thread, all state in the scratch folder."""
+    """Return the environment variables of a server: programs of the peers first, one thread, all state in the scratch folder."""
     return os.environ | {
         "PATH": f"{PEERS.resolve() / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(Path.cwd()), "ENGINE": engine,
         "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true", "BENTOML_DO_NOT_TRACK": "True",
@@ -42,7 +42,7 @@ def environment(engine: str, scratch: Path) -> dict[str, str]:
 
 
 class Running:
-    """A started server that answers. start_seconds: from exec to its first answer to a text."""
+    """A started server. start_seconds: from exec to its first answer to a text."""
 
     def __init__(self, server: Server, core: int, scratch: Path, text: str) -> None:
         self.server, self._log = server, scratch / "server.log"
@@ -66,16 +66,15 @@ class Running:
     def _wait(self, text: str, deadline: float) -> None:
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                self.ask(text)
+                self.post(text)
                 return
             if self._process.poll() is not None or time.perf_counter() > deadline:
-                raise SystemExit(
-                    f"ERROR: {self.server.name} ({self.server.engine}) does not start:\n{self._log.read_text('utf-8')[-2000:]}"
-                )
+                log = self._log.read_text("utf-8")[-2000:]
+                raise SystemExit(f"ERROR: {self.server.name} ({self.server.engine}) does not start. The end of its log:\n{log}")
             time.sleep(POLL_SECONDS)
 
-    def ask(self, text: str) -> dict[str, Any]:
-        """Return its answer to a text; raise HTTPException for another status than 200."""
+    def post(self, text: str) -> dict[str, Any]:
+        """Return its answer to a text. Raise HTTPException for a status other than 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
         with contextlib.closing(connection):
             connection.request("POST", self.server.path, self.server.body(text).encode(), {"Content-Type": self.server.content_type})
@@ -87,7 +86,7 @@ class Running:
         return answer
 
     def load(self, core: int, bodies: Path, connections: int, seconds: int) -> Load:
-        """Put wrk on a core to it. bodies: file with a body a line."""
+        """Run wrk against it on a core. bodies: file with one body per line."""
         done = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-H", f"Content-Type: {self.server.content_type}",
              "-s", SCRIPT, f"http://127.0.0.1:{self.port}{self.server.path}", "--", bodies],
@@ -96,13 +95,13 @@ class Running:
         return Load(**json.loads(done.stdout.splitlines()[-1]))
 
     def memory_mb(self) -> float:
-        """Return the memory of all its processes, where each page that several share counts once (PSS)."""
+        """Return the memory of all its processes (PSS): a page that several processes share counts once."""
         return sum(proportional_kib(pid) for pid in self._processes()) * 1024 / 1e6
 
     def _processes(self) -> set[int]:
         parents = {}
         for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # ended meanwhile
+            with contextlib.suppress(OSError):  # the process ended meanwhile
                 parents[int(folder.name)] = int((folder / "stat").read_text("utf-8").rpartition(")")[2].split()[1])
         found, children = set(), {self._process.pid}
         while children:
@@ -130,19 +129,19 @@ class Running:
 
 
 def model_folder(server: Server, scratch: Path) -> Path:
-    """Return the folder of a model that the server's framework saves for itself."""
+    """Return the folder where the framework of a server saves the model in its own form."""
     return scratch / f"model-{server.engine}"
 
 
 def prepare(server: Server, scratch: Path) -> None:
-    """Have a framework save the model in its own form where it asks for that."""
+    """Let a framework save the model in its own form, if it needs that."""
     command = [part.format(model=model_folder(server, scratch)) for part in server.prepare]
     if command:
         subprocess.run(command, check=True, capture_output=True, env=environment(server.engine, scratch))
 
 
 def proportional_kib(pid: int) -> int:
-    """Return the proportional set size of a process in KiB, 0 where it has ended."""
+    """Return the proportional set size of a process in KiB, 0 if it has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text("utf-8").splitlines():
             if line.startswith("Pss:"):

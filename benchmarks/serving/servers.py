@@ -1,4 +1,4 @@
-"""What is compared: how each server is started, asked and read."""
+"""The servers of the benchmark: how to start each, what to post, and how to read the answer."""
 
 import json
 import sys
@@ -13,9 +13,9 @@ PEERS = "benchmarks.serving.peers"
 
 @dataclass(frozen=True)
 class Server:
-    """engine: `torch` or `ours`. command: with {port} and {model}, the folder that `prepare` is given to save a model in.
+    """engine: `torch` or `ours`. command: with {port} and {model}, the folder where `prepare` saves the model.
 
-    body: what is posted for a text. read: from the parsed answer to its `{"label", "score"}`.
+    body: makes the body of a request from a text. read: takes `{"label", "score"}` from the parsed answer.
     """
 
     name: str
@@ -37,7 +37,7 @@ def json_of(form: Callable[[str], dict[str, Any]]) -> Callable[[str], str]:
 
 
 def frameworks(engine: str) -> list[Server]:
-    """Return the peers with an engine inside, each asked in the form that its docs show."""
+    """Return the peers with an engine. Each gets requests in the form that its documentation shows."""
     bentoml = ("bentoml", "serve", f"{PEERS}.bento:Sentiment", "--host", "127.0.0.1", "--port", "{port}")
     litserve = ("python", "-m", f"{PEERS}.lit", "{port}")
     mlflow = ("mlflow", "models", "serve", "-m", "{model}", "--host", "127.0.0.1", "--port", "{port}", "--env-manager", "local")

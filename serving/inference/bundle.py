@@ -1,7 +1,8 @@
-"""The bundle: one self-contained, checked folder that is evaluated, served and shipped.
+"""The bundle: the one folder that `evaluate` scores and the server loads.
 
-In it: the tokenizer, the model files of each engine, and bundle.json with a sha256 for every file, the class names, and
-reference texts with each engine's own answers, by which a load on another machine proves that it answers the same.
+It holds the tokenizer, the model files of each engine, and the manifest bundle.json. The manifest has a sha256 of each file, the class
+names, and reference texts with the probabilities of each engine. With these texts a load proves its answers on another machine.
+`write_manifest` takes a Bundle, and `read_bundle` checks a folder and returns one.
 """
 
 import json
@@ -17,20 +18,22 @@ from serving.inference.hashing import file_sha256
 from serving.inference.redaction import Kind
 
 FORMAT = 3
-PORTABLE = "onnxruntime-fp32"  # the engine that every bundle has
+PORTABLE = "onnxruntime-fp32"  # the engine of every bundle: it works on any machine, and `export` proves that it equals torch
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
+RESTORE = "run `dvc checkout` or `dvc repro`"
+REBUILD = "build the bundle again with `dvc repro export`"
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class EngineSpec:
-    """How to start one engine.
+    """Say how to start one engine.
 
-    files: the first is what the runtime opens, the others belong to it. precision: hint for the runtime (f32, bf16).
-    temperature: divides the logits. tolerance: largest difference of a probability from the reference answers at a load.
-    batch_bound: estimate of how far a probability may differ between a text alone and among others.
+    files: the runtime opens the first one, which refers to the others. precision: hint for the runtime (f32, bf16).
+    temperature: divides the logits. tolerance: limit of a load for the difference of a probability from the reference answers.
+    batch_bound: estimate of how much a probability may differ between a text alone and the same text in a batch.
     """
 
     name: str
@@ -44,15 +47,15 @@ class EngineSpec:
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Bundle:
-    """What bundle.json says.
+    """The content of bundle.json, and its folder.
 
-    redact: kinds of personal data that are exchanged for tokens. uncertain_below: a lower score is marked as uncertain. engines: in
-    order of preference. reference: texts, and per engine their probabilities.
+    redact: kinds of personal data that are replaced in every text. uncertain_below: an answer with a lower score is uncertain.
+    engines: in order of preference. reference_probabilities: of the reference texts, (texts, classes) for each engine.
     """
 
     folder: Path
     class_names: Annotated[tuple[str, ...], Field(min_length=2)]
-    max_length: Annotated[int, Field(ge=3)]  # first and last token, and one of the text
+    max_length: Annotated[int, Field(ge=3)]  # tokens: the first, the last, and at least one of the text
     pad_token_id: NonNegativeInt
     redact: tuple[Kind, ...]
     uncertain_below: NonNegative
@@ -62,18 +65,13 @@ class Bundle:
     reference_probabilities: dict[str, list[list[float]]]
 
     @property
-    def portable(self) -> EngineSpec:
-        """The fp32 engine that runs everywhere and that export proved equal to torch."""
-        return next(engine for engine in self.engines if engine.name == PORTABLE)
-
-    @property
     def sha256(self) -> str:
-        """The one hash of the bundle: that of its manifest, which holds those of all files."""
+        """The hash of the bundle: of its manifest, which has the hashes of all files."""
         return file_sha256(self.folder / MANIFEST)
 
 
 def write_manifest(bundle: Bundle) -> None:
-    """Write bundle.json beside the files that are in the folder already."""
+    """Write bundle.json into the folder, where the other files exist already."""
     names = sorted({TOKENIZER, *(file for engine in bundle.engines for file in engine.files)})
     manifest = {
         "format": FORMAT,
@@ -92,44 +90,42 @@ def write_manifest(bundle: Bundle) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle; raise BundleBroken where it is missing, damaged, or of another format."""
+    """Read and check a bundle. Raise BundleBroken if it is missing or damaged, or has another format."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         raise BundleBroken(f"{folder} holds no model bundle: run `dvc repro`, or name the right folder in SENTIMENT_MODEL") from None
     except (OSError, ValueError) as error:
-        raise BundleBroken(f"{folder / MANIFEST} cannot be read ({error}): run `dvc checkout` or `dvc repro`") from None
+        raise BundleBroken(f"{folder / MANIFEST} cannot be read ({error}): {RESTORE}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BundleBroken(f"{folder} is a bundle of another format than {FORMAT}: build it with this version (`dvc repro export`)")
+        raise BundleBroken(f"{folder} does not have bundle format {FORMAT}: {REBUILD}")
     try:
         _check_files(folder, manifest["files"])
         bundle = Bundle(folder=folder, **{name: value for name, value in manifest.items() if name not in ("format", "files")})
         _check_complete(bundle, manifest["files"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise BundleBroken(f"{folder / MANIFEST} is damaged ({error}): run `dvc checkout` or `dvc repro`") from None
+        raise BundleBroken(f"{folder / MANIFEST} is damaged ({error}): {RESTORE}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise BundleBroken(f"{folder / MANIFEST} is damaged ({place}: {first['msg']}): run `dvc checkout` or `dvc repro`") from None
+        key = ".".join(map(str, first["loc"]))
+        raise BundleBroken(f"{folder / MANIFEST} is damaged ({key}: {first['msg']}): {RESTORE}") from None
     return bundle
 
 
 def _check_complete(bundle: Bundle, files: dict[str, str]) -> None:
     for name in (TOKENIZER, *(file for engine in bundle.engines for file in engine.files)):
         if name not in files:
-            raise BundleBroken(f"{bundle.folder / MANIFEST} has no sha256 of {name!r}: build the bundle again")
+            raise BundleBroken(f"{bundle.folder / MANIFEST} has no sha256 of {name!r}: {REBUILD}")
     for engine in bundle.engines:
         if engine.name not in bundle.reference_probabilities:
-            raise BundleBroken(f"{bundle.folder / MANIFEST} has no reference answers of {engine.name}: build the bundle again")
+            raise BundleBroken(f"{bundle.folder / MANIFEST} has no reference answers of {engine.name}: {REBUILD}")
 
 
 def _check_files(folder: Path, files: dict[str, str]) -> None:
     for name, expected in files.items():
         if Path(name).name != name:
-            raise BundleBroken(f"{folder / MANIFEST} names a file outside the bundle: {name!r}")
+            raise BundleBroken(f"{folder / MANIFEST} names {name!r}, which is outside the folder: {REBUILD}")
         if not (folder / name).is_file():
-            raise BundleBroken(f"{folder / name} is missing: run `dvc checkout` or `dvc repro`")
+            raise BundleBroken(f"{folder / name} is missing: {RESTORE}")
         if file_sha256(folder / name) != expected:
-            raise BundleBroken(
-                f"{folder / name} is not the file that was evaluated (its sha256 differs): run `dvc checkout` or `dvc repro`"
-            )
+            raise BundleBroken(f"{folder / name} is not the file that was evaluated (its sha256 differs): {RESTORE}")

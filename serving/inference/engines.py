@@ -1,4 +1,7 @@
-"""The runtimes that turn token ids into logits. Each is imported only where it is started."""
+"""The engines: a batch of token ids comes in, logits go out.
+
+Each engine imports its runtime when it starts, because a server may have only one of them installed.
+"""
 
 import contextlib
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.inference.bundle import EngineSpec
+from serving.inference.bundle import REBUILD, EngineSpec
 from serving.inference.cpu import usable_cores
 from serving.inference.errors import BundleBroken
 from serving.inference.packing import Batch
@@ -15,38 +18,41 @@ from serving.inference.packing import Batch
 if TYPE_CHECKING:
     import openvino
 
-KEPT_KERNELS = 500  # compiled for the shapes that came last: more are not faster, and each takes memory
-Logits = NDArray[np.float32]  # (rows of the batch * its places, classes)
+KEPT_KERNELS = 500  # compiled kernels of the newest shapes: more would need memory and bring no speed
+Logits = NDArray[np.float32]  # (rows * places of the batch, classes)
 
 
 class Engine(Protocol):
-    """One started model. Not safe for two threads at once. shares_rows: whether it keeps several texts of one row apart."""
+    """One started model, for one thread at a time. shares_rows: whether several texts may share a row."""
 
     shares_rows: bool
 
     def logits(self, batch: Batch) -> Logits:
-        """Return logits (rows * places, classes), those of one row after the other."""
+        """Return logits (rows * places, classes), row after row."""
 
 
 def start_engine(spec: EngineSpec, folder: Path, threads: int | None = None, cache: Path | None = None) -> Engine:
-    """Start the runtime of `spec`; raise ModuleNotFoundError where it is not installed.
+    """Start the runtime of `spec`. Raise ModuleNotFoundError if it is not installed.
 
-    threads: None takes all cores given. cache: folder where the runtime keeps what it has compiled.
+    threads: None takes all usable cores. cache: folder where the runtime keeps compiled models.
     """
     runtimes: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}
     if spec.runtime not in runtimes:
-        raise BundleBroken(f"{folder} asks for the unknown runtime {spec.runtime!r}: update the server")
+        raise BundleBroken(f"{folder} needs the unknown runtime {spec.runtime!r}: update the server")
     return runtimes[spec.runtime](folder / spec.files[0], spec.precision, threads or usable_cores(), cache)
 
 
 def import_runtime() -> None:
-    """Import the runtime that is used where it is installed."""
+    """Import OpenVINO if it is installed. A load does this while it hashes the files."""
     with contextlib.suppress(ModuleNotFoundError):
         import openvino  # noqa: F401
 
 
-def open_rows(model: "openvino.Model") -> bool:
-    """Let texts share rows: turn what the file computes for rows of one text into inputs. Tell whether it can (see Batch)."""
+def allow_shared_rows(model: "openvino.Model") -> bool:
+    """Let texts share rows: turn the fields of Batch that the model computes for one text per row into inputs.
+
+    Return whether the model computes all fields that are not inputs yet.
+    """
     import openvino
     from openvino.op import Parameter
 
@@ -54,7 +60,7 @@ def open_rows(model: "openvino.Model") -> bool:
     tensors = {name: tensor for operation in model.get_ordered_ops() for tensor in operation.outputs() for name in tensor.names}
     if not computed <= tensors.keys():
         return False
-    for name in sorted(computed):  # in one order, so that equal models are written as equal bytes
+    for name in sorted(computed):  # sorted, so that equal models give equal bytes
         parameter = Parameter(openvino.Type.i64, openvino.PartialShape([-1, -1]))
         tensors[name].replace(parameter.output(0))
         parameter.output(0).set_names({name})
@@ -76,40 +82,40 @@ class OpenVinoEngine:
             **({"CACHE_DIR": str(cache)} if cache else {}),
         }
         core = openvino.Core()
-        core.set_property({"ENABLE_MMAP": False})  # else a file that is overwritten in its place ends the process
+        core.set_property({"ENABLE_MMAP": False})  # with mmap, a file that is overwritten in place ends the process
         try:
             model = core.read_model(file)
-            self.shares_rows = open_rows(model)
+            self.shares_rows = allow_shared_rows(model)
             self._inputs = [tensor.any_name for tensor in model.inputs]
             self._request = core.compile_model(model, "CPU", config).create_infer_request()
         except RuntimeError as error:
-            raise BundleBroken(f"OpenVINO cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
+            raise BundleBroken(f"OpenVINO cannot load {file} ({str(error).strip().splitlines()[-1]}): {REBUILD}") from error
 
     def logits(self, batch: Batch) -> Logits:
-        self._request.infer(batch.named(self._inputs), share_inputs=True)
+        self._request.infer(batch.inputs(self._inputs), share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
 
 
 class OnnxRuntimeEngine:
-    """ONNX Runtime with TensorRT, with CUDA or on the CPU: the first that its build has and this machine can start."""
+    """ONNX Runtime with TensorRT, with CUDA or on the CPU: the first that its build has and that starts on this machine."""
+
+    shares_rows = False
 
     def __init__(self, file: Path, precision: str, threads: int, cache: Path | None) -> None:
         import onnxruntime
 
         if precision != "f32":
-            raise BundleBroken(f"ONNX Runtime has no precision hint {precision!r}: build the bundle again")
+            raise BundleBroken(f"ONNX Runtime has no precision hint {precision!r}: {REBUILD}")
         session = onnxruntime.SessionOptions()
         session.intra_op_num_threads = threads
-        kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)} if cache else {}
-        wanted: dict[str, dict[str, object]] = {"TensorrtExecutionProvider": kept, "CUDAExecutionProvider": {}, "CPUExecutionProvider": {}}
-        providers = [(name, options) for name, options in wanted.items() if name in onnxruntime.get_available_providers()]
+        cached = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)} if cache else {}
+        known: dict[str, dict[str, object]] = {"TensorrtExecutionProvider": cached, "CUDAExecutionProvider": {}, "CPUExecutionProvider": {}}
+        providers = [(name, options) for name, options in known.items() if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(str(file), session, providers=providers)
         except (RuntimeError, ValueError) as error:
-            raise BundleBroken(f"ONNX Runtime cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
-
-    shares_rows = False
+            raise BundleBroken(f"ONNX Runtime cannot load {file} ({str(error).strip().splitlines()[-1]}): {REBUILD}") from error
 
     def logits(self, batch: Batch) -> Logits:
-        (logits,) = self._session.run(["logits"], batch.named(("input_ids", "attention_mask")))
+        (logits,) = self._session.run(["logits"], batch.inputs(("input_ids", "attention_mask")))
         return np.asarray(logits, dtype=np.float32)

@@ -1,13 +1,13 @@
-"""What the inference code says when it cannot answer."""
+"""The errors of inference. Each text is a sentence for the user."""
 
 
 class InferenceError(Exception):
-    """Base of the errors of this package; the text is a sentence for the user."""
+    """Base of the errors of this room."""
 
 
 class BundleBroken(InferenceError):
-    """A bundle that is missing, damaged, or answers otherwise than when it was made."""
+    """A bundle that is missing or damaged, or whose engines do not give the reference answers."""
 
 
 class TextRefused(InferenceError, ValueError):
-    """A text that no tokenizer can take: a lone surrogate or a NUL character."""
+    """A text that no tokenizer accepts: it contains a lone surrogate or a NUL character."""

@@ -1,4 +1,4 @@
-"""The one hash of files: by it the bundle is checked and lineage is told."""
+"""The one hash of files. A load checks the bundle with it, and lineage lists it."""
 
 import hashlib
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""How a class is named where its own name may not do: in the server's answer, and in pictures without a font for it."""
+"""The neutral name of a class, for answers of the server and for pictures whose font lacks the class name."""
 
 
 def label_name(class_id: int) -> str:
-    """Return LABEL_<class id>, the form that transformers made common."""
+    """Return LABEL_<class id>, as transformers does."""
     return f"LABEL_{class_id}"

@@ -1,7 +1,7 @@
-"""Packing: token ids in batches that cost an engine little, for short texts share a row and little of it is padding.
+"""Packing: token ids of texts come in, batches go out that cost an engine little time.
 
-Every shape of a batch costs an engine memory for good, and time when it first comes, so shapes are few: four lengths an octave, and four
-numbers of rows where texts share them, else one.
+Short texts share a row, which saves padding. An engine keeps memory for each shape of a batch, and needs time for a new shape.
+So shapes are few: four lengths per octave (doubling), four numbers of rows per octave with shared rows, and one without.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,17 +10,18 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH_TOKENS = 512  # padded tokens a batch: larger ones were not faster
-ROW_TOKENS = 64  # of a row that texts share: longer ones cost more attention than they save padding
-CALL_TOKENS = 48  # what a call of an engine costs beside its tokens, measured in tokens
+BATCH_TOKENS = 512  # of a batch, with padding: larger batches were not faster
+ROW_TOKENS = 64  # of a row that texts share: longer rows cost more attention than they save padding
+CALL_TOKENS = 48  # the fixed cost of a call of an engine, as a number of tokens
 TokenIds = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """What an engine is given. Where an engine has rows of one text only, the first two fields say all.
+    """The input of an engine. An engine with one text per row needs the first two fields only.
 
     input_ids: (rows, tokens). attention_mask: (rows, tokens), the number of the text in its row from 1 on, 0 for padding.
-    positions: (rows, tokens), of a token in its text. first: (rows, places), where in its row each text begins.
+    positions: (rows, tokens), the position of a token in its text. first: (rows, places), the token of the row where each text begins.
+    places: the most texts of a row in this batch, rounded up.
     """
 
     input_ids: TokenIds
@@ -30,18 +31,18 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, token_ids: TokenIds) -> Self:
-        """Return one text (tokens,) alone, without padding."""
+        """Return a batch of one text (tokens,), without padding."""
         return cls(token_ids[None], np.ones((1, len(token_ids)), np.int64), np.arange(len(token_ids))[None], np.zeros((1, 1), np.int64))
 
-    def named(self, names: Sequence[str]) -> dict[str, TokenIds]:
-        """Return the fields that an engine has inputs for."""
+    def inputs(self, names: Sequence[str]) -> dict[str, TokenIds]:
+        """Return the fields with these names, which are the names of an engine's inputs."""
         return {name: getattr(self, name) for name in names}
 
 
 class Packer:
-    """Divides texts into batches and fills them. Each batch uses the memory of the one before.
+    """Divide texts into batches and fill them. Each batch reuses the memory of the batch before it.
 
-    max_length: of a text, in tokens. shared_rows: whether the engine can keep texts of one row apart.
+    max_length: of a text, in tokens. shared_rows: whether several texts may share a row.
     """
 
     def __init__(self, max_length: int, pad_token_id: int, *, shared_rows: bool) -> None:
@@ -52,9 +53,9 @@ class Packer:
         self._memory = np.empty((4, max(BATCH_TOKENS, round_up(max_length))), dtype=np.int64)
 
     def pack(self, token_ids: Sequence[TokenIds]) -> Iterator[tuple[list[int], list[int], Batch]]:
-        """Yield the numbers of some texts, for each of them the row of the logits that will be its own, and the batch."""
-        nothing = np.array([self._pad_token_id])
-        token_ids = [ids if len(ids) else nothing for ids in token_ids]
+        """Yield for each batch the numbers of its texts, the row of the logits for each of them, and the batch."""
+        padding = np.array([self._pad_token_id])
+        token_ids = [ids if len(ids) else padding for ids in token_ids]
         for rows in self.plan([len(ids) for ids in token_ids]):
             batch = self._fill([[token_ids[text] for text in row] for row in rows])
             places = batch.first.shape[1]
@@ -62,13 +63,13 @@ class Packer:
             yield texts, [number * places + place for number, row in enumerate(rows) for place in range(len(row))], batch
 
     def plan(self, lengths: Sequence[int]) -> list[list[list[int]]]:
-        """Return batches of rows of numbers of texts, such that padding and calls together cost the least. lengths: at least 1."""
+        """Return batches, as rows of numbers of texts, so that padding and calls together cost the least. lengths: at least 1."""
         rows = share_rows(lengths) if self._shared_rows else [[text] for text in range(len(lengths))]
-        filled = [sum(lengths[text] for text in row) for row in rows]
-        order = sorted(range(len(rows)), key=filled.__getitem__, reverse=True)
+        row_tokens = [sum(lengths[text] for text in row) for row in rows]
+        order = sorted(range(len(rows)), key=row_tokens.__getitem__, reverse=True)
         cost, sizes = [0] * (len(order) + 1), [1] * len(order)
         for start in reversed(range(len(order))):
-            length = self._row_length(filled[order[start]])
+            length = self._row_length(row_tokens[order[start]])
             cost[start], sizes[start] = min(
                 (CALL_TOKENS + size * length + cost[min(start + size, len(order))], size)
                 for size in self._row_counts
@@ -93,7 +94,7 @@ class Packer:
         input_ids.fill(self._pad_token_id)
         memory[1:] = 0
         first.fill(0)
-        attention_mask[len(rows) :, 0] = 1  # rows that fill up: an engine may make no number of a row without a token
+        attention_mask[len(rows) :, 0] = 1  # unused rows: an engine may compute NaN for a row without a token
         for number, row in enumerate(rows):
             start = 0
             for place, ids in enumerate(row):
@@ -107,7 +108,7 @@ class Packer:
 
 
 def share_rows(lengths: Sequence[int]) -> list[list[int]]:
-    """Return rows of numbers of texts, long texts first, each into the fullest row that has room for it."""
+    """Return rows of numbers of texts. Long texts come first, and each goes into the fullest row with room for it."""
     rows_with_room: list[list[list[int]]] = [[] for _ in range(ROW_TOKENS + 1)]
     rows = []
     for text in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
@@ -125,7 +126,7 @@ def share_rows(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def round_up(number: int) -> int:
-    """Return the next of four steps an octave: 1 to 8, 10, 12, 14, 16, 20 ..."""
+    """Round up to one of four steps per octave: 1 to 8, 10, 12, 14, 16, 20 ..."""
     step = 1 << max(0, (number - 1).bit_length() - 3)
     return -(-number // step) * step
 

@@ -1,18 +1,19 @@
-"""Personal data in texts, exchanged for typed tokens: the same in the splits and, where the bundle says so, in every text that is served.
+"""Redaction: a text comes in, and goes out with a token such as `[EMAIL]` in place of personal data.
 
-Letters of an address, a number or a name are ASCII, so that a Korean particle behind one stays: `a@b.kr로` becomes `[EMAIL]로`.
-Every pattern is bounded, so that no text takes more than linear time, and none begins right behind a token.
+`preprocess` redacts the splits, and the classifier redacts every text with the kinds that the bundle lists.
+The letters of an address, a number or a name are ASCII, so a Korean particle after one stays: `a@b.kr로` becomes `[EMAIL]로`.
+Every pattern is bounded, so no text takes more than linear time. No match begins directly after a token.
 """
 
 import re
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 URL = re.compile(
     r"""(?<![A-Za-z0-9@\]])(?:
-        (?:https?://|ftp://|www\.)[!-~]{0,2000}                # with a scheme, or www
+        (?:https?://|ftp://|www\.)[!-~]{0,2000}                # has a scheme or www
       | (?:[A-Za-z0-9-]{1,63}\.){1,4}(?:com|net|org|info|xyz|app|dev|kr|io|me|be|ly|gl|gg|tv|ai|co|to|cc|us|uk|jp|de|fr)
-        /[!-~]{0,2000}                                       # bit.ly/x: without either, but with a path
+        /[!-~]{0,2000}                                       # has neither, but a path: bit.ly/x
     )(?<![.,;:!?)\]}'">])""",
     re.IGNORECASE | re.ASCII | re.VERBOSE,
 )
@@ -32,18 +33,17 @@ NAME = re.compile(
 )
 
 Kind = Literal["url", "email", "phone", "name"]
-# In the order in which they are looked for: an address in a link belongs to the link.
+# The order of the search: an email address in a link belongs to the link.
 PATTERNS: dict[Kind, tuple[re.Pattern[str], str]] = {
     "url": (URL, "[URL]"),
     "email": (EMAIL, "[EMAIL]"),
     "phone": (PHONE, "[PHONE]"),
     "name": (NAME, "[NAME]"),
 }
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def redact(text: str, kinds: Sequence[Kind]) -> str:
-    """Exchange what is of these kinds for tokens; doing it again changes nothing."""
+    """Replace personal data of these kinds by tokens. Redacting again changes nothing."""
     for kind, (pattern, token) in PATTERNS.items():
         if kind in kinds:
             text = pattern.sub(token, text)

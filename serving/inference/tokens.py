@@ -1,4 +1,7 @@
-"""Texts to token ids, with the tokenizer of the bundle in one fixed form: cut at the model's length, never padded."""
+"""The tokenizer of a bundle: clean texts come in, token ids go out.
+
+Its settings never change: it truncates to `max_length` and never pads.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,18 +12,18 @@ from tokenizers import Encoding, Tokenizer
 
 from serving.inference.bundle import TOKENIZER, Bundle
 
-LONG = 16  # characters a token: a text with more per readable token is looked at from its beginning
+LONG = 16  # characters per token of `max_length`: of a longer text only the beginning is tokenized
 
 
-class Encoded(NamedTuple):
-    """token_ids: one array (tokens,) per text. truncated: (texts,), whether the text was longer than the model reads."""
+class Tokenized(NamedTuple):
+    """token_ids: one array (tokens,) per text. truncated: (texts,), whether the text is longer than `max_length`."""
 
     token_ids: list[NDArray[np.int64]]
     truncated: NDArray[np.bool_]
 
 
-class TextEncoder:
-    """The tokenizer of a bundle. Its settings never change, so threads may share it."""
+class BundleTokenizer:
+    """The tokenizer of a bundle. Threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._long = LONG * bundle.max_length
@@ -28,17 +31,17 @@ class TextEncoder:
         self._tokenizer.enable_truncation(bundle.max_length)
         self._tokenizer.no_padding()
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
         """Return the token ids of clean texts."""
-        encodings = self._tokenizer.encode_batch_fast([text if len(text) <= self._long else self._beginning(text) for text in texts])
+        encodings = self._tokenizer.encode_batch_fast([text if len(text) <= self._long else self.beginning(text) for text in texts])
         truncated = np.array([bool(encoding.overflowing) for encoding in encodings], dtype=bool)
-        return Encoded([np.array(encoding.ids, dtype=np.int64) for encoding in encodings], truncated)
+        return Tokenized([np.array(encoding.ids, dtype=np.int64) for encoding in encodings], truncated)
 
-    def _beginning(self, text: str) -> str:
-        """Return the beginning of a long text that fills the model's length with whole words, so that the rest is not tokenized."""
+    def beginning(self, text: str) -> str:
+        """Return the beginning of a long text that fills `max_length` with complete words, so that the rest needs no tokenizing."""
         size = self._long
         while size < len(text):
-            encoding = self._tokenizer.encode(text[:size])  # unlike the fast form, it tells words
+            encoding = self._tokenizer.encode(text[:size])  # unlike encode_batch_fast, it numbers words
             if encoding.overflowing and _last_word(encoding) < _last_word(encoding.overflowing[-1]):
                 return text[:size]
             size *= 4
@@ -46,5 +49,5 @@ class TextEncoder:
 
 
 def _last_word(encoding: Encoding) -> int:
-    """Return the number of the last word, as the tokenizer splits a text: often a single character in Chinese and Japanese."""
+    """Return the number of the last word as the tokenizer splits a text. In Chinese and Japanese it is often one character."""
     return max((word for word in encoding.word_ids if word is not None), default=-1)

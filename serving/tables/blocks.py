@@ -1,6 +1,6 @@
-"""Files of texts as blocks of rows, the same blocks at every reading: the text formats here, Parquet in serving.tables.parquet.
+"""Blocks of rows: a file is read, classified and written block by block.
 
-A block is what is classified, written and counted as one.
+Each reading of a file gives the same blocks. The text formats are here, and Parquet is in serving.tables.parquet.
 """
 
 import gzip
@@ -14,17 +14,17 @@ from typing import Any, NamedTuple, Protocol
 
 from serving.tables.rows import Answer, Row, Rows, RowsBroken
 
-BLOCK_ROWS = 4096  # sorted by length as one: more are not faster, and a kill costs seconds
-BLOCK_CHARACTERS = 1_000_000  # of the texts of a block: so it takes seconds with long texts too
+BLOCK_ROWS = 4096  # the classifier sorts a block by length: more rows are not faster, and a kill loses seconds of work
+BLOCK_CHARACTERS = 1_000_000  # of the texts in a block: so a block of long texts takes only seconds too
 CHUNK = 65_536  # bytes
 
 
 class CannotScore(Exception):
-    """What is asked for cannot be done; the text is a sentence for the user."""
+    """A request that the command cannot fulfil. The text is a sentence for the user."""
 
 
 class Block(NamedTuple):
-    """number: 0 is the first. source: what `written` needs beside the rows."""
+    """number: 0 is the first. source: what `Table.encode` needs beside the rows."""
 
     number: int
     rows: Sequence[Row]
@@ -32,48 +32,48 @@ class Block(NamedTuple):
 
 
 class Table(Protocol):
-    """A file that is read and written by blocks."""
+    """A file that is read and written block by block."""
 
     def blocks(self) -> Iterator[Block]:
-        """Yield all blocks, at least one, which may be empty; raise RowsBroken behind the last good row."""
+        """Yield all blocks: at least one, which may be empty. Raise RowsBroken after the last good row."""
 
-    def written(self, block: Block, answers: Sequence[Answer]) -> bytes:
-        """Return a block with its answers, to be put behind those before it."""
+    def encode(self, block: Block, answers: Sequence[Answer]) -> bytes:
+        """Return the bytes of a block with its answers. They go after those of the blocks before it."""
 
-    def whole(self, part: Path) -> Path:
-        """Return the finished file, made of that with all written blocks."""
+    def finish(self, draft: Path) -> Path:
+        """Return the finished file, made from the draft with all encoded blocks."""
 
 
-def chunks_of(file: Path, seen: Callable[[int], object]) -> Iterator[bytes]:
-    """Yield the bytes of a file, unpacked where it ends in .gz. seen: is told how many bytes of the file have been used."""
+def chunks_of(file: Path, on_progress: Callable[[int], object]) -> Iterator[bytes]:
+    """Yield the bytes of a file, unpacked if its name ends in .gz. on_progress: gets the number of bytes read from the file."""
     with file.open("rb") as stored, gzip.open(stored) if file.suffix == ".gz" else stored as content:
         try:
             while chunk := content.read(CHUNK):
                 yield chunk
-                seen(stored.tell())
+                on_progress(stored.tell())
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise RowsBroken("the compressed file is damaged or cut short") from None
+            raise RowsBroken("the compressed file is damaged or incomplete: copy it again") from None
 
 
-def piped_chunks(seen: Callable[[int], object]) -> Iterator[bytes]:
-    """Yield what comes through standard input, and an empty chunk whenever nothing more has come yet."""
+def piped_chunks(on_progress: Callable[[int], object]) -> Iterator[bytes]:
+    """Yield the bytes of standard input, and an empty chunk whenever the pipe has no more bytes for now."""
     total = 0
     while chunk := os.read(sys.stdin.fileno(), CHUNK):
         yield chunk
         total += len(chunk)
-        seen(total)
+        on_progress(total)
         if not select.select([sys.stdin], [], [], 0)[0]:
             yield b""
 
 
 class TextTable:
-    """CSV, TSV or NDJSON. chunks: its bytes; an empty chunk asks for a block of what has come. packed: whether to write gzip."""
+    """CSV, TSV or NDJSON. chunks: its bytes; an empty chunk ends the block. packed: whether to write gzip."""
 
     def __init__(self, rows: Rows, chunks: Iterator[bytes], *, packed: bool) -> None:
         self._rows, self._chunks, self._packed = rows, chunks, packed
 
     def blocks(self) -> Iterator[Block]:
-        """Cut the rows into blocks as large as one batch takes, or as what has come; what broke the file is raised behind its good rows."""
+        """Yield blocks of up to BLOCK_ROWS rows or about BLOCK_CHARACTERS characters. Raise RowsBroken after the last good row."""
         number, characters = 0, 0
         block: list[Row] = []
         broken = None
@@ -92,16 +92,17 @@ class TextTable:
         if broken:
             raise broken
 
-    def written(self, block: Block, answers: Sequence[Answer]) -> bytes:
+    def encode(self, block: Block, answers: Sequence[Answer]) -> bytes:
         lines = [self._rows.head()] if block.number == 0 else []
         lines += map(self._rows.line, block.rows, answers)
         data = b"".join(lines)
-        return gzip.compress(data, mtime=0) if self._packed else data  # members of gzip one behind the other are gzip
+        return gzip.compress(data, mtime=0) if self._packed else data  # several gzip members make one gzip file
 
-    def whole(self, part: Path) -> Path:
-        return part
+    def finish(self, draft: Path) -> Path:
+        return draft
 
     def _all_rows(self) -> Iterator[Row | None]:
+        """Yield the rows, and None where the block ends."""
         for chunk in self._chunks:
             yield from self._rows.feed(chunk)
             if not chunk:

@@ -1,16 +1,16 @@
-"""The text formats of a file: their endings, media types and readers."""
+"""The text formats of a file: their endings, their media types and the reader of each."""
 
 from serving.tables.csv_rows import CsvRows
 from serving.tables.ndjson_rows import NdjsonRows
 from serving.tables.rows import Rows
 
-ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}  # kind by the end of a file's name
+ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 MEDIA_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values", "ndjson": "application/x-ndjson"}
-SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}  # the first under which the header has the text's column is taken
+SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}
 
 
-def rows_of(kind: str, column: str, encoding: str = "utf-8-sig") -> Rows:
-    """Return the reader of a kind of file: csv, tsv or ndjson. column: name of the texts' column or key."""
-    if kind == "ndjson":
+def rows_of(file_format: str, column: str, encoding: str = "utf-8-sig") -> Rows:
+    """Return the reader of a format: csv, tsv or ndjson. column: column or key with the texts."""
+    if file_format == "ndjson":
         return NdjsonRows(column, encoding)
-    return CsvRows(column, SEPARATORS[kind], encoding, row_is_line=kind == "tsv")
+    return CsvRows(column, SEPARATORS[file_format], encoding, row_is_line=file_format == "tsv")

@@ -1,43 +1,53 @@
-"""Bytes -> lines: decodes chunks and cuts them at LF, CR LF or CR. Holds nothing but the line that is not complete yet."""
+"""Lines of a file: chunks of bytes come in, lines of text go out.
+
+Only the incomplete last line stays in memory.
+"""
 
 import codecs
 import io
 from collections.abc import Iterator
 
-from serving.tables.rows import MAX_ROW, NotDecoded, RowsBroken
+from serving.tables.rows import MAX_ROW, RowsBroken
+
+
+class NotDecoded(RowsBroken):
+    """Bytes that are not valid in the encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"the file is not {encoding.upper().removesuffix('-SIG')}")
 
 
 class Lines:
-    """Cuts chunks of bytes into lines with their ends (LF, CR LF or CR)."""
+    """Decode chunks and cut them into lines. Each line keeps its end: LF, CR LF or CR."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)()
-        self._ends = io.IncrementalNewlineDecoder(None, translate=False)  # keeps a CR back that may be half of a line end
-        self._parts: list[str] = []  # of the line that is not complete yet
-        self._size = 0
+        self._line_ends = io.IncrementalNewlineDecoder(None, translate=False)  # holds a CR back, because an LF may follow
+        self._parts: list[str] = []  # of the incomplete line
+        self._size = 0  # characters of the incomplete line
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[str]:
-        """Give the lines that the bytes complete; raise NotDecoded behind those that stand before a byte that is no text."""
+        """Yield the lines that these bytes complete. Raise NotDecoded after the lines before an invalid byte."""
         broken = None
         try:
             text = self._decoder.decode(data, final)
         except UnicodeError as error:
             text = error.object[: error.start].decode(error.encoding) if isinstance(error, UnicodeDecodeError) else ""
             broken = NotDecoded(self._encoding)
-        for part in io.StringIO(self._ends.decode(text, final or broken is not None), newline=""):
+        for part in io.StringIO(self._line_ends.decode(text, final or broken is not None), newline=""):
             self._parts.append(part)
             self._size += len(part)
             if self._size > MAX_ROW:
-                raise RowsBroken(f"a line has more than {MAX_ROW:,} characters")
+                raise RowsBroken(f"a line has more than {MAX_ROW:,} characters: shorten it")
             if part.endswith(("\n", "\r")):
-                yield self._taken()
+                yield self._take()
         if broken:
             raise broken
         if final and self._parts:
-            yield self._taken()
+            yield self._take()
 
-    def _taken(self) -> str:
+    def _take(self) -> str:
         line = "".join(self._parts)
         self._parts, self._size = [], 0
         return line

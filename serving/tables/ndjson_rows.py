@@ -1,4 +1,4 @@
-"""NDJSON, row by row: one JSON object a line."""
+"""NDJSON, row by row: each line is a JSON object."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from serving.tables.rows import ANSWER, Answer, Row, answer_names
 
 
 class NdjsonRows:
-    """Rows of NDJSON: an object a line."""
+    """Rows of NDJSON. A line that is not an object is a row with a problem."""
 
     def __init__(self, column: str, encoding: str) -> None:
         self._column = column
@@ -26,10 +26,10 @@ class NdjsonRows:
 
     def line(self, row: Row, answer: Answer) -> bytes:
         line, names = row.source
-        return _added(line, {name: value for name, value in zip(names, answer, strict=True) if value is not None})
+        return _with_answer(line, {name: value for name, value in zip(names, answer, strict=True) if value is not None})
 
     def failure(self, sentence: str) -> bytes:
-        return _added("{}", {"error": sentence})
+        return _with_answer("{}", {"error": sentence})
 
     def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
         for line in lines:
@@ -38,23 +38,24 @@ class NdjsonRows:
 
     def _row(self, line: str) -> Row:
         try:
-            row = json.loads(line, parse_constant=_no_constant)
+            row = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             return Row(None, ("{}", ANSWER), "the line is not JSON")
         if not isinstance(row, dict):
-            return Row(None, ("{}", ANSWER), "the line is no JSON object")
+            return Row(None, ("{}", ANSWER), "the line is not a JSON object")
         source = line.strip(), answer_names(row)
         if self._column not in row:
-            return Row(None, source, "the line does not name the text")
+            return Row(None, source, "the line has no key for the text")
         return Row(row[self._column], source)
 
 
-def _added(line: str, answer: dict[str, Any]) -> bytes:
-    """Add the answer to an object, whose own text stays as it came; a lone surrogate in it stays an escape."""
+def _with_answer(line: str, answer: dict[str, Any]) -> bytes:
+    """Add the answer to an object, whose own characters stay. A lone surrogate in them stays an escape."""
     start = line[:-1].rstrip()
     comma = "" if start == "{" else ", "
     return f"{start}{comma}{json.dumps(answer, ensure_ascii=False)[1:]}\n".encode("utf-8", "backslashreplace")
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
+    """Raise ValueError for NaN or Infinity, which Python reads but JSON does not have."""
     raise ValueError(f"{name} is not JSON")

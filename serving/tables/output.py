@@ -1,6 +1,6 @@
-"""Where scored blocks go: standard output, or a file that outlives a kill.
+"""The output of scored blocks: standard output, or a file that survives a kill.
 
-That grows as `OUT.part`; beside it `OUT.part.json` tells how far it is known to be good.
+The file grows as the draft `OUT.part`. The progress file `OUT.part.json` says how many of its bytes are safely on disk.
 """
 
 import fcntl
@@ -18,26 +18,28 @@ from typing import Any
 
 from serving.tables.blocks import CannotScore
 
-RECORD_EVERY = 1.0  # seconds: waiting for the disk more often would cost speed
+PROGRESS_EVERY = 1.0  # seconds between saves of the progress file: each save waits for the disk
 
 
-class PartBusy(CannotScore):
-    """Another process writes the same file."""
+class DraftBusy(CannotScore):
+    """A draft that another process writes."""
 
-    def __init__(self, part: Path) -> None:
-        super().__init__(f"another process writes {part}: wait for it, or name another file")
+    def __init__(self, draft: Path) -> None:
+        super().__init__(f"another process writes {draft}: wait for it, or name another output file")
 
 
-class PartForeign(CannotScore):
-    """A part that this command did not begin."""
+class DraftOfOtherRun(CannotScore):
+    """A draft that this command cannot resume. changed: what differs from the run that started it."""
 
-    def __init__(self, part: Path, changed: list[str]) -> None:
-        super().__init__(f"{part} was begun with another {' and '.join(changed)}: --restart begins anew, or name another file")
+    def __init__(self, draft: Path, changed: list[str]) -> None:
+        super().__init__(
+            f"{draft} was started with another {' and '.join(changed)}: add --restart to start again, or name another output file"
+        )
 
 
 @dataclass
 class Counts:
-    """What stands in a file: blocks, their rows, those with an error, those cut at the model's length."""
+    """What an output contains: blocks, rows, rows with an error, and truncated texts."""
 
     blocks: int = 0
     rows: int = 0
@@ -46,109 +48,108 @@ class Counts:
 
 
 class Output(AbstractContextManager["Output"]):
-    """Where blocks go. counts: what went there already."""
+    """An output of blocks. counts: of the blocks that it contains."""
 
     def __init__(self) -> None:
         self.counts = Counts()
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing that is of no use."""
+        """Remove a draft that nobody can resume."""
 
     @abstractmethod
     def write(self, data: bytes) -> None:
-        """Put a block, which is in `counts` already, behind the others."""
+        """Append a block. `counts` includes it already."""
 
-    def finish(self, whole: Callable[[Path], Path]) -> None:
-        """Take the end. whole: makes the finished file of what was written."""
+    def commit(self, finish: Callable[[Path], Path]) -> None:
+        """Publish the output after the last block. finish: makes the finished file from the draft."""
 
 
 class StandardOutput(Output):
-    """A pipe, which sees each block at once."""
+    """A pipe. Its reader gets each block at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends as `cat` does when nobody reads any more
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end as `cat` does when the reader closes the pipe
 
     def write(self, data: bytes) -> None:
         write_all(sys.stdout.fileno(), data)
 
 
-class Part(Output):
-    """A growing file. identity: of all that decides what is in it; None where it cannot be gone on with."""
+class DraftFile(Output):
+    """A file that grows as a draft. identity: all that decides its content. None means that no later run can resume it."""
 
     def __init__(self, out: Path, identity: dict[str, Any] | None, *, restart: bool) -> None:
         super().__init__()
         self._out, self._identity = out, identity
-        self._file = out.with_name(f"{out.name}.part")
+        self._draft = out.with_name(f"{out.name}.part")
         self._progress = out.with_name(f"{out.name}.part.json")
-        self._draft = out.with_name(f"{out.name}.part.json.draft")
-        self._descriptor = self._locked()
-        self._recorded = time.monotonic()
-        good = 0
-        if not restart and (kept := self._kept()):
-            begun_with, self.counts, good = kept
-            changed = ["input"] if identity is None else [name for name in identity if begun_with.get(name) != identity[name]]
+        self._next_progress = out.with_name(f"{out.name}.part.json.draft")
+        self._descriptor = self._open_locked()
+        self._saved_at = time.monotonic()
+        self._bytes = 0
+        if not restart and (progress := self._read_progress()):
+            started_with, self.counts, self._bytes = progress
+            changed = ["input"] if identity is None else [name for name in identity if started_with.get(name) != identity[name]]
             if changed:
-                raise PartForeign(self._file, changed)
+                raise DraftOfOtherRun(self._draft, changed)
         else:
             self._progress.unlink(missing_ok=True)
-        os.ftruncate(self._descriptor, good)
-        self._bytes = good
+        os.ftruncate(self._descriptor, self._bytes)
 
     def __exit__(self, *error: object) -> None:
         if error[0] and not self._progress.exists():
-            self._file.unlink(missing_ok=True)
+            self._draft.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
-        """Put a block, which is in `counts` already, behind the others."""
+        """Append a block, and save the progress if the last save is PROGRESS_EVERY seconds old."""
         write_all(self._descriptor, data)
         self._bytes += len(data)
-        if self._identity is not None and time.monotonic() - self._recorded >= RECORD_EVERY:
-            self._record()
+        if self._identity is not None and time.monotonic() - self._saved_at >= PROGRESS_EVERY:
+            self._save_progress()
 
-    def finish(self, whole: Callable[[Path], Path]) -> None:
-        """Put the file, made whole, into its place."""
+    def commit(self, finish: Callable[[Path], Path]) -> None:
+        """Move the finished file into its place."""
         os.fsync(self._descriptor)
-        done = whole(self._file)
-        done.replace(self._out)
-        for record in (self._progress, self._draft):
-            record.unlink(missing_ok=True)
-        if done != self._file:
-            self._file.unlink()
+        finished = finish(self._draft)
+        finished.replace(self._out)
+        for file in (self._progress, self._next_progress):
+            file.unlink(missing_ok=True)
+        if finished != self._draft:
+            self._draft.unlink()
 
-    def _locked(self) -> int:
-        """Open the file alone, or raise PartBusy. The lock goes with the process, however that ends."""
+    def _open_locked(self) -> int:
+        """Open the draft with a lock, or raise DraftBusy. The system drops the lock when the process ends in any way."""
         while True:
-            descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise PartBusy(self._file) from None
-            if self._file.exists() and os.path.samestat(os.fstat(descriptor), self._file.stat()):
+                raise DraftBusy(self._draft) from None
+            if self._draft.exists() and os.path.samestat(os.fstat(descriptor), self._draft.stat()):
                 return descriptor
-            os.close(descriptor)  # of a file that has just been moved into its place
+            os.close(descriptor)  # another process has just moved this draft into its place
 
-    def _kept(self) -> tuple[dict[str, Any], Counts, int] | None:
-        """Return identity, counts and bytes that were recorded, where the file has as much; else nothing is known to be good."""
+    def _read_progress(self) -> tuple[dict[str, Any], Counts, int] | None:
+        """Return the saved identity, counts and bytes. Return None if the file is missing or damaged, or the draft is shorter."""
         try:
-            record = json.loads(self._progress.read_text("utf-8"))
-            kept = dict(record["identity"]), Counts(**record["counts"]), int(record["bytes"])
+            saved = json.loads(self._progress.read_text("utf-8"))
+            progress = dict(saved["identity"]), Counts(**saved["counts"]), int(saved["bytes"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-        return kept if self._file.stat().st_size >= kept[2] else None
+        return progress if self._draft.stat().st_size >= progress[2] else None
 
-    def _record(self) -> None:
+    def _save_progress(self) -> None:
         os.fsync(self._descriptor)
-        with self._draft.open("w", encoding="utf-8") as stream:
+        with self._next_progress.open("w", encoding="utf-8") as stream:
             json.dump({"identity": self._identity, "counts": asdict(self.counts), "bytes": self._bytes}, stream, indent=1)
             stream.flush()
             os.fsync(stream.fileno())
-        self._draft.replace(self._progress)
-        self._recorded = time.monotonic()
+        self._next_progress.replace(self._progress)
+        self._saved_at = time.monotonic()
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write without a buffer, which would be written once more at the end of a process that has met a full disk."""
+    """Write all bytes without a buffer. After a full disk, Python would write a buffer once more when the process ends."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

@@ -1,4 +1,4 @@
-"""Rows of a file of texts: what a reader yields, the answer of each row, and the protocol of a reader."""
+"""Rows of a file of texts: what a reader yields, the answer to each row, and the protocol of a reader."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -13,26 +13,19 @@ ANSWER = ("label", "score", "error")
 
 
 class RowsBroken(Exception):
-    """A file that cannot be read any further; the text is a sentence for the user and holds nothing of the file."""
+    """A file that cannot be read further. The text is a sentence for the user, and quotes nothing of the file."""
 
 
 class ColumnMissing(RowsBroken):
-    """A header without the text's column. found: the names in it."""
+    """A header without the column of the texts. found: the names that it has."""
 
     def __init__(self, found: list[str]) -> None:
         super().__init__("the header does not name the column with the texts")
         self.found = found
 
 
-class NotDecoded(RowsBroken):
-    """Bytes that are not of the encoding."""
-
-    def __init__(self, encoding: str) -> None:
-        super().__init__(f"the file is not {encoding.upper().removesuffix('-SIG')}")
-
-
 class Row(NamedTuple):
-    """text: what is to be classified, whatever it is. source: the row as it came, for its reader. problem: why it cannot be read."""
+    """text: the value to classify, which may be of any type. source: the row as its reader needs it. problem: why it is unreadable."""
 
     text: object
     source: Any
@@ -40,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Label and score of a row, or the error that it has in their place."""
+    """The label and score of a row, or its error."""
 
     label: str | None
     score: float | None
@@ -51,23 +44,23 @@ class Rows(Protocol):
     """A file that is read and written row by row."""
 
     def feed(self, data: bytes) -> Iterator[Row]:
-        """Yield the rows that are complete with this chunk; raise RowsBroken behind the last good one."""
+        """Yield the rows that this chunk completes. Raise RowsBroken after the last good row."""
 
     def end(self) -> Iterator[Row]:
-        """Yield what is left, now that no chunk follows; raise RowsBroken where it is no row."""
+        """Yield the remaining rows after the last chunk. Raise RowsBroken if the file is incomplete."""
 
     def head(self) -> bytes:
-        """Return what stands before the first row; to be asked after a row was read, or the end."""
+        """Return the part before the first row. Call it after the first row or after `end`."""
 
     def line(self, row: Row, answer: Answer) -> bytes:
         """Return a row with its answer."""
 
     def failure(self, sentence: str) -> bytes:
-        """Return a last row that tells why none follows."""
+        """Return a last row with an error that says why no row follows."""
 
 
 def answers_of(problems: Sequence[str | None], predictions: "Predictions") -> list[Answer]:
-    """Return an answer for each row. problems: why a row has none; the predictions are those of the other rows."""
+    """Return an answer for each row. problems: why a row is unreadable, or None. predictions: of the rows without a problem."""
     found = zip(predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True)
     answers = []
     for problem in problems:
@@ -80,8 +73,8 @@ def answers_of(problems: Sequence[str | None], predictions: "Predictions") -> li
 
 
 def answer_names(taken: list[str] | dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of the answer's columns: label, score, error, or predicted_... where the file has one of these."""
+    """Return the names of the answer's columns: label, score and error, or predicted_... if the file has one of these."""
     for names in (ANSWER, tuple(f"predicted_{name}" for name in ANSWER)):
         if not any(name in taken for name in names):
             return names
-    raise RowsBroken("the file has a column predicted_... already: it was scored before")
+    raise RowsBroken("the file has a column predicted_... already, because it was scored before: remove the columns with answers")

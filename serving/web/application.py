@@ -1,4 +1,4 @@
-"""The application: settings -> a FastAPI app whose routes, middleware and life are put together here."""
+"""The application: settings come in, and a FastAPI app with its routes, its middleware and its start and end goes out."""
 
 import asyncio
 import logging
@@ -13,29 +13,29 @@ from fastapi_offline import FastAPIOffline
 
 from serving.monitoring.metrics import Monitor
 from serving.runtime.batching import Batcher
-from serving.runtime.slot import LoadedBundle, Slot, load
+from serving.runtime.slot import LoadedBundle, Slot, load_bundle
 from serving.runtime.workers import Workers
-from serving.settings import Settings, settings_of_environment
-from serving.web.access import Access, set_up_log
+from serving.settings import Settings, read_settings
+from serving.web.access import AccessMiddleware, set_up_log
 from serving.web.auth import KEY_SCHEMES, Keys
 from serving.web.connections import Connection
 from serving.web.errors import handle_errors
 from serving.web.routes import admin, file, predict, status
 from serving.web.state import Server
-from serving.web.tracing import Traced, telemetry
+from serving.web.tracing import TracingMiddleware, telemetry_settings
 
 log = logging.getLogger("uvicorn.error")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the server; the bundle is loaded when it starts, and a missing or damaged one stops the start with a sentence."""
-    settings = settings or settings_of_environment()
+    """Build the app. It loads the bundle when it starts; a missing or damaged bundle stops the start with a sentence."""
+    settings = settings or read_settings()
     app = FastAPIOffline(
         redoc_url=None,
         title="Sentiment-Ops",
-        description="Sentiment of texts, by the very model that was evaluated.",
+        description="Sentiment of texts, by the same model that was evaluated.",
         lifespan=lifespan,
-        telemetry=telemetry(),
+        telemetry=telemetry_settings(),
     )
     keys = Keys(settings.api_keys, settings.rate_limit, settings.rate_burst)
     app.state.server = server = Server(settings, Monitor(), keys, asyncio.Semaphore(settings.max_files))
@@ -47,8 +47,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Traced)
-    app.add_middleware(Access, monitor=server.monitor)
+    app.add_middleware(TracingMiddleware)
+    app.add_middleware(AccessMiddleware, monitor=server.monitor)
     handle_errors(app)
     app.include_router(status.routes)
     for module in (predict, file):
@@ -59,26 +59,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load the bundle and start answering; at the end answer what was asked."""
+    """Load the bundle and start the queue; at the end, answer all requests in the queue."""
     server: Server = app.state.server
     settings, monitor = server.settings, server.monitor
     set_up_log(lines=settings.access_log)
     Connection.head_seconds = settings.request_timeout
-    read: Callable[[Path], LoadedBundle] = partial(load, threads=settings.threads, cache=settings.cache)
+    load: Callable[[Path], LoadedBundle] = partial(load_bundle, threads=settings.threads, cache=settings.cache)
 
-    def show(served: LoadedBundle) -> None:
-        monitor.model(served.sha256, served.classifier.spec.name)
+    def show_bundle(loaded: LoadedBundle) -> None:
+        monitor.set_bundle(loaded.sha256, loaded.classifier.spec.name)
 
     following = None
     if settings.state:
-        server.workers = Workers(settings.state, read)
-        server.slot = Slot(server.workers.start(settings.model), server.workers.load, show)
+        server.workers = Workers(settings.state, load)
+        server.slot = Slot(server.workers.start(settings.model), server.workers.load, show_bundle)
         following = asyncio.create_task(server.workers.follow(server.slot))
     else:
-        server.slot = Slot([read(settings.model)], read, show)
+        server.slot = Slot([load(settings.model)], load, show_bundle)
     if not settings.api_keys:
-        log.warning("NO API KEY IS SET UP: anyone who reaches this server may have texts classified (SENTIMENT_API_KEYS)")
-    server.batcher = Batcher(lambda: server.slot.current, settings.max_waiting, monitor.batch, monitor.wait)
+        log.warning("NO API KEY IS SET: everyone who reaches this server can classify texts. Set SENTIMENT_API_KEYS to require a key")
+    server.batcher = Batcher(lambda: server.slot.current, settings.max_waiting, monitor.count_batch, monitor.set_queue_length)
     server.batcher.start()
     server.ready = True
     yield

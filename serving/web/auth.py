@@ -1,4 +1,4 @@
-"""Who may ask for what, and how often: checks a request's API key. The server knows only digests of keys."""
+"""API keys of requests: who may do what, and how often. The server knows only the digests of keys."""
 
 import hmac
 import time
@@ -13,13 +13,14 @@ from serving.web.state import server_of
 
 KEY_HEADER = "X-API-Key"
 KEY_SCHEMES = [Security(HTTPBearer(auto_error=False)), Security(APIKeyHeader(name=KEY_HEADER, auto_error=False))]  # for OpenAPI
-ASK_FOR_A_KEY = {"WWW-Authenticate": "Bearer"}
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class Keys:
-    """The keys that are valid, and how much each has asked. Limits hold per process.
+    """The valid keys, and a token bucket for each. Limits hold for each process.
 
-    roles: role by digest. per_second: requests a key may make in the long run; None for any number. burst: at once.
+    roles: role by digest. per_second: requests of a key in the long run; None: no limit. burst: requests of a key at once.
+    clock: returns seconds.
     """
 
     def __init__(
@@ -29,41 +30,44 @@ class Keys:
         self._per_second = per_second
         self._burst = burst
         self._clock = clock
-        self._left = dict.fromkeys(roles, float(burst))
-        self._seen = dict.fromkeys(roles, clock())
+        self._remaining = dict.fromkeys(roles, float(burst))  # requests that a key may make at `_updated`
+        self._updated = dict.fromkeys(roles, clock())
 
     def admit(self, request: Request, role: Role) -> None:
-        """Let a request through, or raise 401, 403 or 429. An admin's key is good for predictions too."""
+        """Admit a request, or raise 401, 403 or 429. An admin key may classify texts too."""
         if role == "predict" and not self._roles:
             return
         if role == "admin" and "admin" not in self._roles.values():
-            raise HTTPException(403, "no admin key is set up: see SENTIMENT_API_KEYS")
-        known = self._known(_key_of(request))
-        if known is None:
-            raise HTTPException(401, "a valid API key is needed: send it as Authorization: Bearer <key>", ASK_FOR_A_KEY)
-        if role == "admin" and self._roles[known] != "admin":
-            raise HTTPException(403, "this key is no admin key")
-        self._take(known)
+            raise HTTPException(403, "the server has no admin key: set one in SENTIMENT_API_KEYS")
+        valid = self._valid_digest(_key_of(request))
+        if valid is None:
+            raise HTTPException(401, "a valid API key is needed: send it as Authorization: Bearer <key>", CHALLENGE)
+        if role == "admin" and self._roles[valid] != "admin":
+            raise HTTPException(403, "this key is not an admin key: use one with the role admin")
+        self._limit_rate(valid)
 
-    def _known(self, key: str) -> str | None:
-        """Return the digest of a valid key, after the same comparisons for any key. No key is none, whatever digest is set up."""
-        asked, found = digest(key), None
-        for each in self._roles:
-            if hmac.compare_digest(each, asked):
-                found = each
+    def _valid_digest(self, key: str) -> str | None:
+        """Return the digest of a valid key; None for any other key. An empty key is never valid, even if its digest is in the settings.
+
+        Every call makes the same comparisons, so its duration tells nothing about the keys.
+        """
+        sent, found = digest(key), None
+        for valid in self._roles:
+            if hmac.compare_digest(valid, sent):
+                found = valid
         return found if key else None
 
-    def _take(self, known: str) -> None:
+    def _limit_rate(self, valid: str) -> None:
         if self._per_second is None:
             return
         now = self._clock()
-        left = min(self._burst, self._left[known] + (now - self._seen[known]) * self._per_second)
-        self._seen[known] = now
-        if left < 1:
-            self._left[known] = left
-            wait = int((1 - left) / self._per_second) + 1  # whole seconds, and no less than it takes
-            raise HTTPException(429, "this key has asked too often: try again later", {"Retry-After": str(wait)})
-        self._left[known] = left - 1
+        remaining = min(self._burst, self._remaining[valid] + (now - self._updated[valid]) * self._per_second)
+        self._updated[valid] = now
+        if remaining < 1:
+            self._remaining[valid] = remaining
+            wait = int((1 - remaining) / self._per_second) + 1  # full seconds, rounded up
+            raise HTTPException(429, "this key has sent too many requests: try again later", {"Retry-After": str(wait)})
+        self._remaining[valid] = remaining - 1
 
 
 def _key_of(request: Request) -> str:
@@ -72,10 +76,10 @@ def _key_of(request: Request) -> str:
 
 
 async def predict_key(request: Request) -> None:
-    """Let through who may have texts classified."""
+    """Admit a request that classifies texts."""
     server_of(request).keys.admit(request, "predict")
 
 
 async def admin_key(request: Request) -> None:
-    """Let through who may change the model."""
+    """Admit a request that changes the bundle."""
     server_of(request).keys.admit(request, "admin")

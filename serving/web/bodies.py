@@ -1,4 +1,4 @@
-"""Read what a client sent: a text from JSON or a form, texts from JSON. Whatever is wrong with it gets a sentence that never echoes it."""
+"""Bodies of requests: JSON or a form comes in, a text or texts go out. A bad body gets a sentence that never quotes it."""
 
 import asyncio
 import json
@@ -14,15 +14,15 @@ from serving.inference.text import why_unreadable
 from serving.web.schemas import PredictRequest
 from serving.web.state import server_of
 
-MAX_FIELDS = 20  # of a form; only `text` is read
+MAX_FIELDS = 20  # fields of a form; the server reads only `text`
 
 
 async def read_text(request: Request) -> str:
-    """Return the text of a JSON or form body; raise 413, 415 or 422."""
+    """Return the text of a JSON or form body; raise 408, 413, 415 or 422."""
     content_type = content_type_of(request)
     try:
         if content_type == "application/json":
-            text = PredictRequest.model_validate_json(_decoded(await read_body(request))).text
+            text = PredictRequest.model_validate_json(_decode_json(await read_body(request))).text
         elif content_type == "application/x-www-form-urlencoded":
             fields = parse_qsl((await read_body(request)).decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
             text = PredictRequest.model_validate(dict(fields)).text
@@ -31,46 +31,46 @@ async def read_text(request: Request) -> str:
         else:
             raise HTTPException(415, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
     except ValidationError as error:
-        raise HTTPException(422, sentence_of(error)) from None
+        raise HTTPException(422, _first_problem(error)) from None
     except UnicodeDecodeError:
-        raise HTTPException(422, "the body is not UTF-8") from None
+        raise HTTPException(422, "the body is not UTF-8: send it in UTF-8") from None
     except MultiPartException as error:
         raise HTTPException(422, error.message) from None
     except ValueError:
         raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields") from None
-    if problem := why_not(text, server_of(request).settings.max_characters):
+    if problem := text_problem(text, server_of(request).settings.max_characters):
         raise HTTPException(422, problem)
     return text
 
 
 async def read_texts(request: Request) -> list[object]:
-    """Return the items of `texts` of a JSON body, whatever they are; raise 413, 415 or 422."""
+    """Return the items of `texts` in a JSON body, of any type; raise 408, 413, 415 or 422."""
     if content_type_of(request) != "application/json":
         raise HTTPException(415, "send application/json")
     try:
-        body = json.loads(_decoded(await read_body(request)))
+        body = json.loads(_decode_json(await read_body(request)))
     except UnicodeDecodeError:
-        raise HTTPException(422, "the body is not UTF-8") from None
+        raise HTTPException(422, "the body is not UTF-8: send it in UTF-8") from None
     except (ValueError, RecursionError):
         raise HTTPException(422, "the body is not JSON") from None
     texts = body.get("texts") if isinstance(body, dict) else None
     if not isinstance(texts, list):
-        raise HTTPException(422, "texts: a list of texts is needed")
+        raise HTTPException(422, 'the body has no list of texts: send {"texts": ["...", "..."]}')
     limit = server_of(request).settings.max_texts
     if len(texts) > limit:
-        raise HTTPException(422, f"texts has more than {limit:,} items")
+        raise HTTPException(422, f"texts has more than {limit:,} items: send them in several requests")
     return texts
 
 
-def why_not(text: object, max_characters: int) -> str | None:
-    """Say why something is not classified, or None where it is."""
+def text_problem(text: object, max_characters: int) -> str | None:
+    """Return why a text cannot be classified; None if it can."""
     if isinstance(text, str) and len(text) > max_characters:
         return f"text has more than {max_characters:,} characters"
     return why_unreadable(text)
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the body; raise 413 as soon as it is too large, 408 where it comes too slowly."""
+    """Read the body; raise 413 as soon as it is too large, and 408 if it does not arrive in time."""
     settings, body = server_of(request).settings, bytearray()
     try:
         async with asyncio.timeout(settings.request_timeout):
@@ -79,26 +79,26 @@ async def read_body(request: Request) -> bytes:
                 if len(body) > settings.max_body_bytes:
                     raise HTTPException(413, f"the body has more than {settings.max_body_bytes:,} bytes")
     except TimeoutError:
-        raise HTTPException(408, "the body did not come in time") from None
+        raise HTTPException(408, "the body did not arrive in time") from None
     except ClientDisconnect:
-        raise HTTPException(400, "the body ended before its length") from None  # for the log: nobody hears it
+        raise HTTPException(400, "the body is shorter than its length") from None  # for the log: the client has left
     return bytes(body)
 
 
-def _decoded(body: bytes) -> str:
-    """Return the characters of JSON, which is UTF-8; some clients begin it with a byte order mark."""
-    return body.decode("utf-8-sig")
-
-
 def content_type_of(request: Request) -> str:
-    """Return the bare content type, in small letters; raise 415 for a compressed body, of which a small one may hold gigabytes."""
+    """Return the content type in lower case, without parameters; raise 415 for a compressed body: a small one may hold gigabytes."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(415, "send the body uncompressed, without Content-Encoding", {"Accept-Encoding": "identity"})
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def _decode_json(body: bytes) -> str:
+    """Decode JSON, which is UTF-8; some clients begin it with a byte order mark."""
+    return body.decode("utf-8-sig")
+
+
 async def _read_multipart(request: Request) -> dict[str, object]:
-    """Read the fields of a multipart form that is UTF-8 throughout and holds no file."""
+    """Read the fields of a multipart form that is UTF-8 in all its parts and has no file."""
     body = await read_body(request)
     body.decode()
 
@@ -109,7 +109,7 @@ async def _read_multipart(request: Request) -> dict[str, object]:
     return dict(form)
 
 
-def sentence_of(error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> str:
     """Return the first problem of a body, without anything of the body."""
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])

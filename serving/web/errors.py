@@ -1,4 +1,4 @@
-"""Failures in one form: `{"detail": "<sentence>"}` in answers, and their descriptions in the OpenAPI document."""
+"""Failures in one form: `{"detail": "<sentence>"}` as an answer, and their descriptions in the OpenAPI document."""
 
 from typing import Any
 
@@ -19,16 +19,15 @@ def failure(status: int, description: str) -> Failures:
     return {status: {"model": Failure, "description": description}}
 
 
-BODY_LATE = failure(408, "a body that comes too slowly")
-BODY_LARGE = failure(413, "body too large")
-BAD_BODY = BODY_LATE | BODY_LARGE | failure(415, "a content type that is not taken") | failure(422, "no usable text")
-BUSY = failure(503, "too many texts wait, or not ready; see Retry-After")
-TOO_OFTEN = failure(429, "the key has asked too often; see Retry-After")
-NO_KEY = failure(401, "no valid API key, where one is needed") | TOO_OFTEN
+# What several routes describe. A description that one route file uses alone stands in that file.
+BAD_KEY = failure(401, "no valid API key") | failure(429, "the key has sent too many requests; see Retry-After")
+BAD_BODY = failure(408, "the body does not arrive in time") | failure(413, "the body is too large")
+BAD_TEXT = BAD_BODY | failure(415, "the server does not take this content type") | failure(422, "the body has no usable text")
+BUSY = failure(503, "too many texts wait, or the server is not ready; see Retry-After")
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Have the app answer every failure in this form."""
+    """Make the app answer every failure in this form."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _failed)
 
@@ -42,5 +41,5 @@ async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 408:
-        headers["Connection"] = "close"  # else what comes of the body later keeps the connection open for good
+        headers["Connection"] = "close"  # otherwise the rest of the late body would keep the connection open forever
     return JSONResponse({"detail": str(error.detail)}, status_code=error.status_code, headers=headers)

@@ -1,4 +1,4 @@
-"""What goes in and out of the routes, as the OpenAPI document shows it."""
+"""What comes into the routes and goes out of them, as the OpenAPI document shows it."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class BatchRequest(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The answer: LABEL_<class id> and its probability."""
+    """The answer: LABEL_<class id> and the probability of that class."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"label": "LABEL_1", "score": 0.9876}})
 
@@ -36,7 +36,7 @@ class Prediction(BaseModel):
 
 
 class DetailedPrediction(Prediction):
-    """The answer with all that is known about it."""
+    """The answer with everything that the server knows about it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -68,7 +68,7 @@ class TextFailure(BaseModel):
 
 
 class BatchPrediction(BaseModel):
-    """An answer, or an error, for each text, in their order."""
+    """An answer or an error for each text, in the order of the texts."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"results": [{"label": "LABEL_1", "score": 0.9876}, {"error": "text is empty"}]}}
@@ -78,22 +78,22 @@ class BatchPrediction(BaseModel):
 
 
 class Health(BaseModel):
-    """That the process is alive, or ready."""
+    """The process is alive, or ready."""
 
     status: str
 
 
 class Model(BaseModel):
-    """The bundle that answers, and where it came from."""
+    """The bundle in use, and what it was made of."""
 
-    sha256: str = Field(description="of the bundle")
-    engine: str = Field(description="in use on this machine")
-    evaluated_engine: str = Field(description="whose scores metrics/evaluate.json holds")
-    classes: list[str] = Field(description="names in id order")
-    max_length: int = Field(description="tokens that the model reads of a text")
-    redact: tuple[Kind, ...] = Field(description="personal data that is exchanged for tokens before a text is classified")
+    sha256: str = Field(description="sha256 of the bundle")
+    engine: str = Field(description="the engine in use on this machine")
+    evaluated_engine: str = Field(description="the engine whose scores are in metrics/evaluate.json")
+    classes: list[str] = Field(description="class names in id order")
+    max_length: int = Field(description="how many tokens of a text the model reads")
+    redact: tuple[Kind, ...] = Field(description="kinds of personal data that the server replaces before it classifies a text")
     uncertain_below: float
-    lineage: dict[str, str] = Field(description="sha256 of what the model was made of")
+    lineage: dict[str, str] = Field(description="sha256 of each thing that the model was made of")
 
 
 class Reload(BaseModel):
@@ -101,36 +101,37 @@ class Reload(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"folder": "models/serving"}})
 
-    folder: Path | None = Field(None, description="on the server; the one in use, read again, where it is not given")
+    folder: Path | None = Field(None, description="bundle folder on the server; without it, the server loads the folder in use again")
 
 
 class Failure(BaseModel):
-    """Why there is no answer, in a sentence; never with the text in it."""
+    """Why there is no answer, in a sentence that never contains the text."""
 
     detail: str
 
 
-def request_body(*kinds: str, model: type[BaseModel], required: bool = True) -> dict[str, Any]:
-    """Return the OpenAPI requestBody of a model that may come in several content types."""
-    return {"requestBody": {"required": required, "content": {kind: {"schema": model.model_json_schema()} for kind in kinds}}}
+def request_body(*content_types: str, model: type[BaseModel], required: bool = True) -> dict[str, Any]:
+    """Return the OpenAPI requestBody of a model that may have several content types."""
+    schema = {"schema": model.model_json_schema()}
+    return {"requestBody": {"required": required, "content": dict.fromkeys(content_types, schema)}}
 
 
 def file_body() -> dict[str, Any]:
-    """Return the OpenAPI requestBody of a file that comes as itself or in a form."""
+    """Return the OpenAPI requestBody of a file, sent as the body or in a form."""
     form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
     examples = {"csv": "text\nGreat value.\n", "tsv": "text\nGreat value.\n", "ndjson": '{"text": "Great value."}\n'}
     content: dict[str, Any] = {
-        media_type: {"schema": {"type": "string", "example": examples[kind]}} for kind, media_type in MEDIA_TYPES.items()
+        media_type: {"schema": {"type": "string", "example": examples[name]}} for name, media_type in MEDIA_TYPES.items()
     }
     return {"requestBody": {"required": True, "content": content | {"multipart/form-data": {"schema": form}}}}
 
 
-def describe(served: LoadedBundle) -> Model:
-    """Say what is served."""
-    bundle = served.classifier.bundle
+def describe_bundle(loaded: LoadedBundle) -> Model:
+    """Describe a bundle for a client."""
+    bundle = loaded.classifier.bundle
     return Model(
-        sha256=served.sha256,
-        engine=served.classifier.spec.name,
+        sha256=loaded.sha256,
+        engine=loaded.classifier.spec.name,
         evaluated_engine=bundle.engines[0].name,
         classes=list(bundle.class_names),
         max_length=bundle.max_length,

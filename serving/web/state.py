@@ -1,4 +1,4 @@
-"""What every route may use, typed: one `Server` for each process, at `app.state.server`."""
+"""The state of a running server that routes use: one `Server` in each process, at `app.state.server`."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from serving.runtime.workers import Workers
 from serving.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.web.auth import Keys
+    from serving.web.auth import Keys  # auth.py imports this module
 
 
 @dataclass
 class Server:
-    """Parts of a running server. `lifespan` sets slot, batcher and workers when it starts.
+    """The parts of a server. `lifespan` sets slot, batcher and workers when the server starts.
 
-    files: has a permit for each file that may be in work. workers: None where this is the only process.
+    file_permits: one for each file that the server may classify at a time. workers: None if this is the only process.
     """
 
     settings: Settings
     monitor: Monitor
     keys: "Keys"
-    files: asyncio.Semaphore
+    file_permits: asyncio.Semaphore
     slot: Slot = field(init=False)
     batcher: Batcher = field(init=False)
     workers: Workers | None = field(init=False, default=None)
@@ -34,6 +34,6 @@ class Server:
 
 
 def server_of(request: Request) -> Server:
-    """Return the server that a request came to."""
+    """Return the server that received a request."""
     server: Server = request.app.state.server
     return server

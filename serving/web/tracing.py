@@ -1,4 +1,4 @@
-"""OpenTelemetry: where an OTEL_* variable is set, FastAPI traces requests and exports them as these variables say."""
+"""OpenTelemetry: if an OTEL_* variable is set, FastAPI traces requests and exports the spans as these variables say."""
 
 import os
 from importlib import import_module
@@ -8,8 +8,8 @@ from opentelemetry import trace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-def telemetry() -> dict[str, Any]:
-    """Return FastAPI's telemetry settings."""
+def telemetry_settings() -> dict[str, Any]:
+    """Return the telemetry settings of FastAPI; end the process with a sentence if the exporter is missing."""
     tracing = any(name.startswith("OTEL_") for name in os.environ) and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
     exported = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in ("", "TRACES_"))
     if tracing and exported:
@@ -22,8 +22,8 @@ def telemetry() -> dict[str, Any]:
     return {"tracing": tracing, "auto_configure": tracing, "metrics": False, "logs": False, "operation_spans": False}
 
 
-class Traced:
-    """Puts the request's id on its span, and takes away what may hold a text: path and query. http.route stays. ASGI."""
+class TracingMiddleware:
+    """Adds the id of the request to its span, and removes path and query, which may contain a text. `http.route` stays."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

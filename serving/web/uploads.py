@@ -1,4 +1,4 @@
-"""The file in a multipart form, whose content is passed on as it comes."""
+"""The file in a multipart form: chunks of the form come in, and chunks of the file go out as they arrive."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -9,21 +9,24 @@ from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser, par
 from serving.tables.formats import ENDINGS, MEDIA_TYPES
 from serving.tables.rows import RowsBroken
 
-KINDS = {media_type: kind for kind, media_type in MEDIA_TYPES.items()} | {"application/ndjson": "ndjson", "application/jsonl": "ndjson"}
-WANTED = f"send {', '.join(MEDIA_TYPES.values())}, or a form with a file that ends in {', '.join(ENDINGS)}"
+FORMATS = {media_type: name for name, media_type in MEDIA_TYPES.items()} | {
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+}
+SEND_A_FILE = f"send {', '.join(MEDIA_TYPES.values())}, or a form with a file that ends in {', '.join(ENDINGS)}"
 
 
 class Upload:
-    """The first file of a multipart form, as its chunks come."""
+    """The first file of a multipart form. content_type: of the form. chunks: of the form."""
 
     def __init__(self, content_type: str, chunks: AsyncIterator[bytes]) -> None:
         _, options = parse_options_header(content_type)
-        self._chunks = chunks
+        self._form = chunks
         self._headers: dict[str, str] = {}
         self._name, self._value = b"", b""
-        self._kind: str | None = None
-        self._found: list[bytes] = []
-        self._over = False
+        self._format: str | None = None  # set when the file begins
+        self._parsed: list[bytes] = []  # content of the file that `chunks` has not yielded yet
+        self._complete = False
         self._broken = False
         boundary = options.get(b"boundary", b"")
         if not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
@@ -41,26 +44,26 @@ class Upload:
             },
         )
 
-    async def kind(self) -> str:
-        """Read until the file begins; return what it is."""
-        async for chunk in self._chunks:
+    async def format(self) -> str:
+        """Read until the file begins; return its format: csv, tsv or ndjson."""
+        async for chunk in self._form:
             self._parse(chunk)
-            if self._kind is not None:
-                return self._kind
+            if self._format is not None:
+                return self._format
             self._refuse_broken()
-        raise HTTPException(422, "the form holds no file")
+        raise HTTPException(422, "the form has no file: add one as a form file")
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the content of the file; what follows it in the form is read and dropped."""
+        """Yield the content of the file; read and drop what follows it in the form."""
         while True:
-            found, self._found = b"".join(self._found), []
-            if found:
-                yield found
+            content, self._parsed = b"".join(self._parsed), []
+            if content:
+                yield content
             self._refuse_broken()
             try:
-                self._parse(await anext(self._chunks))
+                self._parse(await anext(self._form))
             except StopAsyncIteration:
-                if not self._over:
+                if not self._complete:
                     raise RowsBroken("the form ends in the middle of the file") from None
                 return
 
@@ -68,11 +71,11 @@ class Upload:
         try:
             self._parser.write(chunk)
         except FormParserError:
-            self._broken = True  # what came before it is good
+            self._broken = True  # the content before the error is good
 
     def _refuse_broken(self) -> None:
         if self._broken:
-            raise HTTPException(422, "the form cannot be read")
+            raise HTTPException(422, "the form cannot be read: it is not valid multipart/form-data")
 
     def _on_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -86,18 +89,17 @@ class Upload:
 
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._headers.get("content-disposition", "").replace("filename*=", "filename="))
-        name = options.get(b"filename")
-        if name is None or self._kind is not None:
+        file_name = options.get(b"filename")
+        if file_name is None or self._format is not None:
             return
-        ending = "." + name.decode("latin-1").rpartition(".")[2].lower()
-        kind = ENDINGS.get(ending) or KINDS.get(self._headers.get("content-type", "").partition(";")[0].strip().lower())
-        if kind is None:
-            raise HTTPException(415, WANTED)
-        self._kind = kind
+        ending = "." + file_name.decode("latin-1").rpartition(".")[2].lower()
+        self._format = ENDINGS.get(ending) or FORMATS.get(self._headers.get("content-type", "").partition(";")[0].strip().lower())
+        if self._format is None:
+            raise HTTPException(415, SEND_A_FILE)
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        if self._kind is not None and not self._over:
-            self._found.append(data[start:end])
+        if self._format is not None and not self._complete:
+            self._parsed.append(data[start:end])
 
     def _on_end(self) -> None:
-        self._over = self._over or self._kind is not None
+        self._complete = self._complete or self._format is not None

@@ -1,4 +1,4 @@
-"""The server without its model: same middleware, log and reading of the form, a constant answer."""
+"""The server without its model: it has the same middleware and log, reads the same form, and gives a constant answer."""
 
 import asyncio
 
@@ -6,16 +6,16 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from serving.monitoring.metrics import Monitor
-from serving.settings import settings_of_environment
-from serving.web.access import Access, set_up_log
+from serving.settings import read_settings
+from serving.web.access import AccessMiddleware, set_up_log
 from serving.web.auth import Keys
 from serving.web.bodies import read_text
 from serving.web.state import Server
 
 app = FastAPI()
-settings, monitor = settings_of_environment(), Monitor()
+settings, monitor = read_settings(), Monitor()
 app.state.server = Server(settings, monitor, Keys({}, None, 1), asyncio.Semaphore(settings.max_files))
-app.add_middleware(Access, monitor=monitor)
+app.add_middleware(AccessMiddleware, monitor=monitor)
 set_up_log(lines=True)
 
 

@@ -1,4 +1,4 @@
-"""What answers inside a peer: transformers on torch, or the project's classifier behind the same call. ENGINE chooses."""
+"""The engine of a peer: a pipeline of transformers on torch, or the project's classifier with the same call. ENGINE chooses."""
 
 import os
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from typing import Any
 
 Classify = Callable[[str | list[str]], list[dict[str, Any]]]
 MODEL, BUNDLE = "models/final", "models/serving"
-BATCH = 8  # texts at a time of a call with many: the pipeline's fastest on one core, as it does not sort them by length
+BATCH = 8  # texts: the fastest batch of the pipeline on one core, because it does not sort texts by length
 
 
 def start() -> Classify:
-    """Return what takes a text or texts and returns `{"label", "score"}` of each; ENGINE is `torch` or `ours`."""
+    """Return a function that takes a text or texts and returns `{"label", "score"}` of each. ENGINE is `torch` or `ours`."""
     return torch_pipeline() if os.environ["ENGINE"] == "torch" else our_classifier()
 
 

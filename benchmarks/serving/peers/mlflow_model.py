@@ -1,5 +1,7 @@
-"""The model that `mlflow models serve` serves; run with a folder, this saves it there: the pipeline as MLflow's transformers flavor
-does, or our classifier as a pyfunc whose code this file is."""
+"""The model of `mlflow models serve`: `python -m benchmarks.serving.peers.mlflow_model FOLDER` saves it in the folder.
+
+ENGINE chooses the pipeline, in MLflow's transformers flavor, or our classifier, as a pyfunc with this file as its code.
+"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Exchange the bundle while requests go on: `POST /admin/reload`, `POST /admin/rollback`."""
+"""`POST /admin/reload` and `POST /admin/rollback`: exchange the bundle while requests run."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,22 +7,21 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import ValidationError
 
 from serving.inference.errors import BundleBroken
-from serving.runtime.slot import NothingBefore, Slot
-from serving.runtime.workers import Busy, NotFollowed
+from serving.runtime.slot import NoPreviousBundle, Slot
+from serving.runtime.workers import ChangeInProgress, NotFollowed
 from serving.web.auth import admin_key
 from serving.web.bodies import read_body
-from serving.web.errors import BODY_LARGE, BODY_LATE, RETRY_AFTER, TOO_OFTEN, failure
-from serving.web.schemas import Model, Reload, describe, request_body
+from serving.web.errors import BAD_BODY, BAD_KEY, RETRY_AFTER, failure
+from serving.web.schemas import Model, Reload, describe_bundle, request_body
 from serving.web.state import server_of
 
 REFUSED = (
-    failure(401, "no valid API key")
-    | failure(403, "no admin key, or none is set up")
-    | failure(409, "the bundle cannot be served; the one in use stays")
-    | TOO_OFTEN
+    BAD_KEY
+    | failure(403, "the key is not an admin key, or the server has none")
+    | failure(409, "the server cannot use this bundle, and keeps the one in use")
     | failure(503, "a worker could not follow; see Retry-After")
 )
-BAD_FOLDER = BODY_LATE | BODY_LARGE | failure(422, "no usable folder")
+BAD_FOLDER = BAD_BODY | failure(422, "the body has no usable folder")
 
 routes = APIRouter(prefix="/admin", dependencies=[Depends(admin_key)], responses=REFUSED)
 
@@ -30,34 +29,34 @@ routes = APIRouter(prefix="/admin", dependencies=[Depends(admin_key)], responses
 @routes.post(
     "/reload",
     responses=BAD_FOLDER,
-    summary="Serve another bundle, or the same folder read again",
+    summary="Load another bundle, or the folder in use again",
     openapi_extra=request_body("application/json", model=Reload, required=False),
 )
 async def reload(request: Request) -> Model:
-    """Load a bundle beside the one in use, check its files and its reference answers, then exchange them; no request is lost.
+    """Load a bundle beside the one in use, check its files and reference answers, then exchange the two. No request is lost.
 
-    With several workers the answer comes when all of them serve it.
+    With several workers, the answer comes when all of them use the new bundle.
     """
     try:
         folder = Reload.model_validate_json(await read_body(request) or "{}").folder
     except ValidationError:
-        raise HTTPException(422, 'send {"folder": "<bundle folder>"}, or nothing for the folder in use') from None
-    async with _change(request) as slot:
-        served = await slot.reload(folder)
-    return describe(served)
+        raise HTTPException(422, 'send {"folder": "<bundle folder>"}, or an empty body for the folder in use') from None
+    async with _changing(request) as slot:
+        loaded = await slot.reload(folder)
+    return describe_bundle(loaded)
 
 
-@routes.post("/rollback", summary="Go back to the bundle before")
+@routes.post("/rollback", summary="Restore the previous bundle")
 async def rollback(request: Request) -> Model:
-    """Exchange the bundle in use for the one before it, which is still loaded; a second rollback undoes the first."""
-    async with _change(request) as slot:
-        served = await slot.rollback()
-    return describe(served)
+    """Exchange the bundle in use for the previous one, which is still in memory. A second rollback undoes the first."""
+    async with _changing(request) as slot:
+        loaded = await slot.rollback()
+    return describe_bundle(loaded)
 
 
 @asynccontextmanager
-async def _change(request: Request) -> AsyncIterator[Slot]:
-    """Give the slot to change, then have all workers follow; turn what goes wrong into a status."""
+async def _changing(request: Request) -> AsyncIterator[Slot]:
+    """Give the slot for a change, then make all workers follow; turn a failure into a status."""
     server = server_of(request)
     slot, workers = server.slot, server.workers
     try:
@@ -68,10 +67,10 @@ async def _change(request: Request) -> AsyncIterator[Slot]:
                 yield slot
                 await workers.lead(slot)
     except BundleBroken as error:
-        raise HTTPException(409, f"the bundle in use stays: {error}") from None
-    except NothingBefore:
-        raise HTTPException(409, "there is no bundle before this one") from None
-    except Busy:
-        raise HTTPException(409, "another change of the bundle is under way: try again") from None
+        raise HTTPException(409, f"the server keeps the bundle in use: {error}") from None
+    except NoPreviousBundle:
+        raise HTTPException(409, "there is no previous bundle: reload another one first") from None
+    except ChangeInProgress:
+        raise HTTPException(409, "another change of the bundle is in progress: try again later") from None
     except NotFollowed as error:
         raise HTTPException(503, str(error), RETRY_AFTER) from None

@@ -1,6 +1,6 @@
-"""`POST /predict/file`: a file of texts comes in and goes out again at the same time, row by row, each with its answer.
+"""`POST /predict/file`: a file of texts comes in, and its rows go out with their answers while the rest still arrives.
 
-Nothing is kept of it but the rows in work, so its size does not matter; single requests go before it.
+The server keeps only the rows that it is classifying, so a file may have any size. Single texts are classified before the rows of files.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ from serving.inference.classifier import Predictions
 from serving.tables.formats import MEDIA_TYPES, rows_of
 from serving.tables.rows import Row, Rows, RowsBroken, answers_of
 from serving.web.auth import predict_key
-from serving.web.bodies import content_type_of, why_not
-from serving.web.errors import BAD_BODY, BUSY, NO_KEY, RETRY_AFTER
+from serving.web.bodies import content_type_of, text_problem
+from serving.web.errors import BAD_KEY, BAD_TEXT, BUSY, RETRY_AFTER
 from serving.web.schemas import file_body
 from serving.web.state import server_of
-from serving.web.uploads import KINDS, WANTED, Upload
+from serving.web.uploads import FORMATS, SEND_A_FILE, Upload
 
 log = logging.getLogger("uvicorn.error")
 
-ROWS = 32  # answered at a time: a single request waits for no more
+BATCH_ROWS = 32  # rows in one batch: a single text waits for at most this many
 Classify = Callable[[list[str]], Awaitable[Predictions]]
 
-routes = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], responses=BAD_BODY | BUSY | NO_KEY)
+routes = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], responses=BAD_TEXT | BUSY | BAD_KEY)
 
 
 @routes.post(
@@ -39,84 +39,85 @@ routes = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], respo
     summary="Classify a file of texts",
 )
 async def predict_file(
-    request: Request, column: Annotated[str, Query(description="name of the texts' column or key")] = "text"
+    request: Request, column: Annotated[str, Query(description="name of the column or key with the texts")] = "text"
 ) -> Response:
-    """Send the rows of a CSV, TSV or NDJSON file back as they come in, each with `label` and `score`, or with `error`.
+    """Return the rows of a CSV, TSV or NDJSON file while they arrive, each with `label` and `score`, or with `error`.
 
-    Read the answer while you send, as curl does: nothing is kept, so the server reads on only as fast as the answers are taken. A failure
-    behind the first row comes as the last row, in `error`.
+    Read the answer while you send, as curl does. The server keeps nothing, so it reads the file only as fast as you read the answer.
+    If something fails after the first row, the last row has an `error` that says so.
     """
     server = server_of(request)
-    files = server.files
-    if files.locked():
-        raise HTTPException(503, "too many files are in work: try again", RETRY_AFTER)
-    await files.acquire()
+    permits = server.file_permits
+    if permits.locked():
+        raise HTTPException(503, "too many files are in progress: try again later", RETRY_AFTER)
+    await permits.acquire()
 
     async def classify(texts: list[str]) -> Predictions:
-        return (await server.batcher.predict(texts, patient=True)).predictions
+        return (await server.batcher.predict(texts, background=True)).predictions
 
     try:
-        return await answered_file(request, column, classify, files.release)
+        return await file_response(request, column, classify, permits.release)
     except BaseException:
-        files.release()
+        permits.release()
         raise
 
 
-class Duplex(StreamingResponse):
-    """A response that is sent while the request is read: nothing but its own content may take from `receive`.
+class DuplexResponse(StreamingResponse):
+    """A response that is sent while the request is still read, so only its content may call `receive`.
 
-    patience: seconds that the client may leave the answer unread. done: called at the end, whichever it is.
+    read_seconds: how long the client may leave the answer unread. on_end: called when the response ends, also after a failure.
     """
 
-    def __init__(self, content: AsyncIterator[bytes], media_type: str, patience: float, done: Callable[[], None]) -> None:
+    def __init__(self, content: AsyncIterator[bytes], media_type: str, read_seconds: float, on_end: Callable[[], None]) -> None:
         super().__init__(content, media_type=media_type)
-        self._patience, self._done = patience, done
+        self._read_seconds, self._on_end = read_seconds, on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._read_seconds):
                 await send(message)
 
         try:
             await self.stream_response(send_in_time)
         except TimeoutError:
-            log.warning("a file was given up: its client did not read the answer while it sent")
-            await _cut(receive)
+            log.warning("gave up a file: its client did not read the answer while it sent the file")
+            await _abort_connection(receive)
         finally:
-            self._done()
+            self._on_end()
 
 
-async def _cut(receive: Receive) -> None:
-    """End the connection at once: closed as usual, it would wait for its reader, and the server's own end for the connection.
+async def _abort_connection(receive: Receive) -> None:
+    """End the connection at once. A normal close would wait for the client to read, and the server could not stop until then.
 
-    ASGI has no word for it; under a server or middleware that hides the transport, the connection is closed as usual.
+    ASGI has no message for this, so the code takes the transport from uvicorn's private `receive.__self__`.
+    Under a server or middleware that hides the transport, the connection closes normally.
     """
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     if transport is not None:
         transport.abort()
-        await asyncio.sleep(0)  # until the server knows
+        await asyncio.sleep(0)  # let the server notice
 
 
-async def answered_file(request: Request, column: str, classify: Classify, done: Callable[[], None]) -> Duplex:
-    """Return the response to an uploaded file; raise 408, 413, 415 or 422 where its first row cannot be read.
+async def file_response(request: Request, column: str, classify: Classify, on_end: Callable[[], None]) -> DuplexResponse:
+    """Return the response to an uploaded file; raise 408, 413, 415 or 422 if its first row cannot be read.
 
-    classify: answers some texts when nobody else waits. done: called when the response is over.
+    classify: classifies texts when no other request waits. on_end: called when the response ends.
     """
     try:
-        kind, chunks = await _opened(request)
-        rows = rows_of(kind, column)
-        lines = _lines(request, rows, chunks, classify)
+        file_format, chunks = await _open_file(request)
+        rows = rows_of(file_format, column)
+        lines = _answered_lines(request, rows, chunks, classify)
         first = await anext(lines)
     except RowsBroken as error:
         raise HTTPException(422, str(error)) from None
     except ClientDisconnect:
-        raise HTTPException(400, "the file ended before its first row") from None  # for the log: nobody hears it
-    patience = server_of(request).settings.request_timeout
-    return Duplex(_told_to_the_end(first, lines, rows), f"{MEDIA_TYPES[kind]}; charset=utf-8", patience, done)
+        raise HTTPException(400, "the file ended before its first row") from None  # for the log: the client has left
+    read_seconds = server_of(request).settings.request_timeout
+    return DuplexResponse(_with_failure(first, lines, rows), f"{MEDIA_TYPES[file_format]}; charset=utf-8", read_seconds, on_end)
 
 
-async def _told_to_the_end(first: bytes, lines: AsyncIterator[bytes], rows: Rows) -> AsyncIterator[bytes]:
-    """Yield all lines; a failure, which no status can tell any more, becomes the last one."""
+async def _with_failure(first: bytes, lines: AsyncIterator[bytes], rows: Rows) -> AsyncIterator[bytes]:
+    """Yield all lines. A failure becomes the last line, because the status has already been sent."""
     yield first
     try:
         async for line in lines:
@@ -132,15 +133,15 @@ async def _told_to_the_end(first: bytes, lines: AsyncIterator[bytes], rows: Rows
         raise
 
 
-async def _lines(request: Request, rows: Rows, chunks: AsyncIterator[bytes], classify: Classify) -> AsyncGenerator[bytes, None]:
-    """Yield the head, then the answered rows; raise RowsBroken behind the last good row."""
-    limit, started = server_of(request).settings.max_characters, False
+async def _answered_lines(request: Request, rows: Rows, chunks: AsyncIterator[bytes], classify: Classify) -> AsyncGenerator[bytes, None]:
+    """Yield the header and the rows with their answers; raise RowsBroken or HTTPException after the last good row."""
+    max_characters, started = server_of(request).settings.max_characters, False
     waiting: list[Row] = []
 
-    async def answered() -> bytes:
-        """Answer the waiting rows; behind it none waits."""
+    async def answer_waiting() -> bytes:
+        """Return the lines of the waiting rows, after the header at the first call; then no row waits."""
         nonlocal started
-        problems = [row.problem or why_not(row.text, limit) for row in waiting]
+        problems = [row.problem or text_problem(row.text, max_characters) for row in waiting]
         predictions = await classify([str(row.text) for row, problem in zip(waiting, problems, strict=True) if not problem])
         lines = [] if started else [rows.head()]
         lines += map(rows.line, waiting, answers_of(problems, predictions))
@@ -148,39 +149,40 @@ async def _lines(request: Request, rows: Rows, chunks: AsyncIterator[bytes], cla
         waiting.clear()
         return b"".join(lines)
 
-    broken = None
+    failure = None
     try:
         async for chunk in chunks:
             for row in rows.feed(chunk):
                 waiting.append(row)
-                if len(waiting) == ROWS:
-                    yield await answered()
+                if len(waiting) == BATCH_ROWS:
+                    yield await answer_waiting()
             if waiting:
-                yield await answered()
+                yield await answer_waiting()
         waiting.extend(rows.end())
     except (RowsBroken, HTTPException) as error:
         if not (waiting or started):
             raise
-        broken = error
+        failure = error
     if waiting or not started:
-        yield await answered()
-    if broken:
-        raise broken
+        yield await answer_waiting()
+    if failure:
+        raise failure
 
 
-async def _opened(request: Request) -> tuple[str, AsyncIterator[bytes]]:
-    """Return the kind of the file and its chunks; raise 413, 415 or 422."""
+async def _open_file(request: Request) -> tuple[str, AsyncIterator[bytes]]:
+    """Return the format of the file and its chunks; raise 413, 415 or 422."""
     content_type = content_type_of(request)
-    chunks = _within_limits(request)
+    chunks = _limited_chunks(request)
     if content_type == "multipart/form-data":
         upload = Upload(request.headers["content-type"], chunks)
-        return await upload.kind(), upload.chunks()
-    if content_type not in KINDS:
-        raise HTTPException(415, WANTED)
-    return KINDS[content_type], chunks
+        return await upload.format(), upload.chunks()
+    if content_type not in FORMATS:
+        raise HTTPException(415, SEND_A_FILE)
+    return FORMATS[content_type], chunks
 
 
-async def _within_limits(request: Request) -> AsyncGenerator[bytes, None]:
+async def _limited_chunks(request: Request) -> AsyncGenerator[bytes, None]:
+    """Yield the body up to the limit of its size; raise 413 there, and 408 if the next chunk does not arrive in time."""
     settings = server_of(request).settings
     too_large = HTTPException(413, f"the file has more than {settings.max_file_bytes:,} bytes")
     if int(request.headers.get("content-length", "0")) > settings.max_file_bytes:
@@ -193,7 +195,7 @@ async def _within_limits(request: Request) -> AsyncGenerator[bytes, None]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise HTTPException(408, "the file did not come in time") from None
+            raise HTTPException(408, "the file did not arrive in time") from None
         size += len(chunk)
         if size > settings.max_file_bytes:
             yield chunk[: settings.max_file_bytes - size]

@@ -1,39 +1,39 @@
-"""`GET /health`, `/ready`, `/model`, `/metrics`: what the process, its bundle and its counts are."""
+"""`GET /health`, `/ready`, `/model` and `/metrics`: the state of the process, the bundle in use, and the metrics."""
 
 from fastapi import APIRouter, HTTPException, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from serving.web.errors import BUSY, RETRY_AFTER
-from serving.web.schemas import Health, Model, describe
+from serving.web.schemas import Health, Model, describe_bundle
 from serving.web.state import server_of
 
 routes = APIRouter()
 
 
 @routes.head("/health", include_in_schema=False)
-@routes.get("/health", summary="Tell that the process is alive")
+@routes.get("/health", summary="Check that the process is alive")
 async def health() -> Health:
-    """Answer as long as the process lives."""
+    """Answer as long as the process is alive."""
     return Health(status="ok")
 
 
 @routes.head("/ready", include_in_schema=False)
-@routes.get("/ready", responses=BUSY, summary="Tell that texts are answered")
+@routes.get("/ready", responses=BUSY, summary="Check that the server can classify texts")
 async def ready(request: Request) -> Health:
-    """Answer 200 once the bundle is loaded and until the server stops, else 503."""
+    """Answer 200 from the time when the bundle is loaded until the server stops, otherwise 503."""
     if not server_of(request).ready:
-        raise HTTPException(503, "the server starts or stops", RETRY_AFTER)
+        raise HTTPException(503, "the server is starting or stopping: try again later", RETRY_AFTER)
     return Health(status="ready")
 
 
-@routes.get("/model", summary="Describe the bundle that answers")
+@routes.get("/model", summary="Describe the bundle in use")
 async def model(request: Request) -> Model:
-    """Name the bundle, its engine in use and what it was made of."""
-    return describe(server_of(request).slot.current)
+    """Name the bundle in use, its engine and what it was made of."""
+    return describe_bundle(server_of(request).slot.current)
 
 
-@routes.get("/metrics", response_class=Response, summary="Show all counts to Prometheus")
+@routes.get("/metrics", response_class=Response, summary="Show the metrics for Prometheus")
 async def metrics(request: Request) -> Response:
-    """Show all series in Prometheus's text format."""
+    """Show all series in the text format of Prometheus."""
     return Response(server_of(request).monitor.page(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""That a bundle is read as it was written, and refused with a sentence when anything about it is wrong."""
+"""Tests that a bundle reads back as it was written, and that a wrong one is refused with a sentence."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def test_written_manifest_reads_back_equal_and_writes_equal_bytes(copied_bundle:
     assert bundle.sha256 == file_sha256(copied_bundle / MANIFEST)
 
 
-def test_bundle_says_what_it_is(tiny_bundle: Path) -> None:
+def test_bundle_has_its_classes_engines_and_lineage(tiny_bundle: Path) -> None:
     bundle = read_bundle(tiny_bundle)
     assert bundle.class_names == ("negative", "positive")
     assert bundle.max_length == 32
@@ -56,7 +56,7 @@ def test_bundle_holds_no_pickle_and_nothing_unlisted(tiny_bundle: Path) -> None:
     assert {file.name for file in tiny_bundle.iterdir()} == {MANIFEST, *listed}
 
 
-def test_missing_folder_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_missing_folder_is_refused_with_a_remedy(tmp_path: Path) -> None:
     assert_refused(tmp_path / "nowhere", "nowhere", "dvc repro", "SENTIMENT_MODEL")
 
 
@@ -134,7 +134,7 @@ def test_file_outside_the_folder_is_refused(copied_bundle: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
-def test_file_that_is_used_but_has_no_hash_is_refused(copied_bundle: Path, name: str) -> None:
+def test_file_without_a_hash_is_refused(copied_bundle: Path, name: str) -> None:
     change_manifest(copied_bundle, lambda manifest: manifest["files"].pop(name))
     assert_refused(copied_bundle, name)
 

@@ -1,13 +1,12 @@
-"""Several workers as `make serve WORKERS=2` starts them: one sum of counts, one bundle, whatever becomes of a worker."""
+"""Two workers as `make serve WORKERS=2` starts them: summed metrics, one bundle, also after a worker is killed."""
 
 import fcntl
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,8 @@ import httpx2 as httpx
 import pytest
 
 from serving.inference.bundle import read_bundle
-from serving.keys import digest
-from tests.conftest import ROOT
-from tests.serving.test_app import assert_refused, series, server
-
-KEY = "the key of an admin"
-WITH_KEY = {"authorization": f"Bearer {KEY}"}
+from tests.conftest import ROOT, run_command
+from tests.serving.http import ADMIN_KEYS, AS_ADMIN, TERMINATED, assert_refused, series, server, until
 
 
 def make_serve(port: int) -> list[str]:
@@ -30,7 +25,7 @@ def make_serve(port: int) -> list[str]:
 
 @dataclass
 class Running:
-    """A server of two workers. temporary: the folder that holds its own one. bundle: that it started with, for a test to change."""
+    """A server of two workers. temporary: the folder for its temporary folder. bundle: its first bundle, which a test may change."""
 
     address: httpx.URL
     process: subprocess.Popen[bytes]
@@ -38,8 +33,8 @@ class Running:
     bundle: Path
 
     def ask(self, method: str, path: str, **content: object) -> httpx.Response:
-        """Ask over a connection of its own, so that any worker may answer."""
-        with httpx.Client(base_url=self.address, headers=WITH_KEY, timeout=90, trust_env=False) as client:
+        """Send a request over a new connection, so that any worker may answer."""
+        with httpx.Client(base_url=self.address, headers=AS_ADMIN, timeout=90, trust_env=False) as client:
             return client.request(method, path, **content)  # type: ignore[arg-type]
 
     def change(self, way: str, folder: Path | None = None) -> dict:
@@ -54,7 +49,7 @@ class Running:
         return {answer.json()["model"] for answer in answers}
 
     def shown(self) -> dict[str, float]:
-        """Return how many workers answer with which bundle, where there are any."""
+        """Return the number of workers for each bundle in use."""
         with httpx.Client(base_url=self.address, timeout=90, trust_env=False) as client:
             counted = series(client)
         return {name.partition('bundle="')[2][:64]: value for name, value in counted.items() if "model_info" in name and value}
@@ -68,29 +63,27 @@ class Running:
         return {int(file.stem) for file in self.state.glob("*.reached")}
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        for _ in range(600):
-            if condition():
-                return
+        def holds() -> bool:
             assert self.process.poll() is None, "the server has ended"
-            time.sleep(0.1)
-        raise AssertionError("it did not come about in a minute")
+            return condition()
+
+        until(holds)
 
 
 @pytest.fixture
 def running(copied_bundle: Path, tmp_path: Path) -> Iterator[Running]:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    keys = json.dumps({digest(KEY): "admin"})
-    with server(copied_bundle, command=make_serve, TMPDIR=str(temporary), SENTIMENT_API_KEYS=keys) as (client, process):
+    with server(copied_bundle, command=make_serve, TMPDIR=str(temporary), SENTIMENT_API_KEYS=ADMIN_KEYS) as (client, process):
         running = Running(client.base_url, process, temporary, copied_bundle)
         running.wait_for(lambda: list(running.shown().values()) == [2])
         yield running
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, 143, -signal.SIGTERM)
+        assert process.wait(30) in TERMINATED
     assert list(temporary.iterdir()) == []
 
 
-def test_counts_of_all_workers_are_summed_whichever_shows_them(running: Running) -> None:
+def test_every_worker_shows_the_summed_metrics_of_all(running: Running) -> None:
     running.named()
     for _ in range(10):
         with httpx.Client(base_url=running.address, timeout=60, trust_env=False) as client:
@@ -100,7 +93,7 @@ def test_counts_of_all_workers_are_summed_whichever_shows_them(running: Running)
         assert counted["sentiment_queue_texts"] == 0
 
 
-def test_change_is_answered_when_all_workers_follow_whatever_comes_into_the_folder(running: Running, other_bundle: Path) -> None:
+def test_change_is_answered_when_all_workers_follow_even_if_the_folder_changes_later(running: Running, other_bundle: Path) -> None:
     first, second = read_bundle(running.bundle).sha256, read_bundle(other_bundle).sha256
     assert running.named() == {first}
     shutil.rmtree(running.bundle)
@@ -114,9 +107,9 @@ def test_change_is_answered_when_all_workers_follow_whatever_comes_into_the_fold
     assert running.shown() == {first: 2}
 
 
-def test_killed_worker_comes_back_with_the_bundle_in_use_and_the_one_before(running: Running, other_bundle: Path) -> None:
+def test_killed_worker_comes_back_with_the_bundle_in_use_and_the_previous_one(running: Running, other_bundle: Path) -> None:
     first, second = read_bundle(running.bundle).sha256, read_bundle(other_bundle).sha256
-    for before, now, way in ((first, second, "reload"), (second, first, "rollback")):
+    for previous, now, way in ((first, second, "reload"), (second, first, "rollback")):
         running.change(way, other_bundle if way == "reload" else None)
         shutil.rmtree(running.bundle, ignore_errors=True)  # as `dvc repro` does
         killed = min(running.pids())
@@ -125,7 +118,7 @@ def test_killed_worker_comes_back_with_the_bundle_in_use_and_the_one_before(runn
         running.wait_for(lambda now=now: running.shown() == {now: 2})
         assert running.named() == {now}
         assert killed not in {int(file.stem.rpartition("_")[2]) for file in running.temporary.glob("*/metrics/gauge_live*")}
-        for sha256 in (before, now):
+        for sha256 in (previous, now):
             assert running.change("rollback")["sha256"] == sha256
             assert running.named() == {sha256}
         assert killed not in running.pids()
@@ -141,7 +134,7 @@ def test_worker_killed_before_any_change_comes_back_with_the_bundle_of_the_other
     assert running.named() == {first}
 
 
-def test_damaged_state_stops_nobody_and_the_next_change_mends_it(running: Running, other_bundle: Path) -> None:
+def test_damaged_state_stops_no_worker_and_the_next_change_repairs_it(running: Running, other_bundle: Path) -> None:
     now, other = read_bundle(running.bundle).sha256, read_bundle(other_bundle).sha256
     for damage, folder in (
         (b"", other_bundle),
@@ -157,12 +150,12 @@ def test_damaged_state_stops_nobody_and_the_next_change_mends_it(running: Runnin
         assert running.named() == {now}
 
 
-def test_refused_bundle_changes_no_worker_and_two_changes_at_once_are_refused(running: Running, other_bundle: Path) -> None:
+def test_refused_bundle_changes_no_worker_and_a_second_change_at_the_same_time_is_refused(running: Running, other_bundle: Path) -> None:
     first = read_bundle(running.bundle).sha256
     broken = Path(shutil.copytree(other_bundle, running.bundle.parent / "broken"))
     (broken / "tokenizer.json").write_bytes(b"{}")
-    assert_refused(running.ask("POST", "/admin/reload", json={"folder": str(broken)}), 409, "the bundle in use stays")
-    assert_refused(running.ask("POST", "/admin/rollback"), 409, "no bundle before")
+    assert_refused(running.ask("POST", "/admin/reload", json={"folder": str(broken)}), 409, "keeps the bundle in use")
+    assert_refused(running.ask("POST", "/admin/rollback"), 409, "no previous bundle")
     with (running.state / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert_refused(running.ask("POST", "/admin/reload"), 409, "another change")
@@ -182,3 +175,11 @@ def test_failed_start_leaves_no_folder_and_keeps_uvicorns_exit_code(tmp_path: Pa
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_state_that_cannot_be_a_folder_ends_the_start_with_a_sentence(tiny_bundle: Path) -> None:
+    settings = {"SENTIMENT_MODEL": str(tiny_bundle), "SENTIMENT_STATE": "/dev/null/state"}
+    done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", **settings)
+    assert done.returncode not in (0, None)
+    assert "SENTIMENT_STATE is /dev/null/state, which cannot be a folder here" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""That a span of each request arrives where OTEL_* says, and that none holds a text."""
+"""That the span of each request reaches the collector that OTEL_* names, and that no span contains a text."""
 
 import http.server
 import threading
@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from serving.web.tracing import telemetry
+from serving.web.tracing import telemetry_settings
 from tests.conftest import run_command
-from tests.serving.test_app import SECRET, server
+from tests.serving.http import SECRET, server
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """Give the address of a collector, and path and body of all that it is sent."""
+    """Give the address of a collector, and the path and body of each request that it receives."""
     received: list[tuple[str, bytes]] = []
 
     class Collector(http.server.BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def test_span_of_a_request_arrives_in_the_clients_trace_with_the_requests_id_and
             client.post("/predict", json={"text": f"\0{SECRET}"})
             client.post("/predict/batch", json={"texts": [SECRET, f"\0{SECRET}"]})
             client.get(f"/{SECRET}")
-        assert {path for path, _ in received} == {"/v1/traces"}  # what waited was sent at the end
+        assert {path for path, _ in received} == {"/v1/traces"}  # the server sent the last spans when it stopped
     exported = [ExportTraceServiceRequest.FromString(body).resource_spans for _, body in received]
     spans = [span for batch in exported for resource in batch for scope in resource.scope_spans for span in scope.spans]
     (span,) = [span for span in spans if span.trace_id.hex() == TRACE]
@@ -60,7 +60,7 @@ def test_span_of_a_request_arrives_in_the_clients_trace_with_the_requests_id_and
     assert all(b"sentiment-tests" in body for _, body in received)
 
 
-def test_nothing_is_sent_where_telemetry_is_switched_off(tiny_bundle: Path) -> None:
+def test_nothing_is_sent_if_telemetry_is_switched_off(tiny_bundle: Path) -> None:
     with collector() as (address, received):
         with server(tiny_bundle, OTEL_EXPORTER_OTLP_ENDPOINT=address, OTEL_SDK_DISABLED="true") as (client, _):
             assert client.post("/predict", json={"text": "good"}).status_code == 200
@@ -68,9 +68,9 @@ def test_nothing_is_sent_where_telemetry_is_switched_off(tiny_bundle: Path) -> N
 
 
 def test_nothing_is_traced_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not any(telemetry().values())
+    assert not any(telemetry_settings().values())
     monkeypatch.setenv("OTEL_SERVICE_NAME", "sentiment")
-    assert telemetry()["tracing"] is True
+    assert telemetry_settings()["tracing"] is True
 
 
 def test_missing_exporter_ends_the_start_with_the_command_that_installs_it(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""That the bundle is exchanged under load without a lost or a wrong answer, and that a broken one never gets in."""
+"""`POST /admin/reload` and `/admin/rollback`: no lost and no wrong answer under load, and no broken bundle in use."""
 
 import json
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,23 +13,9 @@ import pytest
 
 from serving.inference.bundle import read_bundle, write_manifest
 from serving.inference.classifier import Classifier
-from serving.inference.errors import BundleBroken
-from serving.keys import digest
-from serving.runtime.slot import load
-from tests.serving.test_app import SECRET, assert_refused, server
+from tests.serving.http import ADMIN_KEY, ADMIN_KEYS, AS_ADMIN, SECRET, assert_refused, own_client, server
 
-KEY = "the key of an admin"
-WITH_KEY = {"authorization": f"Bearer {KEY}"}
-KEYS = json.dumps({digest(KEY): "admin", digest("a client's"): "predict"})
 TEXTS = ["the film was very good", "the food was bad", "staff and phone", "awful " * 50]
-
-
-@pytest.fixture
-def client(tiny_bundle: Path) -> Iterator[httpx.Client]:
-    """A client with the admin's key of a server that has just started with the tiny bundle."""
-    with server(tiny_bundle, SENTIMENT_API_KEYS=KEYS) as (client, _):
-        client.headers.update(WITH_KEY)
-        yield client
 
 
 def reload(client: httpx.Client, folder: Path | None = None) -> httpx.Response:
@@ -50,14 +36,14 @@ def expected_answers(*folders: Path) -> dict[str, list[tuple[str, dict[str, floa
 
 
 def test_no_request_is_lost_under_load_and_each_answer_is_that_of_the_bundle_it_names(
-    client: httpx.Client, tiny_bundle: Path, other_bundle: Path
+    admin: httpx.Client, tiny_bundle: Path, other_bundle: Path
 ) -> None:
     expected = expected_answers(tiny_bundle, other_bundle)
     done = threading.Event()
 
     def ask() -> list[httpx.Response]:
         answers = []
-        with httpx.Client(base_url=client.base_url, headers=WITH_KEY, timeout=60, trust_env=False) as own:
+        with own_client(admin, headers=AS_ADMIN) as own:
             while not done.is_set():
                 answers.append(own.post("/predict/batch?detail=true", json={"texts": TEXTS}))
                 answers.append(own.post("/predict?detail=true", json={"text": TEXTS[0]}))
@@ -66,8 +52,8 @@ def test_no_request_is_lost_under_load_and_each_answer_is_that_of_the_bundle_it_
     with ThreadPoolExecutor(6) as pool:
         asking = [pool.submit(ask) for _ in range(6)]
         try:
-            changes = [reload(client, folder) for _ in range(3) for folder in (other_bundle, tiny_bundle)]
-            changes += [client.post("/admin/rollback") for _ in range(3)]
+            changes = [reload(admin, folder) for _ in range(3) for folder in (other_bundle, tiny_bundle)]
+            changes += [admin.post("/admin/rollback") for _ in range(3)]
         finally:
             done.set()
         answers = [answer for future in asking for answer in future.result()]
@@ -93,7 +79,7 @@ def lose_its_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
 
 
-def answer_otherwise(folder: Path) -> None:
+def have_other_reference_answers(folder: Path) -> None:
     file = folder / "bundle.json"
     manifest = json.loads(file.read_text("utf-8"))
     manifest["reference_probabilities"] = {name: [row[::-1] for row in rows] for name, rows in manifest["reference_probabilities"].items()}
@@ -105,15 +91,15 @@ def end_in_the_middle(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:1000])
 
 
-def have_a_folder_for_a_manifest(folder: Path) -> None:
+def have_a_folder_as_manifest(folder: Path) -> None:
     (folder / "bundle.json").unlink()
     (folder / "bundle.json").mkdir()
 
 
-def have_a_tokenizer_of_another_time(folder: Path) -> None:
+def have_a_tokenizer_of_another_version(folder: Path) -> None:
     bundle = read_bundle(folder)
     (folder / "tokenizer.json").write_text('{"version": "9"}', "utf-8")
-    write_manifest(bundle)  # with its sha256
+    write_manifest(bundle)  # the manifest has the sha256 of the new file
 
 
 def vanish(folder: Path) -> None:
@@ -123,67 +109,48 @@ def vanish(folder: Path) -> None:
 DAMAGES = [
     truncate,
     lose_its_tokenizer,
-    have_a_tokenizer_of_another_time,
-    answer_otherwise,
+    have_a_tokenizer_of_another_version,
+    have_other_reference_answers,
     end_in_the_middle,
-    have_a_folder_for_a_manifest,
+    have_a_folder_as_manifest,
     vanish,
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_broken_bundle_is_refused_and_the_old_one_keeps_serving(
-    client: httpx.Client, other_bundle: Path, tmp_path: Path, damage: Callable[[Path], None]
+    admin: httpx.Client, other_bundle: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    before, answer = client.get("/model").json(), client.post("/predict?detail=true", json={"text": TEXTS[0]}).json()
+    before, answer = admin.get("/model").json(), admin.post("/predict?detail=true", json={"text": TEXTS[0]}).json()
     damage(folder := Path(shutil.copytree(other_bundle, tmp_path / "broken")))
-    assert_refused(reload(client, folder), 409, "the bundle in use stays", str(folder))
-    assert client.get("/model").json() == before
-    after = client.post("/predict?detail=true", json={"text": TEXTS[0]}).json()
+    assert_refused(reload(admin, folder), 409, "keeps the bundle in use", str(folder))
+    assert admin.get("/model").json() == before
+    after = admin.post("/predict?detail=true", json={"text": TEXTS[0]}).json()
     assert {**after, "request_id": ""} == {**answer, "request_id": ""}
-    assert_refused(client.post("/admin/rollback"), 409, "no bundle before")
-    assert reload(client, other_bundle).json()["classes"] == ["no", "yes"]
+    assert_refused(admin.post("/admin/rollback"), 409, "no previous bundle")
+    assert reload(admin, other_bundle).json()["classes"] == ["no", "yes"]
 
 
-def test_bundle_that_changes_while_it_is_read_is_refused(copied_bundle: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    truly_load = Classifier.load
-
-    def load_while_it_changes(folder: Path, **options: object) -> Classifier:
-        classifier = truly_load(folder, **options)  # type: ignore[arg-type]
-        shutil.copy(other_bundle / "bundle.json", folder)
-        return classifier
-
-    def load_while_it_goes(folder: Path, **options: object) -> Classifier:
-        classifier = truly_load(folder, **options)  # type: ignore[arg-type]
-        shutil.rmtree(folder)
-        return classifier
-
-    monkeypatch.setattr(Classifier, "load", load_while_it_changes)
-    with pytest.raises(BundleBroken, match="has changed while it was read"):
-        load(copied_bundle, threads=1, cache=None)
-    monkeypatch.setattr(Classifier, "load", load_while_it_goes)
-    with pytest.raises(BundleBroken, match="cannot be loaded"):
-        load(copied_bundle, threads=1, cache=None)
-
-
-def test_reload_without_a_folder_reads_the_one_in_use_again_and_rollback_goes_behind_it(copied_bundle: Path, other_bundle: Path) -> None:
-    with server(copied_bundle, SENTIMENT_API_KEYS=KEYS) as (client, _):
-        client.headers.update(WITH_KEY)
+def test_reload_without_a_folder_loads_the_one_in_use_again_and_rollback_restores_the_previous_bundle(
+    copied_bundle: Path, other_bundle: Path
+) -> None:
+    with server(copied_bundle, SENTIMENT_API_KEYS=ADMIN_KEYS) as (client, _):
+        client.headers.update(AS_ADMIN)
         first = client.get("/model").json()
         shutil.rmtree(copied_bundle)
         shutil.copytree(other_bundle, copied_bundle)
         assert client.get("/model").json() == first
-        for way in ({}, {"json": {}}, {"json": {"folder": None}}):  # the same again: the first stays the one before
+        for way in ({}, {"json": {}}, {"json": {"folder": None}}):  # the same bundle again: the first one stays the previous one
             assert client.post("/admin/reload", **way).json()["classes"] == ["no", "yes"]
         assert client.post("/admin/rollback").json() == first
         assert client.post("/admin/rollback").json()["classes"] == ["no", "yes"]
 
 
-def test_reloads_at_once_take_turns_and_each_answer_names_its_own_bundle(
-    client: httpx.Client, tiny_bundle: Path, other_bundle: Path
+def test_reloads_at_the_same_time_run_one_by_one_and_each_answer_names_its_own_bundle(
+    admin: httpx.Client, tiny_bundle: Path, other_bundle: Path
 ) -> None:
     def ask(folder: Path) -> tuple[int, str, str]:
-        with httpx.Client(base_url=client.base_url, headers=WITH_KEY, timeout=60, trust_env=False) as own:
+        with own_client(admin, headers=AS_ADMIN) as own:
             answer = reload(own, folder)
             return answer.status_code, answer.json()["sha256"], read_bundle(folder).sha256
 
@@ -193,46 +160,34 @@ def test_reloads_at_once_take_turns_and_each_answer_names_its_own_bundle(
     assert [named for _, named, _ in answers] == [wanted for _, _, wanted in answers]
 
 
-def test_client_that_goes_in_the_middle_of_a_reload_does_no_harm(client: httpx.Client, tiny_bundle: Path, other_bundle: Path) -> None:
+def test_client_that_leaves_during_a_reload_does_no_harm(admin: httpx.Client, tiny_bundle: Path, other_bundle: Path) -> None:
     body = json.dumps({"folder": str(other_bundle)}).encode()
-    head = f"POST /admin/reload HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    head = f"POST /admin/reload HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_KEY}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     for sent in (head, head + body[:5], head + body, head + body):
-        with socket.create_connection((str(client.base_url.host), client.base_url.port or 0)) as connection:
+        with socket.create_connection((str(admin.base_url.host), admin.base_url.port or 0)) as connection:
             connection.sendall(sent)
-    assert client.post("/predict", json={"text": "good"}).status_code == 200
-    assert reload(client, other_bundle).json()["classes"] == ["no", "yes"]
-    assert client.post("/admin/rollback").json()["classes"] == ["negative", "positive"]
+    assert admin.post("/predict", json={"text": "good"}).status_code == 200
+    assert reload(admin, other_bundle).json()["classes"] == ["no", "yes"]
+    assert admin.post("/admin/rollback").json()["classes"] == ["negative", "positive"]
 
 
-def test_key_is_asked_before_the_body_is_read_and_a_bad_body_is_not_echoed(client: httpx.Client) -> None:
+def test_key_is_checked_before_the_body_is_read_and_a_bad_body_is_not_echoed(admin: httpx.Client) -> None:
     large, bad = b" " * 3_000_000, b'{"%s' % SECRET.encode()
     for body in (large, bad, b""):
         for value, status in (("", 401), ("Bearer", 401), ("Bearer another", 401), ("Bearer a client's", 403)):
-            assert_refused(client.post("/admin/reload", content=body, headers={"authorization": value}), status)
+            assert_refused(admin.post("/admin/reload", content=body, headers={"authorization": value}), status)
     secret = SECRET.encode()
     bodies = [b"[]", b'"%s"' % secret, b'{"%s": 1}' % secret, b'{"folder": ["%s"]}' % secret, b'{"folder": "\\ud800%s"}' % secret]
     for body in [bad, *bodies, b"\xff", b"[" * 100_000, b'{"folder": 1}']:
-        assert_refused(client.post("/admin/reload", content=body), 422, '{"folder": "<bundle folder>"}')
-    assert_refused(client.post("/admin/reload", content=large), 413)
-    assert_refused(reload(client, Path("a\0b")), 409)
-    assert_refused(reload(client, Path("a" * 10_000)), 409)
-    assert client.get("/model").json()["classes"] == ["negative", "positive"]
+        assert_refused(admin.post("/admin/reload", content=body), 422, '{"folder": "<bundle folder>"}')
+    assert_refused(admin.post("/admin/reload", content=large), 413)
+    assert_refused(reload(admin, Path("a\0b")), 409)
+    assert_refused(reload(admin, Path("a" * 10_000)), 409)
+    assert admin.get("/model").json()["classes"] == ["negative", "positive"]
 
 
-def test_metrics_name_the_bundle_that_answers(client: httpx.Client, tiny_bundle: Path, other_bundle: Path) -> None:
-    reload(client, other_bundle)
-    named = dict(line.split() for line in client.get("/metrics").text.splitlines() if line.startswith("sentiment_model_info{"))
+def test_metrics_name_the_bundle_in_use(admin: httpx.Client, tiny_bundle: Path, other_bundle: Path) -> None:
+    reload(admin, other_bundle)
+    named = dict(line.split() for line in admin.get("/metrics").text.splitlines() if line.startswith("sentiment_model_info{"))
     by_bundle = {read_bundle(folder).sha256: value for folder, value in ((tiny_bundle, 0), (other_bundle, 1))}
     assert {sha256: float(value) for name, value in named.items() for sha256 in by_bundle if sha256 in name} == by_bundle
-
-
-def test_second_start_uses_what_the_engine_has_compiled_and_answers_the_same(tiny_bundle: Path, tmp_path: Path) -> None:
-    pytest.importorskip("openvino", reason="only OpenVINO keeps what it compiles for a CPU")
-    answers, kept = [], []
-    for _ in range(2):
-        with server(tiny_bundle, SENTIMENT_CACHE=str(tmp_path / "cache")) as (client, _):
-            answers.append(client.post("/predict/batch", json={"texts": TEXTS}).json())
-        kept.append({file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*") if file.is_file()})
-    assert kept[0]
-    assert kept[1] == kept[0]
-    assert answers[1] == answers[0]

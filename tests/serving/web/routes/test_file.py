@@ -1,4 +1,4 @@
-"""`POST /predict/file`, asked of a real uvicorn process: files of any size, cut anywhere, and clients that stall, leave or do not read."""
+"""`POST /predict/file` of a real server process: files of any size, cut anywhere, and clients that stall, leave or do not read."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,21 +23,32 @@ from typing import Any
 import httpx2 as httpx
 import numpy as np
 import pytest
-from fastapi import HTTPException, Request
-from hypothesis import given
-from hypothesis import strategies as st
+from fastapi import Request
 
 from serving.inference.classifier import Classifier, Predictions
 from serving.inference.labels import label_name
 from serving.settings import Settings
-from serving.tables.rows import MAX_ROW, RowsBroken
-from serving.web.routes.file import ROWS, answered_file
-from serving.web.uploads import Upload
+from serving.tables.rows import MAX_ROW
+from serving.web.routes.file import BATCH_ROWS, file_response
 from tests.conftest import run_command
-from tests.serving.test_app import SECRET, assert_refused, server
-from tests.test_clients import client as readme_client
+from tests.docs.test_examples import example
+from tests.serving.http import (
+    CSV,
+    FIELD,
+    FORM_DATA,
+    NDJSON,
+    SECRET,
+    SMALL,
+    TERMINATED,
+    TSV,
+    assert_refused,
+    form,
+    part,
+    rows_of,
+    send_file,
+    server,
+)
 
-CSV, TSV, NDJSON, FORM = "text/csv", "text/tab-separated-values", "application/x-ndjson", "multipart/form-data; boundary=B"
 TEXTS = [
     f"the {thing} was {how} {number}"
     for number, (thing, how) in enumerate(
@@ -45,18 +56,12 @@ TEXTS = [
     )
 ]
 LINES = [*TEXTS, 'she said "good", twice', "정말 좋아요 😍", "two\nlines of\r\nbad film", "tab\tand ; and |"]
-SECONDS = "2"  # the patience of the servers that are tried with clients who stall
-
-
-@pytest.fixture(scope="module")
-def client(tiny_bundle: Path) -> Iterator[httpx.Client]:
-    with server(tiny_bundle) as (client, _):
-        yield client
+SECONDS = "2"  # timeout of the servers whose clients stall
 
 
 @pytest.fixture(scope="module")
 def strict(tiny_bundle: Path) -> Iterator[httpx.Client]:
-    """A client of a server of one file, 100 kB and two seconds."""
+    """A client of a server that takes one file at a time, 100 kB and two seconds."""
     limits = {"SENTIMENT_MAX_FILES": "1", "SENTIMENT_MAX_FILE_BYTES": "100000", "SENTIMENT_REQUEST_TIMEOUT": SECONDS}
     with server(tiny_bundle, **limits) as (client, _):
         yield client
@@ -69,47 +74,23 @@ def expected(tiny_bundle: Path) -> list[tuple[str, float]]:
     return list(zip(map(label_name, predictions.label_ids.tolist()), predictions.scores.tolist(), strict=True))
 
 
-def file_of(kind: str, rows: Iterable[tuple[object, ...]], names: tuple[str, ...] = ("id", "text")) -> bytes:
-    if kind == NDJSON:
+def file_of(media_type: str, rows: Iterable[tuple[object, ...]], names: tuple[str, ...] = ("id", "text")) -> bytes:
+    if media_type == NDJSON:
         return "".join(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n" for row in rows).encode()
     table = io.StringIO(newline="")
-    csv.writer(table, delimiter="\t" if kind == TSV else ",").writerows([names, *rows])
+    csv.writer(table, delimiter="\t" if media_type == TSV else ",").writerows([names, *rows])
     return table.getvalue().encode()
 
 
-def rows_of(kind: str, answer: bytes | str) -> list[dict[str, Any]]:
-    text = answer if isinstance(answer, str) else answer.decode()
-    if kind == NDJSON:
-        return [json.loads(line) for line in text.splitlines()]
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if kind == TSV else ","))
-
-
-def part(content: bytes, disposition: str = 'form-data; name="file"; filename="a.csv"', *headers: str) -> bytes:
-    head = "".join(f"{line}\r\n" for line in (f"Content-Disposition: {disposition}", *headers))
-    return b"--B\r\n" + head.encode() + b"\r\n" + content + b"\r\n"
-
-
-def form(*parts: bytes) -> bytes:
-    return b"".join(parts) + b"--B--\r\n"
-
-
-FIELD = part(b"text\r\nof no file", 'form-data; name="note"')
-SMALL = b"text\nthe film was good\n"
-
-
-def send(client: httpx.Client, kind: str, body: bytes | Iterator[bytes], query: str = "") -> httpx.Response:
-    return client.post(f"/predict/file{query}", content=body, headers={"content-type": kind})
-
-
 @contextmanager
-def connected(client: httpx.Client, kind: str = CSV, length: int | None = None, *, held: bool = False) -> Iterator[socket.socket]:
-    """A connection on which the head of a request was sent; its body is to come in `framed` pieces. held: it has its place already."""
+def sending(client: httpx.Client, media_type: str = CSV, length: int | None = None, *, admitted: bool = False) -> Iterator[socket.socket]:
+    """A connection with the head of a request; its body follows in `framed` chunks. admitted: wait until the server reads the body."""
     size = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
-    expect = "expect: 100-continue\r\n" if held else ""  # answered when the body is read
+    expect = "expect: 100-continue\r\n" if admitted else ""  # the server answers it when it reads the body
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=60) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(f"POST /predict/file HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\n{size}\r\n{expect}\r\n".encode())
-        if held:
+        connection.sendall(f"POST /predict/file HTTP/1.1\r\nhost: a\r\ncontent-type: {media_type}\r\n{size}\r\n{expect}\r\n".encode())
+        if admitted:
             assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         yield connection
 
@@ -125,24 +106,26 @@ def response_on(connection: socket.socket) -> http.client.HTTPResponse:
 
 
 @contextmanager
-def uploading(client: httpx.Client, pieces: Iterable[bytes], kind: str = CSV) -> "Iterator[tuple[http.client.HTTPResponse, Future[None]]]":
-    """The answer to a file that a thread sends piece by piece meanwhile."""
+def uploading(
+    client: httpx.Client, chunks: Iterable[bytes], media_type: str = CSV
+) -> "Iterator[tuple[http.client.HTTPResponse, Future[None]]]":
+    """The answer to a file, which a thread sends chunk by chunk at the same time."""
 
     def send_all() -> None:
         with contextlib.suppress(ConnectionError):
-            for piece in pieces:
-                connection.sendall(framed(piece))
+            for chunk in chunks:
+                connection.sendall(framed(chunk))
             connection.sendall(framed(b""))
 
-    with connected(client, kind) as connection, ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(send_all)
-        yield response_on(connection), sending
+    with sending(client, media_type) as connection, ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send_all)
+        yield response_on(connection), sent
 
 
-def wait_for_place(client: httpx.Client) -> httpx.Response:
-    """Send small files until one is taken."""
+def wait_for_permit(client: httpx.Client) -> httpx.Response:
+    """Send small files until the server accepts one."""
     for _ in range(600):
-        answer = send(client, CSV, SMALL)
+        answer = send_file(client, CSV, SMALL)
         if answer.status_code != 503:
             break
         time.sleep(0.05)
@@ -150,21 +133,21 @@ def wait_for_place(client: httpx.Client) -> httpx.Response:
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, None], ids=lambda size: f"{size or 'all'} bytes at a time")
-@pytest.mark.parametrize("kind", [CSV, TSV, NDJSON])
+@pytest.mark.parametrize("media_type", [CSV, TSV, NDJSON])
 @pytest.mark.parametrize("wrapped", [False, True], ids=["raw", "form"])
 def test_rows_come_back_with_the_classifiers_own_answers(
-    client: httpx.Client, expected: list[tuple[str, float]], kind: str, wrapped: bool, size: int | None
+    client: httpx.Client, expected: list[tuple[str, float]], media_type: str, wrapped: bool, size: int | None
 ) -> None:
-    rows = [(f"{number}", text) for number, text in enumerate(LINES) if kind != TSV or "\n" not in text]  # there a row is a line
-    body = file_of(kind, rows)
+    rows = [(f"{number}", text) for number, text in enumerate(LINES) if media_type != TSV or "\n" not in text]  # in TSV a row is a line
+    body = file_of(media_type, rows)
     if wrapped:
-        ending = {CSV: "csv", TSV: "tsv", NDJSON: "jsonl"}[kind]
+        ending = {CSV: "csv", TSV: "tsv", NDJSON: "jsonl"}[media_type]
         body = form(FIELD, part(body, f'form-data; name="file"; filename="리뷰 모음.{ending}"'), FIELD)
-    pieces = [body[start : start + size] for start in range(0, len(body), size)] if size else [body]
-    with uploading(client, pieces, FORM if wrapped else kind) as (response, _):
-        assert (response.status, response.headers["content-type"].partition(";")[0]) == (200, kind)
-        answered = rows_of(kind, response.read())
-    assert len(answered) > 2 * ROWS
+    chunks = [body[start : start + size] for start in range(0, len(body), size)] if size else [body]
+    with uploading(client, chunks, FORM_DATA if wrapped else media_type) as (response, _):
+        assert (response.status, response.headers["content-type"].partition(";")[0]) == (200, media_type)
+        answered = rows_of(media_type, response.read())
+    assert len(answered) > 2 * BATCH_ROWS
     assert [(row["id"], row["text"]) for row in answered] == rows
     wanted = [expected[int(number)] for number, _ in rows]
     assert [row["label"] for row in answered] == [label for label, _ in wanted]
@@ -173,7 +156,7 @@ def test_rows_come_back_with_the_classifiers_own_answers(
 
 
 def test_answers_come_while_the_file_is_sent(client: httpx.Client) -> None:
-    with connected(client) as connection:
+    with sending(client) as connection:
         connection.sendall(framed(b"text\ngood film\n"))
         response = response_on(connection)
         assert response.readline() == b"text,label,score,error\n"
@@ -185,58 +168,16 @@ def test_answers_come_while_the_file_is_sent(client: httpx.Client) -> None:
         assert response.read() == b""
 
 
-@pytest.mark.parametrize(
-    ("disposition", "headers"),
-    [
-        ('form-data; name="file"; filename="reviews.CSV"', ()),
-        ('form-data; name="x"; filename="감성(최종).csv"', ("Content-Type: application/vnd.ms-excel",)),
-        ("form-data; name=\"file\"; filename*=utf-8''%EB%A6%AC%EB%B7%B0.csv", ()),
-        ("form-data; name=file; filename=a.csv; filename*=\"utf-8''b.csv\"", ()),
-        ('form-data; name="file"; filename="a;b\\"c.csv"', ()),
-        ('form-data; name="file"; filename="C:\\dir\\reviews.csv"', ()),
-        ('form-data; name="file"; filename="reviews"', ("Content-Type: text/csv; charset=utf-8", "X-Other: 최고")),
-    ],
-)
-def test_file_in_a_form_is_known_by_its_name_or_else_its_type(client: httpx.Client, disposition: str, headers: tuple[str, ...]) -> None:
-    answer = send(client, FORM, form(FIELD, part(SMALL, disposition, *headers)))
-    assert answer.status_code == 200, answer.text
-    assert [row["text"] for row in rows_of(CSV, answer.text)] == ["the film was good"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "body"),
-    [
-        (FORM, b"\r\n" + form(part(SMALL))),
-        (FORM, form(part(SMALL)) + b"an epilogue"),
-        (FORM, form(part(SMALL)).removesuffix(b"\r\n")),
-        (FORM, form(FIELD, part(SMALL).replace(b"--B\r\n", b"--B \t\r\n"))),
-        (FORM, form(part(SMALL), part(b"text\nof a second file\n"))),
-        ('Multipart/Form-Data; charset=utf-8; boundary="a b"', form(part(SMALL)).replace(b"--B", b"--a b")),
-        (f"multipart/form-data; boundary={'-' * 60}B", form(part(SMALL)).replace(b"--B", b"--" + b"-" * 60 + b"B")),
-    ],
-    ids=["line before", "epilogue", "no last line end", "padding", "second file", "quoted boundary", "boundary of dashes"],
-)
-def test_forms_of_all_makers_are_read(client: httpx.Client, kind: str, body: bytes) -> None:
-    answer = send(client, kind, body)
-    assert answer.status_code == 200, answer.text
-    assert [(row["text"], row["error"]) for row in rows_of(CSV, answer.text)] == [("the film was good", "")]
-
-
-def test_client_of_a_common_library_sends_a_form(client: httpx.Client) -> None:
-    answer = client.post("/predict/file", files={"file": ("리뷰.ndjson", b'{"text": "good"}')}, data={"more": "fields"})
-    assert [row["text"] for row in rows_of(NDJSON, answer.text)] == ["good"]
-
-
 def test_column_may_have_any_name(client: httpx.Client) -> None:
-    rows = rows_of(CSV, send(client, CSV, "번호,리뷰 글,text\n1,최고 film,x\n".encode(), "?column=리뷰 글").text)
+    rows = rows_of(CSV, send_file(client, CSV, "번호,리뷰 글,text\n1,최고 film,x\n".encode(), "?column=리뷰 글").text)
     assert [(row["번호"], row["리뷰 글"], row["label"][:6]) for row in rows] == [("1", "최고 film", "LABEL_")]
-    lines = send(client, NDJSON, '{"말": "good", "label": 1}'.encode(), "?column=말").text
+    lines = send_file(client, NDJSON, '{"말": "good", "label": 1}'.encode(), "?column=말").text
     assert rows_of(NDJSON, lines)[0].keys() == {"말", "label", "predicted_label", "predicted_score"}
 
 
 def test_file_without_rows_has_an_answer_without_rows(client: httpx.Client) -> None:
-    assert send(client, CSV, b"id,text\n").text == "id,text,label,score,error\n"
-    assert send(client, NDJSON, b"").text == ""
+    assert send_file(client, CSV, b"id,text\n").text == "id,text,label,score,error\n"
+    assert send_file(client, NDJSON, b"").text == ""
 
 
 BAD_CELLS = ["", " \t", "a\0b", "좋" * 20_001]
@@ -252,18 +193,18 @@ BAD_LINES = [
 ]
 
 
-@pytest.mark.parametrize("kind", [CSV, NDJSON])
-def test_bad_rows_get_a_sentence_and_the_others_go_on(client: httpx.Client, kind: str) -> None:
-    if kind == NDJSON:
+@pytest.mark.parametrize("media_type", [CSV, NDJSON])
+def test_bad_rows_get_a_sentence_and_the_others_get_answers(client: httpx.Client, media_type: str) -> None:
+    if media_type == NDJSON:
         body = "".join(f'{{"text": "good film"}}\n{line}\n' for line in BAD_LINES)
     else:
         bad = [*(f'"{cell}"' for cell in BAD_CELLS), f"good,{SECRET}"]
         body = "text\n" + "".join(f"good film\n{cell}\n" for cell in bad)
-    answer = send(client, kind, body.encode())
+    answer = send_file(client, media_type, body.encode())
     assert answer.status_code == 200
-    rows = rows_of(kind, answer.text.replace("\0", "\\0"))
+    rows = rows_of(media_type, answer.text.replace("\0", "\\0"))
     good, refused = rows[::2], rows[1::2]
-    assert len(good) == len(refused) == len(BAD_LINES if kind == NDJSON else bad)
+    assert len(good) == len(refused) == len(BAD_LINES if media_type == NDJSON else bad)
     assert {row["text"] for row in good} == {"good film"}
     assert all(row["label"] and not row.get("error") for row in good)
     assert all(row["error"] and not row.get("label") for row in refused)
@@ -274,58 +215,58 @@ secret = SECRET.encode()
 REFUSED: dict[str, tuple[str, bytes, int, str]] = {
     "no type": ("", secret, 415, "text/csv"),
     "other type": ("application/json", b'{"text": "%s"}' % secret, 415, "text/csv"),
-    "other file": (FORM, form(part(secret, f'form-data; name="file"; filename="{SECRET}.xlsx"')), 415, ".csv"),
-    "nothing chosen": (FORM, form(part(b"", 'form-data; name="file"; filename=""')), 415, ".csv"),
+    "other file": (FORM_DATA, form(part(secret, f'form-data; name="file"; filename="{SECRET}.xlsx"')), 415, ".csv"),
+    "nothing chosen": (FORM_DATA, form(part(b"", 'form-data; name="file"; filename=""')), 415, ".csv"),
     "no column": (CSV, b"%s,label\ngood,1\n" % secret, 422, "column"),
     "empty": (CSV, b"", 422, "empty"),
     "blank": (TSV, b"\n\n", 422, "empty"),
-    "empty in a form": (FORM, form(part(b"")), 422, "empty"),
+    "empty in a form": (FORM_DATA, form(part(b"")), 422, "empty"),
     "not UTF-8": (CSV, b"text\n%s\xff\n" % secret, 422, "UTF-8"),
     "CP949": (CSV, f"text\n{SECRET} 최고\n".encode("cp949"), 422, "UTF-8"),
     "UTF-16": (CSV, f"text\n{SECRET}\n".encode("utf-16"), 422, "UTF-8"),
     "NDJSON not UTF-8": (NDJSON, b'{"text": "%s\xff"}' % secret, 422, "UTF-8"),
-    "over-long first row": (CSV, b"text\n%s" % secret + b"a" * MAX_ROW, 422, f"{MAX_ROW:,}"),
-    "quote never closed": (CSV, b'text\n"%s\ngood' % secret, 422, "quote"),
+    "first row over the limit": (CSV, b"text\n%s" % secret + b"a" * MAX_ROW, 422, f"{MAX_ROW:,}"),
+    "open quote": (CSV, b'text\n"%s\ngood' % secret, 422, "quote"),
     "scored before": (CSV, b"text,label,predicted_label\n%s,1,1\n" % secret, 422, "scored before"),
     "no boundary": ("multipart/form-data", form(part(secret)), 422, "boundary"),
-    "boundary without end": (f"multipart/form-data; boundary={'B' * 300}", form(part(secret)), 422, "boundary"),
+    "very long boundary": (f"multipart/form-data; boundary={'B' * 300}", form(part(secret)), 422, "boundary"),
     "other boundary": ("multipart/form-data; boundary=C", form(part(secret)), 422, "form"),
-    "empty form": (FORM, b"", 422, "no file"),
-    "form without parts": (FORM, b"--B--\r\n", 422, "no file"),
-    "form without a file": (FORM, form(FIELD, part(secret, 'form-data; name="file"')), 422, "no file"),
-    "broken head of a part": (FORM, b"--B\r\n%s\r\n\r\n" % secret, 422, "form"),
-    "endless head of a part": (FORM, b"--B\r\nX: " + secret * 100_000, 422, "form"),
-    "a thousand heads of a part": (FORM, b"--B\r\n" + b"X: %s\r\n" % secret * 1000, 422, "form"),
-    "form that ends before a row": (FORM, part(b"text\n").removesuffix(b"\r\n"), 422, "middle"),
+    "empty form": (FORM_DATA, b"", 422, "no file"),
+    "form without parts": (FORM_DATA, b"--B--\r\n", 422, "no file"),
+    "form without a file": (FORM_DATA, form(FIELD, part(secret, 'form-data; name="file"')), 422, "no file"),
+    "broken head of a part": (FORM_DATA, b"--B\r\n%s\r\n\r\n" % secret, 422, "form"),
+    "endless head of a part": (FORM_DATA, b"--B\r\nX: " + secret * 100_000, 422, "form"),
+    "a thousand heads of a part": (FORM_DATA, b"--B\r\n" + b"X: %s\r\n" % secret * 1000, 422, "form"),
+    "form that ends before a row": (FORM_DATA, part(b"text\n").removesuffix(b"\r\n"), 422, "middle"),
 }
 
 
-@pytest.mark.parametrize(("kind", "body", "status", "word"), REFUSED.values(), ids=REFUSED)
-@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
+@pytest.mark.parametrize(("media_type", "body", "status", "word"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("cut", [False, True], ids=["at once", "in chunks"])
 def test_file_whose_first_row_cannot_be_read_is_refused(
-    client: httpx.Client, kind: str, body: bytes, status: int, word: str, cut: bool
+    client: httpx.Client, media_type: str, body: bytes, status: int, word: str, cut: bool
 ) -> None:
-    pieces = iter([body[:40], body[40:60], body[60:]])
-    assert_refused(send(client, kind, pieces if cut else body), status, word)
+    chunks = iter([body[:40], body[40:60], body[60:]])
+    assert_refused(send_file(client, media_type, chunks if cut else body), status, word)
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "word"),
+    ("media_type", "body", "word"),
     [
         (CSV, b"text\ngood\n%s\xff\n" % secret, "UTF-8"),
         (NDJSON, b'{"text": "good"}\n{"text": "%s\xff"}\n' % secret, "UTF-8"),
         (CSV, b"text\ngood\n%s" % secret + b"a" * MAX_ROW, f"{MAX_ROW:,}"),
         (CSV, b'text\ngood\n"%s\n' % secret + b"a\n" * MAX_ROW, f"{MAX_ROW:,}"),
         (CSV, b'text\ngood\n"%s' % secret, "never closed"),
-        (FORM, part(b"text\ngood\n%s" % secret).removesuffix(b"\r\n"), "middle of the file"),
-        (FORM, part(b"text\ngood\n") + b"--B\r\n%s\r\n\r\n" % secret, "form"),
+        (FORM_DATA, part(b"text\ngood\n%s" % secret).removesuffix(b"\r\n"), "middle of the file"),
+        (FORM_DATA, part(b"text\ngood\n") + b"--B\r\n%s\r\n\r\n" % secret, "form"),
     ],
     ids=["CSV not UTF-8", "NDJSON not UTF-8", "long line", "long row", "open quote", "cut form", "broken form"],
 )
-def test_failure_behind_the_first_row_is_the_last_row(client: httpx.Client, kind: str, body: bytes, word: str) -> None:
-    with uploading(client, [body], kind) as (response, _):
+def test_failure_after_the_first_row_becomes_the_last_row(client: httpx.Client, media_type: str, body: bytes, word: str) -> None:
+    with uploading(client, [body], media_type) as (response, _):
         assert response.status == 200
-        rows = rows_of(NDJSON if kind == NDJSON else CSV, response.read())
+        rows = rows_of(NDJSON if media_type == NDJSON else CSV, response.read())
     assert rows[0]["text"] == "good"
     assert rows[0]["label"]
     assert rows[-1]["error"].startswith("no row follows: ")
@@ -334,61 +275,65 @@ def test_failure_behind_the_first_row_is_the_last_row(client: httpx.Client, kind
 
 
 def test_file_over_the_limit_is_refused_by_its_length_before_it_is_read(strict: httpx.Client) -> None:
-    with connected(strict, length=10**12) as connection:
+    with sending(strict, length=10**12) as connection:
         response = response_on(connection)
         assert (response.status, list(json.loads(response.read()))) == (413, ["detail"])
-    assert wait_for_place(strict).status_code == 200
+    assert wait_for_permit(strict).status_code == 200
 
 
-@pytest.mark.parametrize("kind", [CSV, FORM])
-def test_file_that_grows_over_the_limit_is_answered_up_to_there(strict: httpx.Client, kind: str) -> None:
-    body = part(b"text\n").removesuffix(b"\r\n") if kind == FORM else b"text\n"
-    with uploading(strict, [body, *[b"good film\n" * 1000] * 20], kind) as (response, _):
+@pytest.mark.parametrize("media_type", [CSV, FORM_DATA])
+def test_file_that_grows_over_the_limit_is_answered_up_to_there(strict: httpx.Client, media_type: str) -> None:
+    body = part(b"text\n").removesuffix(b"\r\n") if media_type == FORM_DATA else b"text\n"
+    with uploading(strict, [body, *[b"good film\n" * 1000] * 20], media_type) as (response, _):
         rows = rows_of(CSV, response.read())
     assert rows[-1]["error"] == "no row follows: the file has more than 100,000 bytes"
     assert len(rows) - 1 == (100_000 - len(body)) // 10
     assert all(row["text"] == "good film" and row["label"] for row in rows[:-1])
-    assert wait_for_place(strict).status_code == 200
+    assert wait_for_permit(strict).status_code == 200
 
 
 def test_client_that_stalls_gets_408_or_a_last_row(strict: httpx.Client) -> None:
-    with connected(strict) as connection:
+    with sending(strict) as connection:
         connection.sendall(framed(b"text\n"))
         response = response_on(connection)
         assert (response.status, list(json.loads(response.read()))) == (408, ["detail"])
-    with connected(strict, FORM) as connection:
+    with sending(strict, FORM_DATA) as connection:
         connection.sendall(framed(part(b"text\ngood film\n")[:-2]))
         response = response_on(connection)
         rows = rows_of(CSV, response.read())
-    assert [(row["text"], row["error"]) for row in rows] == [("good film", ""), ("", "no row follows: the file did not come in time")]
-    assert wait_for_place(strict).status_code == 200
+    assert [(row["text"], row["error"]) for row in rows] == [("good film", ""), ("", "no row follows: the file did not arrive in time")]
+    assert wait_for_permit(strict).status_code == 200
 
 
-def test_one_file_too_many_is_503_and_a_client_that_leaves_frees_its_place(tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_file_too_many_gets_503_and_a_client_that_leaves_returns_its_permit(
+    tiny_bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with server(tiny_bundle, SENTIMENT_MAX_FILES="1") as (client, _):
-        for begun in (b"", b"te", b"text\n", b"text\ngood film\n"):
-            with connected(client, held=True) as connection:
-                if begun:
-                    connection.sendall(framed(begun))
-                answer = send(client, CSV, SMALL)
+        for sent in (b"", b"te", b"text\n", b"text\ngood film\n"):
+            with sending(client, admitted=True) as connection:
+                if sent:
+                    connection.sendall(framed(sent))
+                answer = send_file(client, CSV, SMALL)
                 assert_refused(answer, 503, "too many files")
                 assert answer.headers["retry-after"] == "1"
                 assert client.post("/predict", json={"text": "good"}).status_code == 200
-            assert wait_for_place(client).status_code == 200
+            assert wait_for_permit(client).status_code == 200
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_client_that_never_reads_is_given_up_and_holds_up_nothing(tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with server(tiny_bundle, SENTIMENT_MAX_FILES="1", SENTIMENT_REQUEST_TIMEOUT=SECONDS) as (client, process), connected(client) as deaf:
+def test_connection_of_a_client_that_never_reads_is_aborted_and_nobody_waits_for_it(
+    tiny_bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with server(tiny_bundle, SENTIMENT_MAX_FILES="1", SENTIMENT_REQUEST_TIMEOUT=SECONDS) as (client, process), sending(client) as deaf:
         deaf.sendall(framed(b"text,note\n"))
-        with contextlib.suppress(ConnectionError):  # until the server has cut the connection
+        with contextlib.suppress(ConnectionError):  # until the server aborts the connection
             while True:
                 deaf.sendall(framed(b"good film,%s\n" % (b"a" * 1000) * 32))
-        assert wait_for_place(client).status_code == 200
+        assert wait_for_permit(client).status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, 143, -signal.SIGTERM)
+        assert process.wait(30) in TERMINATED
     errors = capfd.readouterr().err
-    assert "given up" in errors
+    assert "gave up a file" in errors
     assert "Traceback" not in errors
     assert "ERROR" not in errors
 
@@ -400,7 +345,7 @@ def resident_kib(process: "subprocess.Popen[bytes]") -> int:
 
 
 def files_of(process: "subprocess.Popen[bytes]", folder: Path) -> list[str]:
-    """All that the process has open in a folder, with what was deleted there."""
+    """Return all files that the process has open in a folder, also deleted ones."""
     found = []
     for link in Path(f"/proc/{process.pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -408,33 +353,33 @@ def files_of(process: "subprocess.Popen[bytes]", folder: Path) -> list[str]:
     return [name for name in found if name.startswith(str(folder))]
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not show what a process holds")
-@pytest.mark.parametrize("kind", [CSV, FORM])
-def test_file_of_any_size_flows_through_memory_and_past_single_requests(
-    tiny_bundle: Path, tmp_path: Path, small_disk: dict[str, str], kind: str
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not show the open files of a process")
+@pytest.mark.parametrize("media_type", [CSV, FORM_DATA])
+def test_file_of_any_size_needs_little_memory_and_single_texts_overtake_it(
+    tiny_bundle: Path, tmp_path: Path, small_disk: dict[str, str], media_type: str
 ) -> None:
     (spool := tmp_path / "spool").mkdir()
     enough = threading.Event()
     row = b"the film was very good,%s\n" % (b"a" * 2000)
 
-    def pieces() -> Iterator[bytes]:
-        yield part(b"text,note\n").removesuffix(b"\r\n") if kind == FORM else b"text,note\n"
+    def chunks() -> Iterator[bytes]:
+        yield part(b"text,note\n").removesuffix(b"\r\n") if media_type == FORM_DATA else b"text,note\n"
         while not enough.is_set():
             yield row * 32
-        yield b"\r\n--B--\r\n" if kind == FORM else b""
+        yield b"\r\n--B--\r\n" if media_type == FORM_DATA else b""
 
     def read(size: int) -> int:
         return sum(len(response.read(65536)) for _ in range(size // 65536))
 
     with server(tiny_bundle, TMPDIR=str(spool), **small_disk) as (client, process):
-        with uploading(client, filter(None, pieces()), kind) as (response, sending):
+        with uploading(client, filter(None, chunks()), media_type) as (response, sent):
             try:
                 taken = read(10_000_000)
                 before = resident_kib(process)
                 for _ in range(30):
                     taken += read(1_000_000)
                     assert client.post("/predict", json={"text": "good"}).status_code == 200
-                    assert not sending.done()
+                    assert not sent.done()
                     assert files_of(process, spool) == []
                 grown = resident_kib(process) - before
             finally:
@@ -447,27 +392,27 @@ def test_file_of_any_size_flows_through_memory_and_past_single_requests(
     assert grown < 16 * 1024
 
 
-@pytest.mark.parametrize("comes", [True, False], ids=["rest comes", "client stalls"])
-def test_sigterm_lets_a_file_be_answered_to_its_end(tiny_bundle: Path, comes: bool) -> None:
-    with server(tiny_bundle, SENTIMENT_REQUEST_TIMEOUT="30" if comes else SECONDS) as (client, process), connected(client) as connection:
+@pytest.mark.parametrize("arrives", [True, False], ids=["rest arrives", "client stalls"])
+def test_sigterm_waits_until_a_file_is_answered(tiny_bundle: Path, arrives: bool) -> None:
+    with server(tiny_bundle, SENTIMENT_REQUEST_TIMEOUT="30" if arrives else SECONDS) as (client, process), sending(client) as connection:
         connection.sendall(framed(b"text\ngood film\n"))
         response = response_on(connection)
         assert response.readline() == b"text,label,score,error\n"
         process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(ConnectionError):  # from when on it is ending
+        with contextlib.suppress(ConnectionError):  # until the server accepts no new connection
             while True:
                 socket.create_connection((client.base_url.host, client.base_url.port)).close()
                 time.sleep(0.05)
         assert response.readline().startswith(b"good film,LABEL_")
-        if comes:
+        if arrives:
             connection.sendall(framed(b"bad film\n" * 1000) + framed(b""))
         last = response.read().decode().splitlines()
-        assert process.wait(60) in (0, 143, -signal.SIGTERM)
-    assert len(last) == (1000 if comes else 1)
-    assert last[-1].startswith("bad film,LABEL_" if comes else ",,,no row follows: the file did not come in time")
+        assert process.wait(60) in TERMINATED
+    assert len(last) == (1000 if arrives else 1)
+    assert last[-1].startswith("bad film,LABEL_" if arrives else ",,,no row follows: the file did not arrive in time")
 
 
-def test_connection_serves_on_after_a_file_and_after_a_refused_one(client: httpx.Client) -> None:
+def test_connection_is_usable_after_a_file_and_after_a_refused_one(client: httpx.Client) -> None:
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=60) as connection:
         for body, status in ((SMALL, 200), (b"\n" * 100_000 + b"other\n" * 100_000, 422), (SMALL, 200)):
             head = f"POST /predict/file HTTP/1.1\r\nhost: a\r\ncontent-type: {CSV}\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -479,16 +424,16 @@ def test_connection_serves_on_after_a_file_and_after_a_refused_one(client: httpx
 
 def test_readmes_curl_commands_send_a_file(client: httpx.Client, tmp_path: Path) -> None:
     (tmp_path / "reviews.csv").write_bytes(b"review\nthe film was good\n")
-    for command in readme_client("curl_file").splitlines():
+    for command in [line for line in example("upload.sh").splitlines() if line.startswith("curl")]:
         done = run_command("bash", "-c", command.replace("http://127.0.0.1:8000", str(client.base_url).rstrip("/")), cwd=tmp_path)
         assert [(row["review"], row["label"][:6]) for row in rows_of(CSV, done.stdout)] == [("the film was good", "LABEL_")]
 
 
-def test_failure_of_the_server_itself_is_told_in_the_last_row_and_frees_the_place() -> None:
-    came, sent, done = [b"text\ngood\n", b"bad\n"], [], []
+def test_failure_of_the_server_becomes_the_last_row_and_returns_the_permit() -> None:
+    received, sent, ended = [b"text\ngood\n", b"bad\n"], [], []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": came.pop(0), "more_body": bool(came)}
+        return {"type": "http.request", "body": received.pop(0), "more_body": bool(received)}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -501,8 +446,8 @@ def test_failure_of_the_server_itself_is_told_in_the_last_row_and_frees_the_plac
     async def ask() -> None:
         app = SimpleNamespace(state=SimpleNamespace(server=SimpleNamespace(settings=Settings())))
         scope = {"type": "http", "method": "POST", "headers": [(b"content-type", CSV.encode())], "app": app}
-        response = await answered_file(Request(scope, receive), "text", answer, lambda: done.append(1))
-        assert not done
+        response = await file_response(Request(scope, receive), "text", answer, lambda: ended.append(1))
+        assert not ended
         await response(scope, receive, send)
 
     with pytest.raises(MemoryError):
@@ -511,46 +456,4 @@ def test_failure_of_the_server_itself_is_told_in_the_last_row_and_frees_the_plac
         b"text,label,score,error\ngood,LABEL_0,1.0,\n",
         b",,,no row follows: the server failed\n",
     ]
-    assert done == [1]
-
-
-def test_documents_describe_the_file_in_all_its_forms(client: httpx.Client) -> None:
-    post = client.get("/openapi.json").json()["paths"]["/predict/file"]["post"]
-    assert set(post["requestBody"]["content"]) == {CSV, TSV, NDJSON, "multipart/form-data"}
-    assert post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["file"]["format"] == "binary"
-    assert set(post["responses"]) >= {"200", "408", "413", "415", "422", "503"}
-    assert set(post["responses"]["200"]["content"]) == {CSV, TSV, NDJSON}
-    assert [parameter["name"] for parameter in post["parameters"]] == ["column"]
-
-
-async def _uploaded(body: bytes, places: Iterable[int]) -> tuple[str, bytes]:
-    """What the form's file is and holds, where the form comes cut at some places."""
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for start, end in itertools.pairwise([0, *sorted(place for place in places if place < len(body)), len(body)]):
-            yield body[start:end]
-
-    upload = Upload(FORM, chunks())
-    return await upload.kind(), b"".join([chunk async for chunk in upload.chunks()])
-
-
-@given(
-    content=st.lists(st.sampled_from([b"\r", b"\n", b"-", b"--B", b"\r\n--", b"\r\n--B", b"a"]), max_size=12).map(b"".join),
-    around=st.lists(st.sampled_from([FIELD, part(b""), part(b"--B", 'form-data; name="b"')]), max_size=2),
-    places=st.lists(st.integers(0, 400), max_size=30),
-)
-def test_file_in_a_form_is_the_same_however_the_form_is_cut(content: bytes, around: list[bytes], places: list[int]) -> None:
-    content = re.sub(rb"(?<=\r\n--)B(?=\r\n|--|[ \t]|$)", b"C", content)  # what would be a boundary indeed
-    fields = [each for each in around if b"filename" not in each]
-    body = form(*fields, part(content), *around)
-    assert asyncio.run(_uploaded(body, places)) == ("csv", content)
-
-
-@given(body=st.lists(st.sampled_from([b"--B", b"\r\n", b"--", FIELD, part(SMALL), b"a: b", b"\0", b"--B--\r\n"]), max_size=8).map(b"".join))
-def test_any_form_is_read_or_refused(body: bytes) -> None:
-    try:
-        asyncio.run(_uploaded(body, range(len(body))))
-    except HTTPException as error:
-        assert error.status_code in (415, 422)  # noqa: PT017
-    except RowsBroken as error:
-        assert "middle of the file" in str(error)  # noqa: PT017
+    assert ended == [1]

@@ -1,0 +1,134 @@
+"""Tests that CSV and TSV come back as the csv module reads them, in any chunks, and that a broken file gets a sentence."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.tables.formats import rows_of
+from serving.tables.rows import MAX_ROW, Answer, ColumnMissing, RowsBroken
+from tests.serving.tables.reading import CUTS, chunks, read
+
+CELLS = st.text(st.sampled_from("ab ,;\t|\"'\n\r\0\u2028\x85\x0c한😍"), max_size=6)
+
+
+def table(cells: list[list[str]], **options: Any) -> str:
+    written = io.StringIO(newline="")
+    csv.writer(written, **options).writerows(cells)
+    return written.getvalue()
+
+
+@given(
+    data=st.data(),
+    width=st.integers(1, 4),
+    separator=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+    mark=st.sampled_from(["", "\ufeff"]),
+    last_end=st.booleans(),
+    cuts=CUTS,
+)
+def test_any_table_comes_back_as_the_csv_module_reads_it(
+    data: st.DataObject, width: int, separator: str, quoting: int, line_end: str, mark: str, last_end: bool, cuts: list[int]
+) -> None:
+    cells = data.draw(st.lists(st.lists(CELLS, min_size=width, max_size=width), max_size=6))
+    separator = "," if width == 1 else separator  # a header of one name does not show the separator
+    header = ["text", *(f"c {number}" for number in range(1, width))]
+    # with the line end \n csv.writer does not quote a lone \r, which no reader can read back
+    text = table([header], delimiter=separator, quoting=quoting, lineterminator=line_end)
+    text += table(cells, delimiter=separator, quoting=quoting, lineterminator="\r\n").replace("\r\n", line_end)
+    text = text if last_end else text.removesuffix(line_end)
+    expected = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row][1:]
+    rows = rows_of("csv", "text")
+    found, error = read(rows, chunks((mark + text).encode(), cuts))
+    assert error is None
+    assert [row.source for row in found] == expected
+    assert [row.text for row in found] == [row[0] for row in expected]
+    written = rows.head() + b"".join(rows.line(row, Answer("LABEL_1", 0.5, None)) for row in found)
+    again = list(csv.reader(io.StringIO(written.decode(), newline=""), delimiter=separator))
+    assert again == [[*header, "label", "score", "error"], *([*row, "LABEL_1", "0.5", ""] for row in expected)]
+
+
+@given(text=st.text(st.sampled_from('a,"\n\r'), max_size=40), cuts=CUTS)
+def test_quotes_in_any_place_are_read_as_the_csv_module_reads_them(text: str, cuts: list[int]) -> None:
+    text = f"text,b\n{text}"
+    found, error = read(rows_of("csv", "text"), chunks(text.encode(), cuts))
+    expected = [row for row in csv.reader(io.StringIO(text, newline="")) if row][1:]
+    if error:  # the csv module closes the last quote itself
+        assert "never closed" in str(error)
+        expected = expected[: len(found)]
+    assert [row.text for row in found] == [row[0] for row in expected]
+    assert [bool(row.problem) for row in found] == [len(row) > 2 for row in expected]
+
+
+@pytest.mark.parametrize("header", ['x;"a\nb",text', 'x;"a\rb",text', 'a|"b\nc",text'])
+def test_header_of_mixed_separators_and_quotes_is_refused(header: str) -> None:
+    found, error = read(rows_of("csv", "text"), [f"{header}\n1,good\n".encode()])
+    assert not found
+    assert isinstance(error, RowsBroken)
+
+
+def test_header_with_a_line_end_in_a_quoted_name_is_read() -> None:
+    found, error = read(rows_of("csv", "text"), [b'"a\nb";text\n1;good\n'])
+    assert ([row.text for row in found], error) == (["good"], None)
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ('"' + "a" * 900_000 + "\n" + "b" * 900_000 + '",text\n', "a row has more than 1,000,000 characters"),
+        ("text" + "," * 500_000 + "\nx\n", "the header names more than 4,096 columns"),
+    ],
+)
+def test_header_that_is_too_large_is_refused(file: str, sentence: str) -> None:
+    _, error = read(rows_of("csv", "text"), [file.encode()])
+    assert sentence in str(error)
+
+
+def test_error_of_a_file_without_a_header_has_the_names_that_it_found() -> None:
+    _, error = read(rows_of("csv", "text"), [b"the film was good,1\n"])
+    assert isinstance(error, ColumnMissing)
+    assert error.found == ["the film was good", "1"]
+    assert "film" not in str(error)
+
+
+def test_stray_quote_of_a_tsv_loses_no_row() -> None:
+    lines = ["text\tn", '"good film\t1', 'a 5" screen\t2', '"quoted ""x"""\t3', 'bad" film\t4', '"']
+    found, error = read(rows_of("tsv", "text"), ["\n".join(lines).encode()])
+    assert error is None
+    assert [row.text for row in found] == ['"good film', 'a 5" screen', 'quoted "x"', 'bad" film', '"']
+    assert [row.source[1] for row in found] == ["1", "2", "3", "4", ""]
+
+
+def test_ragged_rows_are_filled_or_refused_and_blank_lines_are_not_rows() -> None:
+    rows = rows_of("csv", "text")
+    found, _ = read(rows, [b"id,text,note\n1\n\n2,good\r\n\r\n3,good,x\n4,good,x,y\n"])
+    assert [row.source for row in found] == [["1", "", ""], ["2", "good", ""], ["3", "good", "x"], ["4", "good", "x"]]
+    assert [row.problem for row in found] == [None, None, None, "the row has 4 cells, the header 3"]
+    assert rows.line(found[3], Answer(None, None, "why")) == b"4,good,x,,,why\n"
+    assert rows.failure("why") == b",,,,,why\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "repeated"),
+    [("text\n", "a"), ("text\n", '"a",'), ("", ',""'), ('text\n"', 'a""'), ('text\n"', "\n"), ("", "text,")],
+)
+def test_row_of_many_characters_is_read_in_linear_time(start: str, repeated: str) -> None:
+    """Read a row of 900,000 characters in small chunks: a quadratic reader would not finish."""
+    data = (start + repeated * (900_000 // len(repeated))).encode()
+    small, large = (read(rows_of("csv", "text"), (data[at : at + size] for at in range(0, len(data), size))) for size in (1_000, len(data)))
+    assert small[0] == large[0]
+    assert str(small[1]) == str(large[1])
+
+
+def test_long_cell_is_read_after_other_code_changed_the_limit_of_the_csv_module() -> None:
+    limit = csv.field_size_limit(10)
+    try:
+        found, error = read(rows_of("csv", "text"), [b"text\n" + b"a" * (MAX_ROW - 1) + b"\n"])
+    finally:
+        csv.field_size_limit(limit)
+    assert error is None
+    assert [len(row.text) for row in found] == [MAX_ROW - 1]

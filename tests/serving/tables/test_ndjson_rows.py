@@ -1,0 +1,48 @@
+"""Tests that NDJSON comes back with its answers, in any chunks, and that a bad line is an error of that line only."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.tables.formats import rows_of
+from serving.tables.rows import Answer
+from tests.serving.tables.reading import CUTS, chunks, read
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(
+    objects=st.lists(st.dictionaries(st.sampled_from(["text", "b", "라벨"]), JSON_VALUES), max_size=5),
+    line_end=st.sampled_from(["\n", "\r\n", "\r", "\n\n"]),
+    escaped=st.booleans(),
+    cuts=CUTS,
+)
+def test_any_objects_come_back_with_their_answer(objects: list[dict[str, Any]], line_end: str, escaped: bool, cuts: list[int]) -> None:
+    lines = [json.dumps(row, ensure_ascii=escaped) for row in objects]
+    rows = rows_of("ndjson", "text")
+    found, error = read(rows, chunks(line_end.join(lines).encode("utf-8", "surrogatepass"), cuts))
+    assert error is None
+    assert [row.text for row in found] == [row.get("text") for row in objects]
+    assert [row.problem is None for row in found] == ["text" in row for row in objects]
+    written = b"".join(rows.line(row, Answer("LABEL_0", 0.25, None)) for row in found).decode()
+    assert [json.loads(line) for line in written.split("\n")[:-1]] == [{**row, "label": "LABEL_0", "score": 0.25} for row in objects]
+
+
+def test_bad_line_is_an_error_of_that_line_only() -> None:
+    lines = ["{}", "[1]", '"text"', '{"text": NaN}', '{"text": ', "[" * 100_000, '{"text": "\\ud800"}', '{"text": 7}', "{" + "}" * 9]
+    rows = rows_of("ndjson", "text")
+    found, error = read(rows, ["\n".join([*lines, '{"text": "good"}']).encode()])
+    assert error is None
+    problems = [row.problem for row in found]
+    not_json = "the line is not JSON"
+    assert problems[:6] == ["the line has no key for the text", *["the line is not a JSON object"] * 2, *[not_json] * 3]
+    assert problems[6:] == [None, None, not_json, None]
+    assert [row.text for row in found[6:8]] == ["\ud800", 7]
+    assert rows.line(found[6], Answer(None, None, "why")) == b'{"text": "\\ud800", "error": "why"}\n'
+    assert rows.line(found[3], Answer(None, None, "why")) == b'{"error": "why"}\n'
