@@ -1,41 +1,68 @@
-"""DVC as the commands run it: to its end, on a fresh copy of the project, on files of the user's."""
+"""What the commands share: DVC and git as subprocesses, the paths that dvc.yaml owns, and how a command ends."""
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
 
 from stages.shared.errors import StageError
 from stages.shared.project import dvc_cache, project_root
 
 
+@contextmanager
+def sentences(interrupted: str) -> Iterator[None]:
+    """Turn an error or Ctrl-C in the block into a sentence and an exit code: 1 the command says why, 130 interrupted.
+
+    interrupted: what Ctrl-C left, and what to do next.
+    """
+    try:
+        yield
+        return
+    except (StageError, OSError) as error:
+        sentence, code = f"ERROR: {error}", 1
+    except KeyboardInterrupt:
+        sentence, code = f"interrupted: {interrupted}", 130
+    print(sentence, file=sys.stderr)
+    raise SystemExit(code)
+
+
 def run_to_its_end(command: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
-    """Run a command as subprocess.run does; at Ctrl-C, which it gets too, wait until it has tidied up, however long that takes."""
+    """Run a command as subprocess.run does; after Ctrl-C, which reaches the command too, wait until it has cleaned up."""
     with subprocess.Popen(command, text=True, **options) as process:
         try:
-            said, complained = process.communicate()
+            stdout, stderr = process.communicate()
         except KeyboardInterrupt:
             process.wait()
             raise
-    return subprocess.CompletedProcess(command, process.returncode, said, complained)
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 def dvc_add(*files: Path) -> None:
-    """Have DVC track files of the user's, and git ignore them; raise StageError where it does not."""
+    """Make DVC track files of the user, and git ignore them; raise StageError if DVC refuses."""
     try:
         subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", *map(str, files)], check=True)
     except subprocess.CalledProcessError:
-        raise StageError(f"DVC does not track {', '.join(map(str, files))} (its reason stands above): type dvc add yourself") from None
+        names = " ".join(map(str, files))
+        raise StageError(f"DVC does not track {names} (its reason stands above): mend that, then type dvc add {names}") from None
+
+
+def output_of(stage: str, kind: Literal["outs", "metrics"], project: Path) -> str:
+    """Return the first path of a kind that a stage writes, relative to the project, as its dvc.yaml states it."""
+    entry = YAML(typ="safe", pure=True).load(project / "dvc.yaml")["stages"][stage][kind][0]
+    return entry if isinstance(entry, str) else str(next(iter(entry)))
 
 
 def fresh_copy(folder: Path) -> Path:
-    """Clone what is committed into folder/project, which shares the cache of DVC; return it, or raise StageError."""
+    """Clone the last commit into folder/project and return that; the clone shares DVC's cache. Raises StageError."""
     copy = folder / "project"
     for command, place in (
         (["git", "clone", "--quiet", str(project_root()), str(copy)], folder),
         ([sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(dvc_cache())], copy),
     ):
         if subprocess.run(command, cwd=place, stdout=sys.stderr).returncode:
-            raise StageError(f"the project cannot be copied to {copy} (the reason stands above)")
+            raise StageError(f"cannot copy the project to {copy}: the reason stands above")
     return copy

@@ -1,7 +1,7 @@
-"""Data sets of the Hugging Face Hub as files of the project: one Parquet file a split, and a JSON file that says where they come from.
+"""`make dataset HUB=<id>@<revision> [CONFIG=<name>]`: imports a data set of the Hugging Face Hub.
 
-As a command: `python -m commands.import_hub ID@REVISION [CONFIG]`. Nothing else of the project asks the Hub for data: the graph
-reads these files as it reads any other, and DVC tracks them.
+Writes one Parquet file for each split, and a JSON file that states where they come from, into data/raw; DVC tracks the rows.
+Prints the command that trains on them. Nothing else in the project asks the Hub for data: the graph reads these files like any other.
 """
 
 import logging
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from commands.dvc import dvc_add
+from commands.dvc import dvc_add, sentences
 from serving.inference.hashing import file_sha256
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 FORM = re.compile(r"(?P<id>[\w.-]+(/[\w.-]+)?)@(?P<revision>[\w./-]+)")
-SEPARATORS = ("|", ";", ",", "/")  # between several labels of a text: the first that no label has
-CHUNK_ROWS = 10_000  # that are in memory at a time
-MOST_CLASSES = 200  # above it a column holds no classes
-REMEDY = "Point HF_ENDPOINT at a mirror, HTTPS_PROXY at a proxy, or download the files by hand and name them in preprocess.source"
+LABEL_SEPARATORS = ("|", ";", ",", "/")  # between several labels of a text: the first one that no class name contains
+CHUNK_ROWS = 10_000  # in memory at a time
+MAX_CLASSES = 200  # a column with more distinct values does not hold classes
+REMEDY = "Set HF_ENDPOINT to a mirror or HTTPS_PROXY to a proxy, or download the files yourself and name them in preprocess.source"
 USAGE = "usage: make dataset HUB=<id>@<revision> [CONFIG=<name>], e.g. HUB=stanfordnlp/sst2@main"
 
 
 class Origin(NamedTuple):
-    """A data set on the Hub. commit: what the revision is, and was asked for by."""
+    """A data set on the Hub. commit: the one that the revision names."""
 
     id: str
     revision: str
@@ -45,8 +45,8 @@ class Origin(NamedTuple):
         return re.sub(r"[^\w.-]", "_", "_".join(filter(None, (self.id, self.config))))
 
 
-class Part(NamedTuple):
-    """A split as it was written. unlabelled: rows without a label."""
+class SplitFile(NamedTuple):
+    """The file of a split. unlabelled: rows without a label."""
 
     file: Path
     rows: int
@@ -54,60 +54,60 @@ class Part(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What the columns are for, as far as they tell. labels: names of the classes in id order, or none.
+    """The columns of text and label, as far as their names and types tell.
 
-    separator: between several labels of a text, or none where each has one.
+    class_names: in id order; empty if unknown. separator: between several labels of a text; empty if each text has one label.
     """
 
     text: str | None
     label: str | None
-    labels: list[str]
+    class_names: list[str]
     separator: str
 
 
-def fetch(wanted: str, config: str | None, raw_dir: Path) -> list[str]:
-    """Write all splits of a data set into raw_dir, have DVC track them, and return the params that train on them.
+def import_data_set(wanted: str, config: str | None, raw_dir: Path) -> list[str]:
+    """Write all splits of a data set into raw_dir, make DVC track them, and return the params that train on them.
 
-    wanted: `<id>@<revision>`; the revision, a commit, a tag or a branch, is written down as the commit that it is. Raises StageError.
+    wanted: `<id>@<revision>`; the revision is a commit, tag or branch, and the provenance keeps its commit. Raises StageError.
     """
     form = FORM.fullmatch(wanted)
     if not form:
-        raise StageError(f"{wanted!r} names no data set at a revision. {USAGE}")
+        raise StageError(f"{wanted!r} does not name a data set at a revision. {USAGE}")
     require_hub(f"the data set {form['id']}", REMEDY)
-    with hub_sentences(wanted):
+    with hub_errors(wanted):
         origin = _origin(form["id"], form["revision"], config)
         data = load(origin)
     task = task_of(data)
-    files = {str(name): raw_dir / f"{origin.file_stem}_{name}.parquet" for name in data}
+    outs = {str(name): raw_dir / f"{origin.file_stem}_{name}.parquet" for name in data}
     provenance = raw_dir / f"{origin.file_stem}.provenance.json"
-    parts: dict[str, Part] = {}
-    with atomic_files(*files.values()) as drafts:
-        for (name, file), draft in zip(files.items(), drafts, strict=True):
-            parts[name] = Part(file, len(data[name]), write(data[name], draft, task))
-    write_metrics(provenance, _provenance(origin, data, parts))
-    dvc_add(*files.values())
-    for name, part in parts.items():
-        unlabelled = f", {part.unlabelled:,} of them without a label" if part.unlabelled else ""
-        print(f"{part.file}: {part.rows:,} rows of {name}{unlabelled}")
+    splits: dict[str, SplitFile] = {}
+    with atomic_files(*outs.values()) as drafts:
+        for (name, file), draft in zip(outs.items(), drafts, strict=True):
+            splits[name] = SplitFile(file, len(data[name]), write(data[name], draft, task))
+    write_metrics(provenance, _provenance(origin, data, splits))
+    dvc_add(*outs.values())
+    for name, split in splits.items():
+        unlabelled = f", {split.unlabelled:,} of them without a label" if split.unlabelled else ""
+        print(f"{split.file}: {split.rows:,} rows of {name}{unlabelled}")
     print(f"{provenance}: {origin.id} at {origin.commit}, licence {origin.licence or 'not stated'}")
     print("DVC tracks the rows; commit the .dvc files and the provenance.")
-    return settings_of(task, parts, data)
+    return params_of(task, splits, data)
 
 
 @contextmanager
-def hub_sentences(wanted: str) -> Iterator[None]:
-    """Turn what the libraries of the Hub raise into sentences."""
+def hub_errors(wanted: str) -> Iterator[None]:
+    """Turn the errors of the Hub's libraries into StageError with a sentence."""
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         yield
     except GatedRepoError:
-        raise Unavailable(f"{wanted} is gated: accept its terms on its page, and set HF_TOKEN") from None
+        raise Unavailable(f"{wanted} is gated: accept the terms on its page, and set HF_TOKEN") from None
     except RepositoryNotFoundError:
-        raise Unavailable(f"{wanted} is not on the Hub, or private: check the id, or set HF_TOKEN") from None
+        raise Unavailable(f"{wanted} is not on the Hub, or it is private: check the id, or set HF_TOKEN") from None
     except RevisionNotFoundError:
-        raise Unavailable(f"{wanted} is not on the Hub: there is such a data set, but not such a revision") from None
+        raise Unavailable(f"{wanted} is not on the Hub: the data set exists, but not this revision. Check the revision") from None
     except (HfHubHTTPError, ConnectionError) as error:
         raise Unavailable(f"{wanted} cannot be fetched ({_shortened(error)}). {REMEDY}") from None
     except (DatasetsError, ValueError, RuntimeError, NotImplementedError, OSError) as error:
@@ -123,9 +123,9 @@ def _origin(dataset: str, revision: str, config: str | None) -> Origin:
 
 
 def load(origin: Origin) -> "DatasetDict":
-    """Fetch all splits; the texts "NA" and "null" of a CSV stay texts."""
+    """Fetch all splits. The texts "NA" and "null" of a CSV stay texts."""
     from datasets import load_dataset, load_dataset_builder
-    from datasets.packaged_modules.csv.csv import CsvConfig
+    from datasets.packaged_modules.csv.csv import CsvConfig  # private: the only sign that a data set is read as CSV
 
     builder = load_dataset_builder(origin.id, origin.config, revision=origin.commit)
     options = {"keep_default_na": False} if isinstance(builder.config, CsvConfig) else {}
@@ -134,7 +134,7 @@ def load(origin: Origin) -> "DatasetDict":
 
 
 def task_of(data: "DatasetDict") -> Task:
-    """Find the columns of text and label, by name or because there is only one of its kind, and the classes."""
+    """Find the columns of text and label, by their name or because only one column has that type, and the class names."""
     from datasets import ClassLabel, List, Value
 
     split = next(iter(data.values()))
@@ -148,10 +148,10 @@ def task_of(data: "DatasetDict") -> Task:
     if isinstance(kinds[label], ClassLabel):
         names = list(kinds[label].names)
     else:
-        found = (value for part in data.values() for value in part.unique(label) if not several and value not in (None, ""))
+        found = (value for rows in data.values() for value in rows.unique(label) if not several and value not in (None, ""))
         names = [str(value) for value in sorted(set(found))]
-    separator = next((sign for sign in SEPARATORS if not any(sign in name for name in names)), SEPARATORS[0])
-    return Task(text, label, names if len(names) <= MOST_CLASSES else [], separator if several else "")
+    separator = next((sign for sign in LABEL_SEPARATORS if not any(sign in name for name in names)), LABEL_SEPARATORS[0])
+    return Task(text, label, names if len(names) <= MAX_CLASSES else [], separator if several else "")
 
 
 def _named(names: Sequence[str], likely: Sequence[str]) -> str | None:
@@ -164,7 +164,7 @@ def _only(names: Sequence[str]) -> str | None:
 
 
 def write(split: "Dataset", file: Path, task: Task) -> int:
-    """Write a split as Parquet, its labels by name; return the rows without a label."""
+    """Write a split as Parquet, its labels as class names; return the number of rows without a label."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
     from datasets import ClassLabel, List
@@ -174,7 +174,7 @@ def write(split: "Dataset", file: Path, task: Task) -> int:
 
     def named(value: Any) -> str | None:
         if isinstance(kind, ClassLabel):
-            return kind.names[value] if value is not None and value >= 0 else None  # -1 stands for a label that is kept secret
+            return kind.names[value] if value is not None and value >= 0 else None  # -1: the label is secret
         return None if value is None else str(value)
 
     unlabelled = 0
@@ -198,7 +198,7 @@ def write(split: "Dataset", file: Path, task: Task) -> int:
     return unlabelled
 
 
-def _provenance(origin: Origin, data: "DatasetDict", parts: dict[str, Part]) -> dict[str, Any]:
+def _provenance(origin: Origin, data: "DatasetDict", splits: dict[str, SplitFile]) -> dict[str, Any]:
     import datasets
 
     return {
@@ -208,37 +208,37 @@ def _provenance(origin: Origin, data: "DatasetDict", parts: dict[str, Part]) -> 
         "config": origin.config,
         "licence": origin.licence,
         "columns": {name: str(feature) for name, feature in next(iter(data.values())).features.items()},
-        "splits": {name: {"file": part.file.name, "rows": part.rows, "sha256": file_sha256(part.file)} for name, part in parts.items()},
+        "splits": {name: {"file": part.file.name, "rows": part.rows, "sha256": file_sha256(part.file)} for name, part in splits.items()},
         "datasets": datasets.__version__,
     }
 
 
-def settings_of(task: Task, parts: dict[str, Part], data: "DatasetDict") -> list[str]:
-    """Return the params, as `-S` takes them, that train on the splits which have labels.
+def params_of(task: Task, splits: dict[str, SplitFile], data: "DatasetDict") -> list[str]:
+    """Return the params, as `-S` takes them, that train on the splits with labels.
 
-    A validation split takes the place of a test split without labels: its texts are those that others publish figures on.
+    The validation split takes the place of a test split without labels, because others publish figures on its texts.
     """
-    labelled = {name: part.file for name, part in parts.items() if part.unlabelled < part.rows}
+    labelled = {name: split.file for name, split in splits.items() if split.unlabelled < split.rows}
     if not labelled:
-        raise StageError("no split has labels: there is nothing to train on")
+        raise StageError("no split of the data set has labels: choose another data set or CONFIG")
     train = "train" if "train" in labelled else next(iter(labelled))
     test = next((name for name in ("test", "validation") if name in labelled and name != train), None)
-    settings = [f"preprocess.source={labelled[train]}"]
+    params = [f"preprocess.source={labelled[train]}"]
     if test:
-        settings.append(f"preprocess.test_source={labelled[test]}")
+        params.append(f"preprocess.test_source={labelled[test]}")
     if test == "test" and "validation" in labelled:
-        settings.append(f"preprocess.validation_source={labelled['validation']}")
+        params.append(f"preprocess.validation_source={labelled['validation']}")
     for param, column, likely in (("text_column", task.text, TEXT_NAMES), ("label_column", task.label, LABEL_NAMES)):
         if column is None:
-            settings.append(f"preprocess.{param}=<one of {', '.join(next(iter(data.values())).column_names)}>")
+            params.append(f"preprocess.{param}=<one of {', '.join(next(iter(data.values())).column_names)}>")
         elif column.strip().casefold() not in likely:
-            settings.append(f"preprocess.{param}={column}")
-    settings.append(f"preprocess.labels={_listed(task.labels)}" if task.labels else "preprocess.labels=<names of the classes>")
+            params.append(f"preprocess.{param}={column}")
+    params.append(f"preprocess.labels={_listed(task.class_names)}" if task.class_names else "preprocess.labels=<class names>")
     if task.separator:
-        settings.append(f'preprocess.label_separator="{task.separator}"')
-    if any(0 < part.unlabelled < part.rows for part in parts.values()):
-        settings.append('preprocess.ignore_labels=[""]')
-    return settings
+        params.append(f'preprocess.label_separator="{task.separator}"')
+    if any(0 < split.unlabelled < split.rows for split in splits.values()):
+        params.append('preprocess.ignore_labels=[""]')
+    return params
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -251,16 +251,17 @@ def _shortened(error: Exception) -> str:
 
 
 def main() -> None:
-    """Take a data set in and print the command that trains on it."""
+    """Import the data set and print the command that trains on it."""
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not 2 <= len(sys.argv) <= 3:
         raise SystemExit(USAGE)
-    try:
-        settings = fetch(sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else None, Path("data/raw"))
-    except (StageError, OSError) as error:
-        raise SystemExit(f"ERROR: {error}") from None
+    with sentences("run the same command again"):
+        params = import_data_set(sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else None, Path("data/raw"))
     print("Run the graph on it:")
-    print("  dvc exp run " + " ".join(f"-S {shlex.quote(setting)}" for setting in settings))
+    print("  dvc exp run " + " ".join(f"-S {shlex.quote(param)}" for param in params))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""Make `dvc plots` work without a network: DVC's page loads Vega from a CDN, ours carries it.
+"""The command that makes `dvc plots` work without a network: DVC's own page loads Vega from a CDN, ours contains it.
 
-Writes .dvc/plots.html and points this checkout's .dvc/config.local at it; neither is in git.
-Run once after the installation: `python -m commands.offline_plots`.
+Writes .dvc/plots.html and points .dvc/config.local of this checkout at it; git ignores both.
+`make install` runs it: `python -m commands.offline_plots`.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
+
+from commands.dvc import sentences
+from stages.shared.errors import StageError
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -24,13 +28,22 @@ PAGE = """<!DOCTYPE html>
 """
 
 
-def main() -> None:
+def write_page(page: Path) -> None:
+    """Write the page, with Vega in it, and make DVC use it."""
     import vl_convert
 
-    page = Path(".dvc/plots.html")
     javascript = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", r"<\/script")
     page.write_text(PAGE.replace("{javascript}", javascript), "utf-8")
-    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "--quiet", "plots.html_template", "plots.html"], check=True)
+    config = [sys.executable, "-m", "dvc", "config", "--local", "--quiet", "plots.html_template", page.name]
+    if subprocess.run(config).returncode:
+        raise StageError(f"DVC does not take {page} as its page of plots: the reason stands above")
+
+
+def main() -> None:
+    """Write the page into the project that we are in."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    with sentences("run the same command again"):
+        write_page(Path(".dvc/plots.html"))
 
 
 if __name__ == "__main__":

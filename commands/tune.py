@@ -1,8 +1,9 @@
-"""Search params with Optuna: each trial is a `dvc exp run --temp -S ...` of the graph up to train.
+"""`make tune`: searches params with Optuna; each trial is a `dvc exp run --temp -S ...` of the graph up to train.
 
-Reads a YAML file (search_space.yaml beside this one is the default and explains itself); trials lie in optuna.db of the main checkout,
-so that the same search goes on where it was stopped. Every trial is a DVC experiment and an MLflow run, both named after it (equal values
-are not trained twice: DVC has their model, and MLflow their run); the workspace stays as it is. Run as `make tune TRIALS=20 SPACE=<file>`.
+Run as `make tune TRIALS=20 SPACE=<file>`. Reads a YAML file; search_space.yaml beside this file is the default and explains the format.
+Writes optuna.db in the main checkout; with it the same command resumes an interrupted search. The workspace does not change.
+Each trial is a DVC experiment and an MLflow run with the name of the trial.
+Equal values are not trained twice: DVC has their model, and MLflow their run.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from commands.dvc import run_to_its_end
+from commands.dvc import output_of, run_to_its_end, sentences
 from stages.shared.errors import StageError
 from stages.shared.project import git, project_root
 
@@ -32,12 +32,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("tune")
 
 SPACE = Path(__file__).with_name("search_space.yaml")
-METRICS = "metrics/train.json"
-STARTUP = 8  # random trials before the sampler learns from them
+RANDOM_TRIALS = 8  # before the sampler learns from them
 
 
 class Range(BaseModel):
-    """From low to high, both included; whole numbers where both are."""
+    """The values from low to high, both included; integers if both are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     low: int | float
@@ -51,8 +50,8 @@ class Range(BaseModel):
         return self
 
 
-class Space(BaseModel):
-    """What is searched: params by their dotted name, and the metric that judges."""
+class SearchSpace(BaseModel):
+    """The params to search, by dotted name, and the metric that judges a trial."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     metric: str
@@ -60,21 +59,21 @@ class Space(BaseModel):
     params: Annotated[dict[str, Range | Annotated[list[float | int | str], Field(min_length=1)]], Field(min_length=1)]
 
 
-def read_space(file: Path) -> Space:
-    """Read the search space; raise StageError naming what is wrong in it."""
+def read_space(file: Path) -> SearchSpace:
+    """Read a search space; raise StageError that names each problem."""
     try:
-        return Space.model_validate(YAML(typ="safe", pure=True).load(file.read_text("utf-8")))
+        return SearchSpace.model_validate(YAML(typ="safe", pure=True).load(file.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"{file} cannot be read ({error}): name a search space like {SPACE.name}") from None
     except YAMLError as error:
-        raise StageError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise StageError(f"{file} is not YAML ({' '.join(str(error).split())}): correct it") from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, detail['loc'][:2]))}: {detail['msg']}" for detail in error.errors())
-        raise StageError(f"{file} is no search space ({problems}): see {SPACE.name}") from None
+        raise StageError(f"{file} is not a search space ({problems}): see {SPACE.name}") from None
 
 
-def open_study(space: Space) -> "Study":
-    """Open the study of this space on this commit's data and code, with what is changed and not yet committed, or begin it."""
+def open_study(space: SearchSpace) -> "Study":
+    """Open or create the study of this space, this commit and the uncommitted changes of params, graph, code and data."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -87,11 +86,12 @@ def open_study(space: Space) -> "Study":
         direction=space.direction,
         load_if_exists=True,
     )
-    study.sampler = optuna.samplers.TPESampler(seed=7 + len(study.trials), n_startup_trials=STARTUP)
+    study.sampler = optuna.samplers.TPESampler(seed=7 + len(study.trials), n_startup_trials=RANDOM_TRIALS)
     return study
 
 
-def suggest(trial: "Trial", space: Space) -> dict[str, Any]:
+def suggest(trial: "Trial", space: SearchSpace) -> dict[str, Any]:
+    """Draw a value for each param of the space."""
     return {
         name: _between(trial, name, choice) if isinstance(choice, Range) else trial.suggest_categorical(name, choice)
         for name, choice in space.params.items()
@@ -104,88 +104,101 @@ def _between(trial: "Trial", name: str, choice: Range) -> float:
     return trial.suggest_float(name, choice.low, choice.high, log=choice.log)
 
 
-def settings(values: dict[str, Any]) -> list[str]:
+def param_flags(values: dict[str, Any]) -> list[str]:
+    """Return the `-S` flags of `dvc exp run` for the values, floats with three digits."""
     return [
         part for name, value in values.items() for part in ("-S", f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
     ]
 
 
 def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
-    """Run an experiment of that name and return its metric; raise StageError where it fails."""
-    command = ["exp", "run", "--temp", "--quiet", "--name", name, *settings(values), "train"]
+    """Run an experiment of this name and return its metric; raise StageError if it fails."""
+    command = ["exp", "run", "--temp", "--quiet", "--name", name, *param_flags(values), "train"]
     done = run_to_its_end([sys.executable, "-m", "dvc", *command], cwd=project_root(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR: ")]
-        raise StageError(f"the trial failed: {said[0] if said else 'without a reason'}")
+        reasons = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR: ")]
+        raise StageError(f"the trial failed: {reasons[0] if reasons else 'DVC gives no reason'}")
     experiment = git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}")
-    if not experiment:
-        raise StageError(f"the experiment {name} is not kept")
-    return value_of(metric, json.loads(git("show", f"{experiment}:{METRICS}")))
+    value = metric_at(experiment, metric) if experiment else None
+    if value is None:
+        raise StageError(f"DVC has not kept the experiment {name}, or it has no metrics: run the same command again")
+    return value
 
 
-def value_of(metric: str, metrics: Mapping[str, Any]) -> float:
-    """Return a metric of metrics/train.json; raise StageError naming those that it has where it is none."""
+def metric_at(revision: str, metric: str) -> float | None:
+    """Return a metric of train at a git revision; None if the revision has no metrics file.
+
+    Raises StageError, which lists the metrics of the file, if this one is not among them.
+    """
+    file = output_of("train", "metrics", project_root())
+    content = git("show", f"{revision}:{file}")
+    if not content:
+        return None
+    metrics = json.loads(content)
     numbers = sorted(name for name, value in metrics.items() if isinstance(value, int | float))
     if metric not in numbers:
-        raise StageError(f"{METRICS} has no metric {metric} (it has {', '.join(numbers)}): correct it in the search space")
+        raise StageError(f"{file} has no metric {metric} (it has {', '.join(numbers)}): correct it in the search space")
     return float(metrics[metric])
 
 
-def search(space: Space, trials: int) -> None:
-    """Run trials until there are so many, telling each and the time that is left, then the best one."""
-    import optuna
+def search(space: SearchSpace, trials: int) -> None:
+    """Run trials until there are `trials`, log each one and the time that is left, and print the best one."""
+    from optuna.trial import TrialState
 
-    if committed := git("show", f"HEAD:{METRICS}"):
-        value_of(space.metric, json.loads(committed))
+    metric_at("HEAD", space.metric)  # refuses an unknown metric before the first trial
     study = open_study(space)
-    for stopped in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):  # its training goes on from its checkpoint
-        study.tell(stopped.number, state=optuna.trial.TrialState.FAIL)
+    for stopped in study.get_trials(states=[TrialState.RUNNING]):  # its training resumes from its checkpoint
+        study.tell(stopped.number, state=TrialState.FAIL)
         study.enqueue_trial(stopped.params)
-    ended = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-    if ended:
-        log.info("going on behind %d trials of %s", len(ended), study.study_name)
-    begun = time.monotonic()
-    for number in range(len(ended), trials):
+    earlier = len(study.get_trials(states=[TrialState.COMPLETE]))
+    if earlier:
+        log.info("resuming after %d trials of %s", earlier, study.study_name)
+    start = time.monotonic()
+    for number in range(earlier + 1, trials + 1):
         trial = study.ask()
         values = suggest(trial, space)
-        name = f"{study.study_name}-{trial.number}"
+        flags = " ".join(param_flags(values))
         try:
-            value = run_trial(name, values, space.metric)
+            value = run_trial(f"{study.study_name}-{trial.number}", values, space.metric)
         except StageError as error:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            log.warning("trial %d of %d (%s): %s", number + 1, trials, " ".join(settings(values)), error)
+            study.tell(trial, state=TrialState.FAIL)
+            log.warning("trial %d of %d (%s): %s", number, trials, flags, error)
             continue
         study.tell(trial, value)
-        each = (time.monotonic() - begun) / (number + 1 - len(ended))
+        minutes_each = (time.monotonic() - start) / (number - earlier) / 60
         log.info(
             "trial %d of %d: %s %.4f (best %.4f) with %s; about %d min left",
-            number + 1, trials, space.metric, value, study.best_value, " ".join(settings(values)), each * (trials - number - 1) / 60 + 0.5,
+            number, trials, space.metric, value, study.best_value, flags, minutes_each * (trials - number) + 0.5,
         )  # fmt: skip
-    ended = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-    if not ended:
-        raise StageError("no trial came to an end: the reasons stand above")
+    print_best(study, space.metric)
+
+
+def print_best(study: "Study", metric: str) -> None:
+    """Print the best trial and the command that repeats it; raise StageError if no trial is complete."""
+    from optuna.trial import TrialState
+
+    complete = len(study.get_trials(states=[TrialState.COMPLETE]))
+    if not complete:
+        raise StageError("no trial succeeded: the reasons stand above")
     best = study.best_trial
-    print(f"Best of {len(ended)} trials: {space.metric} {study.best_value:.4f}, experiment {study.study_name}-{best.number}")
-    print(shlex.join(["dvc", "exp", "run", *settings(best.params)]))
+    print(f"Best of {complete} trials: {metric} {study.best_value:.4f}, experiment {study.study_name}-{best.number}")
+    print(shlex.join(["dvc", "exp", "run", *param_flags(best.params)]))
 
 
 def main() -> None:
-    """Search as the flags say, one search of a project at a time."""
+    """Search as the flags say; one search at a time can use a project."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", type=Path, default=SPACE, help="YAML of the search space")
-    parser.add_argument("--trials", type=int, default=20, help="trials in all, those of an earlier call included")
-    asked = parser.parse_args()
+    parser.add_argument("--space", type=Path, default=SPACE, help="YAML file of the search space")
+    parser.add_argument("--trials", type=int, default=20, help="number of trials, those of an earlier search included")
+    flags = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        space = read_space(asked.space)
-        with FileLock(project_root() / ".tune.lock", timeout=0):
-            search(space, asked.trials)
-    except Timeout:
-        raise SystemExit("ERROR: another search is under way in this project: wait for its end") from None
-    except StageError as error:
-        raise SystemExit(f"ERROR: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("stopped: the same command goes on") from None
+    with sentences("the same command resumes the search"):
+        space = read_space(flags.space)
+        try:
+            with FileLock(project_root() / ".tune.lock", timeout=0):
+                search(space, flags.trials)
+        except Timeout:
+            raise StageError("another search uses this project: wait for its end") from None
 
 
 if __name__ == "__main__":

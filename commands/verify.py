@@ -1,9 +1,10 @@
-"""Train again in a fresh copy of the committed project, and compare with what dvc.lock and metrics/train.json promise.
+"""`make verify`: trains the last commit again in a fresh copy, and compares the model with dvc.lock and metrics/train.json.
 
-Run as `make verify`. Exit code 0: the same bytes, or, where the CPU, the threads or the parts of a step are others, a model as good;
-1: neither. The working tree is not looked at, and nothing in it changes.
+It ignores the working tree and changes nothing in it. Exit codes:
+0 the bytes are equal, or another machine or recipe gave a model that is as accurate; 1 the model is another one; 130 interrupted.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -14,72 +15,69 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from commands.dvc import fresh_copy, run_to_its_end
+from commands.dvc import fresh_copy, output_of, run_to_its_end, sentences
 from stages.shared.errors import StageError
 from stages.shared.project import project_root
 
-TOLERANCE = 0.03  # of the validation accuracy, on a machine that computes otherwise
-ANSWERS = 2  # that may differ where the tolerance is fewer
-MODEL = "models/final"
-DECISIVE = ("machine", "recipe")  # of the metrics: with equal ones the bytes are equal; memory that is short makes other steps
+TOLERANCE = 0.03  # of the validation accuracy, between different machines or recipes
+MAX_DIFFERENT_ANSWERS = 2  # of a validation split so small that the tolerance is less than two answers
+DECIDE_BYTES = ("machine", "recipe")  # metrics that, if equal, promise equal bytes; short memory changes the recipe
 
 
 def verify(folder: Path) -> str:
-    """Retrain what is committed in folder; return the verdict, or raise StageError where the promise is not kept."""
+    """Train the last commit again in folder; return the verdict, or raise StageError if the model is another one."""
     copy = fresh_copy(folder)
     for beside in project_root().resolve().parent.iterdir():  # params.yaml may name files there
         with suppress(FileExistsError):
             (folder / beside.name).symlink_to(beside)
     try:
-        promised, metrics = _model_hash(copy), _metrics(copy, "train")
+        model = output_of("train", "outs", copy)
+        committed_hash, committed = _locked_hash(copy, model), _metrics(copy, "train")
     except (OSError, LookupError):
         raise StageError("no training is committed: run `make lock`, and commit dvc.lock and metrics/") from None
     _dvc(copy, "checkout", "--quiet", "--allow-missing")
     _dvc(copy, "repro", "--quiet", "preprocess")
     _dvc(copy, "repro", "--quiet", "--force", "--single-item", "--no-run-cache", "train")
-    found, again = _model_hash(copy), _metrics(copy, "train")
-    if found == promised:
-        return f"The same bytes: {MODEL} is {promised}, as dvc.lock says."
-    tolerance = max(TOLERANCE, ANSWERS / _metrics(copy, "preprocess")["rows"]["validation"])
-    apart = abs(again["validation_accuracy"] - metrics["validation_accuracy"])
+    found_hash, found = _locked_hash(copy, model), _metrics(copy, "train")
+    if found_hash == committed_hash:
+        return f"The same bytes: {model} is {found_hash}, as dvc.lock says."
+    tolerance = max(TOLERANCE, MAX_DIFFERENT_ANSWERS / _metrics(copy, "preprocess")["rows"]["validation"])
     facts = (
-        f"{MODEL} is {found}, and {promised} in dvc.lock; validation accuracy {again['validation_accuracy']:.4f} and "
-        f"{metrics['validation_accuracy']:.4f} (tolerance {tolerance:.2f}); "
-        + "; ".join(f"{name} {again[name]} and {metrics[name]}" for name in DECISIVE)
+        f"{model} is {found_hash}, in dvc.lock {committed_hash}; "
+        f"validation accuracy {found['validation_accuracy']:.4f}, committed {committed['validation_accuracy']:.4f} "
+        f"(tolerance {tolerance:.2f}); " + "; ".join(f"{name} {found[name]}, committed {committed[name]}" for name in DECIDE_BYTES)
     )
-    if apart > tolerance:
-        raise StageError(f"not the committed model: {facts}")
-    if all(again[name] == metrics[name] for name in DECISIVE):
-        raise StageError(f"a model as good, and other bytes on a machine of the same kind: {facts}")
-    return f"Other bytes, as from another machine or other steps, and a model as good: {facts}."
+    if abs(found["validation_accuracy"] - committed["validation_accuracy"]) > tolerance:
+        raise StageError(f"this is not the committed model: {facts}. Run `make lock`, and commit dvc.lock and metrics/")
+    if all(found[name] == committed[name] for name in DECIDE_BYTES):
+        raise StageError(f"same accuracy but different bytes on the same kind of machine: training is not reproducible here: {facts}")
+    return f"Same accuracy but different bytes, as expected of another machine or recipe: {facts}."
 
 
-def _model_hash(project: Path) -> str:
+def _locked_hash(project: Path, out: str) -> str:
+    """Return the hash that dvc.lock has for an output of train."""
     lock = YAML(typ="safe", pure=True).load(project / "dvc.lock")
-    return {out["path"]: str(out["md5"]) for out in lock["stages"]["train"]["outs"]}[MODEL]
+    return {entry["path"]: str(entry["md5"]) for entry in lock["stages"]["train"]["outs"]}[out]
 
 
 def _metrics(project: Path, stage: str) -> dict[str, Any]:
-    return dict(json.loads((project / f"metrics/{stage}.json").read_text("utf-8")))
+    return dict(json.loads((project / output_of(stage, "metrics", project)).read_text("utf-8")))
 
 
 def _dvc(project: Path, *command: str) -> None:
-    """Run dvc apart from an outer DVC and from the project's MLflow store; its messages go to the console."""
+    """Run dvc without the variables of an outer DVC and with a tracking store in the copy; its messages go to the console."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    environment = outer | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "REPORT": "later"}
+    environment = outer | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
     done = run_to_its_end([sys.executable, "-m", "dvc", *command], cwd=project, env=environment, stdout=sys.stderr)
     if done.returncode:
-        raise StageError(f"`dvc {' '.join(command)}` failed (its reason stands above)")
+        raise StageError(f"`dvc {' '.join(command)}` failed: the reason stands above")
 
 
 def main() -> None:
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            print(verify(Path(name)))
-    except StageError as error:
-        raise SystemExit(f"ERROR: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("stopped: nothing is verified") from None
+    """Verify in a temporary folder, and print the verdict."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    with sentences("nothing is verified"), tempfile.TemporaryDirectory() as folder:
+        print(verify(Path(folder)))
 
 
 if __name__ == "__main__":

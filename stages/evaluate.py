@@ -1,7 +1,7 @@
-"""Score the served bundle on the test split, beside its fp32 engine and a linear baseline, and report it to a person.
+"""The stage evaluate: score the served bundle on the test split, beside its fp32 engine and a linear baseline.
 
-Reads: models/serving, train and test splits, the evaluate section of params.yaml. Writes: metrics/evaluate.json, a prediction
-per text, confusion matrix and ROC as data and pictures, and the report as text, which is also printed. No torch in here.
+Reads: models/serving, the train and test splits, and the evaluate section of params.yaml. Writes: metrics/evaluate.json, an answer for each
+text, confusion matrix and ROC as data and pictures, and a report, which it also prints. The stage imports no torch.
 """
 
 import csv
@@ -20,11 +20,12 @@ from stages.shared import command, params, tracking
 from stages.shared.baseline import linear_baseline
 from stages.shared.calibration import expected_calibration_error
 from stages.shared.evaluation import text_report
-from stages.shared.evaluation.intervals import compare
-from stages.shared.evaluation.metrics import Curves, average_curve, confusion_counts, roc_curves, score
+from stages.shared.evaluation.intervals import compare_with_baseline
+from stages.shared.evaluation.metrics import Curves, average_curve, classification_scores, confusion_counts, roc_curves
 from stages.shared.outputs import atomic_files, write_metrics, write_text
 from stages.shared.report import plots
-from stages.shared.report.console import Language, show
+from stages.shared.report.console import show
+from stages.shared.report.words import Language
 from stages.shared.splits import read_split
 from stages.shared.spreadsheet import escape_formula
 
@@ -35,16 +36,21 @@ log = logging.getLogger("evaluate")
 
 
 class EvaluateParams(params.Section):
+    """The params of evaluate."""
+
     probe_texts: Annotated[tuple[str, ...], Field(max_length=100)]
+    """Texts whose answers end the report, for a person to judge."""
     report_language: Language
+    """Language of the report: English or Korean."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Seed of the bootstrap intervals and of the linear baseline."""
 
 
 @dataclass(frozen=True)
 class Paths(command.Paths):
     bundle: Annotated[Path, "folder of the bundle"]
-    train: Annotated[Path, "split, for the baseline"]
-    test: Annotated[Path, "split to score"]
+    train: Annotated[Path, "train split, on which the baseline is fitted"]
+    test: Annotated[Path, "test split"]
     metrics: Annotated[Path, "JSON to write"]
     predictions: Annotated[Path, "CSV to write"]
     report: Annotated[Path, "text to write"]
@@ -55,27 +61,25 @@ class Paths(command.Paths):
 
 
 def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
-    """Predict with the served engine, the fp32 engine and the baseline; measure, draw, report."""
+    """Answer the test split with the served engine, the fp32 engine and the baseline; then measure, draw and report."""
     served = Classifier.load(paths.bundle)
     names = served.bundle.class_names
     train, test = read_split(paths.train, names), read_split(paths.test, names)
     texts, truth = test["text"].tolist(), test["label"].to_numpy()
     if missing := [name for number, name in enumerate(names) if not (truth == number).any()]:
-        log.warning("%s has no text of: %s. Their F1 counts as 0 in the macro F1", paths.test, ", ".join(missing))
+        log.warning("%s has no text of these classes: %s. Macro F1 counts their F1 as 0", paths.test, ", ".join(missing))
     predictions = served.predict(texts)
     fp32 = Classifier.load(paths.bundle, engine=PORTABLE).predict(texts)
     baseline = linear_baseline(train, texts, settings.seed)
-
-    scores = score(truth, predictions, names, settings.seed)
     metrics = {
-        **scores,
+        **classification_scores(truth, predictions, names, settings.seed),
         "engine": served.spec.name,
         "fp32_accuracy": float((fp32.label_ids == truth).mean()),
         "changed_by_compression": float((predictions.label_ids != fp32.label_ids).mean()),
         "calibration_error": expected_calibration_error(predictions.probabilities, truth),
         "uncertain_share": float(predictions.uncertain.mean()),
         "truncated_share": float(predictions.truncated.mean()),
-        "baseline": compare(truth, predictions.label_ids, baseline, len(names), settings.seed),
+        "baseline": compare_with_baseline(truth, predictions.label_ids, baseline, len(names), settings.seed),
         "texts": len(truth),
     }
     counts = confusion_counts(truth, predictions.label_ids, len(names))
@@ -85,32 +89,34 @@ def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
     write_plot_data(paths, truth, predictions, names, curves)
     plots.confusion_matrix(counts, names, paths.confusion_picture)
     plots.roc_curves(curves, names, paths.roc_picture)
-    probes = served.predict(settings.probe_texts)
     samples = list(zip(texts, truth.tolist(), predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True))
-    text = text_report.evaluation(
-        settings.report_language, metrics, counts.tolist(), names, samples,
-        list(zip(settings.probe_texts, probes.label_ids.tolist(), probes.scores.tolist(), strict=True)),
-    )  # fmt: skip
-    write_text(paths.report, text)
-    show(text)
-    tracking.add_to_model(
-        store, "evaluate", served.bundle.lineage["model_sha256"], paths.metrics, [paths.confusion_picture, paths.roc_picture]
-    )
+    probes = probe(served, settings.probe_texts)
+    report = text_report.evaluation(settings.report_language, metrics, counts.tolist(), names, samples, probes)
+    write_text(paths.report, report)
+    show(report)
+    pictures = [paths.confusion_picture, paths.roc_picture]
+    tracking.add_to_model(store, "evaluate", served.bundle.lineage["model_sha256"], paths.metrics, pictures)
+
+
+def probe(served: Classifier, texts: Sequence[str]) -> list[text_report.Probe]:
+    """Answer the probe texts: text, class id and score of each."""
+    answers = served.predict(texts)
+    return list(zip(texts, answers.label_ids.tolist(), answers.scores.tolist(), strict=True))
 
 
 def write_predictions(file: Path, texts: Sequence[str], truth: "np.ndarray", predictions: Predictions, names: Sequence[str]) -> None:
-    """Write a row per test text for a spreadsheet: text, true and predicted class name, score of the predicted class."""
-    with _csv_writer(file, "text", "label", "prediction", "score") as write:
-        for text, true, predicted, certainty in zip(texts, truth, predictions.label_ids, predictions.scores, strict=True):
-            write.writerow([escape_formula(text), names[true], names[predicted], f"{certainty:.6f}"])
+    """Write a row for each test text, safe for a spreadsheet: text, true and predicted class name, score of the predicted class."""
+    with _csv_writer(file, "text", "label", "prediction", "score") as writer:
+        for text, true, predicted, score in zip(texts, truth, predictions.label_ids, predictions.scores, strict=True):
+            writer.writerow([escape_formula(text), names[true], names[predicted], f"{score:.6f}"])
 
 
 def write_plot_data(paths: Paths, truth: "np.ndarray", predictions: Predictions, names: Sequence[str], curves: Curves) -> None:
-    """Write what `dvc plots` draws: a row per text for the confusion matrix, a row per point for the (average) ROC."""
-    with _csv_writer(paths.confusion, "true", "predicted") as write:
-        write.writerows([names[true], names[predicted]] for true, predicted in zip(truth, predictions.label_ids, strict=True))
-    with _csv_writer(paths.roc, "false_positive_rate", "true_positive_rate") as write:
-        write.writerows([f"{x:.6f}", f"{y:.6f}"] for x, y in average_curve(curves))
+    """Write the data of `dvc plots`: a row for each text for the confusion matrix, a row for each point of the (average) ROC curve."""
+    with _csv_writer(paths.confusion, "true", "predicted") as writer:
+        writer.writerows([names[true], names[predicted]] for true, predicted in zip(truth, predictions.label_ids, strict=True))
+    with _csv_writer(paths.roc, "false_positive_rate", "true_positive_rate") as writer:
+        writer.writerows([f"{x:.6f}", f"{y:.6f}"] for x, y in average_curve(curves))
 
 
 @contextmanager
@@ -122,7 +128,7 @@ def _csv_writer(file: Path, *header: str) -> "Iterator[Any]":
 
 
 def main() -> None:
-    """Wire flags and params."""
+    """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "evaluate", EvaluateParams)
         run(settings, paths, tracking.open_store())

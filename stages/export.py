@@ -1,9 +1,9 @@
-"""Turn the trained model into the bundle that is evaluated and served: compressed, gated against torch, calibrated.
+"""The stage export: turn the trained model into the bundle that `evaluate` scores and the server loads.
 
-Reads: models/final, train and validation splits, the export section of params.yaml. Writes: models/serving (format in
-serving/inference/bundle.py) and metrics/export.json. An engine that changes too many of torch's answers, or loses too much
-accuracy, is left out and reported; ONNX Runtime in fp32, the portable one, must equal torch. Speeds are printed and go to
-MLflow only: they decide nothing, and in a metrics file they would differ from run to run.
+Reads: models/final, the train and validation splits, and the export section of params.yaml. Writes: models/serving (for its format see
+serving/inference/bundle.py) and metrics/export.json. The portable engine, ONNX Runtime in fp32, must equal torch. `export` leaves out and
+reports any other engine that changes too many answers of torch, or loses too much accuracy. Speeds go to the log and to MLflow only: they
+decide nothing, and in a metrics file they would differ from run to run.
 """
 
 import json
@@ -22,7 +22,7 @@ from serving.inference.hashing import file_sha256
 from serving.inference.redaction import Kind
 from stages.shared import command, params, tracking
 from stages.shared.engines.onnx_file import write_onnx
-from stages.shared.engines.parity import LOAD_TOLERANCE, SAME, Candidate, Checked, compare
+from stages.shared.engines.parity import FP32_BATCH_BOUND, LOAD_TOLERANCE, Candidate, CheckSet, compare_with_torch
 from stages.shared.errors import StageError
 from stages.shared.outputs import atomic_folder, write_metrics
 from stages.shared.splits import read_split
@@ -34,30 +34,39 @@ if TYPE_CHECKING:
 log = logging.getLogger("export")
 
 MODEL, INT8 = "model.onnx", "model_int8.xml"
-PARITY = 1e-4  # largest difference of a probability at which an fp32 engine equals torch
-CHECKED_TEXTS = 2_000
+FP32_MAX_SHIFT = 1e-4  # largest difference of a probability at which an fp32 engine equals torch
+CHECK_TEXTS = 2_000
 CALIBRATION_TEXTS = 300
 REFERENCE_TEXTS = 64
 
-Name = Literal["openvino-int8", "openvino-bf16", "openvino-fp32", "onnxruntime-fp32"]
+EngineName = Literal["openvino-int8", "openvino-bf16", "openvino-fp32", "onnxruntime-fp32"]
 
 
 def _with_portable(engines: tuple[str, ...]) -> tuple[str, ...]:
     if PORTABLE not in engines or len(set(engines)) < len(engines):
-        raise ValueError(f"must name each engine once, and {PORTABLE} among them")
+        raise ValueError(f"must name each engine once, and must contain {PORTABLE}")
     return engines
 
 
 class ExportParams(params.Section):
-    engines: Annotated[tuple[Name, ...], AfterValidator(_with_portable)]
+    """The params of export."""
+
+    engines: Annotated[tuple[EngineName, ...], AfterValidator(_with_portable)]
+    """Engines of the bundle, in order of preference. OpenVINO is for x86 CPUs. On a CPU without VNNI or AMX, INT8 comes last.
+    `onnxruntime-fp32` is the portable engine, which every bundle must have."""
     max_accuracy_drop: Annotated[float, Field(ge=0, lt=1)]
+    """Largest loss of validation accuracy against torch; the bundle leaves out an engine that loses more. It decides only if one text
+    weighs no more than this share."""
     max_flip_share: Annotated[float, Field(ge=0, lt=1)]
+    """Largest share of torch's answers that an engine may change; the bundle leaves out an engine that changes more."""
     smooth_quant_alphas: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)]
+    """Candidates for the strength of smooth-quant in INT8. `export` tries all and keeps the one that changes the fewest answers."""
     uncertain_below: Annotated[float, Field(ge=0, le=1)]
+    """Score below which an answer is marked uncertain."""
 
 
 class RedactParams(params.Section):
-    """The param of preprocess that the service has to follow."""
+    """The param of preprocess that the bundle also needs."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -67,32 +76,32 @@ class RedactParams(params.Section):
 @dataclass(frozen=True)
 class Paths(command.Paths):
     model: Annotated[Path, "folder of the trained model"]
-    train: Annotated[Path, "split, for texts to compare and to calibrate on"]
-    validation: Annotated[Path, "split, for texts to compare on and to fit the temperature"]
+    train: Annotated[Path, "train split: texts to compare with torch and to calibrate INT8 on"]
+    validation: Annotated[Path, "validation split: texts to compare with torch and to fit the temperature on"]
     bundle: Annotated[Path, "folder to write"]
     metrics: Annotated[Path, "JSON to write"]
 
 
 def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: tracking.Store) -> None:
-    """Export to ONNX, compress, compare each engine with torch, write the bundle with those that pass.
+    """Export to ONNX, compress, compare each engine with torch, and write a bundle with the engines that pass.
 
-    redact: the kinds of personal data that preprocess has taken out of the texts, and the service will.
+    redact: kinds of personal data that `preprocess` has replaced in the texts, and that the server will replace.
     """
     model, tokenizer = load_model(paths.model)
-    checked = checked_texts(model, tokenizer, paths)
+    check_set = read_check_set(model, tokenizer, paths)
     with atomic_folder(paths.bundle) as draft_dir:
         write_onnx(model, tokenizer.model_max_length, draft_dir / MODEL)
         shutil.copyfile(paths.model / TOKENIZER, draft_dir / TOKENIZER)
         bundle = describe(draft_dir, model, tokenizer, settings, redact, paths)
-        candidates = [make_candidate(name, bundle, checked, settings, paths.train) for name in engines_here(settings.engines)]
-        bundle, report = keep_faithful(bundle, candidates, checked, settings)
+        candidates = [make_candidate(name, bundle, check_set, settings, paths.train) for name in possible_engines(settings.engines)]
+        bundle, report = keep_faithful(bundle, candidates, check_set, settings)
         write_manifest(bundle)
     metrics = {
-        "checked_texts": len(checked.texts),
-        "accuracy_texts": checked.validation,
-        "accuracy_decides": resolves(checked, settings),
+        "checked_texts": len(check_set.texts),
+        "accuracy_texts": check_set.validation,
+        "accuracy_decides": can_resolve_drop(check_set, settings),
         "served": bundle.engines[0].name,
-        "torch": checked.accuracy_and_f1(checked.expected),
+        "torch": check_set.accuracy_and_f1(check_set.expected),
         "engines": report,
     }
     write_metrics(paths.metrics, metrics)
@@ -101,29 +110,29 @@ def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: t
 
 
 def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Load the trained model for inference in fp32, and its tokenizer. Raises StageError for a folder without one."""
+    """Load the trained model for inference in fp32, and its tokenizer. Raises StageError for a folder without a model."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     if not (model_dir / "config.json").is_file():
-        raise StageError(f"{model_dir} holds no model: run dvc repro train")
-    # Of the ways to attend, OpenVINO makes one operation of the plain one only.
+        raise StageError(f"{model_dir} contains no model: run `dvc repro train`")
+    # OpenVINO fuses the operations of eager attention only.
     model = AutoModelForSequenceClassification.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="eager")
     return model.eval(), AutoTokenizer.from_pretrained(model_dir)
 
 
-def checked_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", paths: Paths) -> Checked:
-    """Read up to 2,000 texts, validation first, and let torch answer them."""
+def read_check_set(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", paths: Paths) -> CheckSet:
+    """Read up to 2,000 texts, validation texts first, and answer them with torch."""
     import pandas as pd
 
-    validation = read_split(paths.validation)[:CHECKED_TEXTS]
-    rows = pd.concat([validation, read_split(paths.train)])[:CHECKED_TEXTS]
+    validation = read_split(paths.validation)[:CHECK_TEXTS]
+    rows = pd.concat([validation, read_split(paths.train)])[:CHECK_TEXTS]
     texts = rows["text"].tolist()
-    return Checked(texts, rows["label"].to_numpy(), torch_probabilities(model, tokenizer, texts), len(validation))
+    return CheckSet(texts, rows["label"].to_numpy(), torch_probabilities(model, tokenizer, texts), len(validation))
 
 
 def torch_probabilities(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> "np.ndarray":
-    """Return torch's probabilities in fp32, (texts, classes)."""
+    """Return the probabilities (texts, classes) that torch computes in fp32."""
     import numpy as np
     import torch
 
@@ -145,7 +154,7 @@ def describe(
     redact: tuple[Kind, ...],
     paths: Paths,
 ) -> Bundle:
-    """Describe the bundle that the folder will be, without engines yet."""
+    """Return the bundle in the folder, without engines and reference texts."""
     origin = json.loads((paths.model / "lineage.json").read_text("utf-8"))
     return Bundle(
         folder=folder,
@@ -161,31 +170,32 @@ def describe(
     )
 
 
-def engines_here(wanted: tuple[str, ...]) -> list[str]:
-    """Return the wanted engines that this kind of CPU can have; without INT8 instructions fp32 is faster, and INT8 goes last."""
+def possible_engines(wanted: tuple[str, ...]) -> list[str]:
+    """Return the engines that work on this kind of CPU, in order of preference. INT8 comes last on a CPU without its instructions."""
     possible = [name for name in wanted if not name.startswith("openvino") or platform.machine() in ("x86_64", "AMD64")]
     ordered = possible if multiplies_int8() else sorted(possible, key=lambda name: name.endswith("int8"))
     if ordered != possible:
-        log.info("this CPU has no INT8 instructions (VNNI, AMX), with which INT8 would be faster than fp32: INT8 is the last choice")
+        log.info("this CPU has no INT8 instructions (VNNI, AMX), so INT8 is slower than fp32: it is the last choice")
     return ordered
 
 
-def make_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:
-    """Build the engine in the bundle's folder and compare it with torch."""
+def make_candidate(name: str, bundle: Bundle, check_set: CheckSet, settings: ExportParams, train_file: Path) -> Candidate:
+    """Build the engine in the folder of the bundle, and compare it with torch."""
     runtime, _, precision = name.partition("-")
     if precision == "int8":
-        return quantized_candidate(name, bundle, checked, settings, train_file)
+        return quantized_candidate(name, bundle, check_set, settings, train_file)
     hint = {"fp32": "f32", "bf16": "bf16"}[precision]
-    return compare(EngineSpec(name, runtime, (MODEL,), hint, 1.0, LOAD_TOLERANCE, SAME), bundle, checked)
+    spec = EngineSpec(name, runtime, (MODEL,), hint, 1.0, LOAD_TOLERANCE, FP32_BATCH_BOUND)
+    return compare_with_torch(spec, bundle, check_set)
 
 
-def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: ExportParams, train_file: Path) -> Candidate:
-    """Quantize with each smooth-quant alpha; keep the one that changes the fewest answers, and of equals the smallest mean shift."""
-    from serving.inference.tokens import TextEncoder
+def quantized_candidate(name: str, bundle: Bundle, check_set: CheckSet, settings: ExportParams, train_file: Path) -> Candidate:
+    """Quantize with each smooth-quant alpha. Keep the one that changes the fewest answers, and among equals has the least mean shift."""
+    from serving.inference.tokens import BundleTokenizer
     from stages.shared.engines.int8 import quantize
 
-    texts = read_split(train_file)["text"][-CALIBRATION_TEXTS:].tolist()  # the last: the check takes the first
-    token_ids = TextEncoder(bundle).encode(texts).token_ids
+    texts = read_split(train_file)["text"][-CALIBRATION_TEXTS:].tolist()  # the last ones, because the check set takes the first ones
+    token_ids = BundleTokenizer(bundle).tokenize(texts).token_ids
     weights = Path(INT8).with_suffix(".bin").name
     best: Candidate | None = None
     for alpha in settings.smooth_quant_alphas:
@@ -193,10 +203,11 @@ def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: E
         trial.folder.mkdir()
         shutil.copyfile(bundle.folder / TOKENIZER, trial.folder / TOKENIZER)
         quantize(bundle.folder / MODEL, token_ids, alpha, trial.folder / INT8)
-        candidate = compare(EngineSpec(name, "openvino", (INT8, weights), "f32", 1.0, LOAD_TOLERANCE, SAME), trial, checked)
+        spec = EngineSpec(name, "openvino", (INT8, weights), "f32", 1.0, LOAD_TOLERANCE, FP32_BATCH_BOUND)
+        candidate = compare_with_torch(spec, trial, check_set)
         candidate.figures["smooth_quant_alpha"] = alpha
         log.info("smooth-quant alpha %g: %s", alpha, candidate)
-        if best is None or _faithfulness(candidate) < _faithfulness(best):
+        if best is None or _distance(candidate) < _distance(best):
             best = candidate
             for file in candidate.spec.files:
                 (trial.folder / file).replace(bundle.folder / file)
@@ -205,73 +216,81 @@ def quantized_candidate(name: str, bundle: Bundle, checked: Checked, settings: E
     return best
 
 
-def _faithfulness(candidate: Candidate) -> tuple[float, float]:
+def _distance(candidate: Candidate) -> tuple[float, float]:
     return candidate.figures["flip_share"], candidate.figures["mean_shift"]
 
 
-def resolves(checked: Checked, settings: ExportParams) -> bool:
-    """Tell whether the validation split is large enough for the accuracy limit to mean anything: one text weighs less than it."""
-    return checked.validation * settings.max_accuracy_drop >= 1
+def can_resolve_drop(check_set: CheckSet, settings: ExportParams) -> bool:
+    """Return whether one validation text weighs no more than the accuracy limit. In a smaller split the limit means nothing."""
+    return check_set.validation * settings.max_accuracy_drop >= 1
 
 
-def refusal(candidate: Candidate, checked: Checked, settings: ExportParams) -> str | None:
-    """Say why an engine is left out, or None."""
+def refusal(candidate: Candidate, check_set: CheckSet, settings: ExportParams) -> str | None:
+    """Return why the bundle must leave out an engine, or None."""
     figures = candidate.figures
     if candidate.spec.name.endswith("fp32"):
-        if not figures["largest_shift"] <= PARITY:  # also where it is no number
-            return f"differs from torch by {figures['largest_shift']:.1e} (an fp32 engine may by {PARITY:g})"
+        if not figures["largest_shift"] <= FP32_MAX_SHIFT:  # true for NaN too
+            return f"differs from torch by {figures['largest_shift']:.1e} (the limit of an fp32 engine is {FP32_MAX_SHIFT:g})"
         return None
     if not figures["flip_share"] <= settings.max_flip_share or not figures["largest_shift"] <= 1:
         return f"changes {figures['flip_share']:.2%} of torch's answers (export.max_flip_share {settings.max_flip_share:.2%})"
-    drop = checked.accuracy_and_f1(checked.expected)["accuracy"] - figures["accuracy"]
-    if resolves(checked, settings) and drop > settings.max_accuracy_drop + 1e-9:  # a float may be more than what it stands for
+    drop = check_set.accuracy_and_f1(check_set.expected)["accuracy"] - figures["accuracy"]
+    if can_resolve_drop(check_set, settings) and drop > settings.max_accuracy_drop + 1e-9:  # 1e-9: rounding of a drop of just the limit
         return f"loses {100 * drop:.2f} points of accuracy (export.max_accuracy_drop {100 * settings.max_accuracy_drop:.2f})"
     return None
 
 
 def keep_faithful(
-    bundle: Bundle, candidates: list[Candidate], checked: Checked, settings: ExportParams
+    bundle: Bundle, candidates: list[Candidate], check_set: CheckSet, settings: ExportParams
 ) -> tuple[Bundle, dict[str, dict[str, Any]]]:
-    """Return the bundle with the engines that pass, calibrated, and the figures of all. Raises StageError without the portable one."""
+    """Return the bundle with the engines that pass, calibrated, and the figures of all. Raises StageError without the portable engine."""
     import numpy as np
 
-    from stages.shared.calibration import at_temperature, expected_calibration_error, fit_temperature
+    from stages.shared.calibration import at_temperature
 
-    if not resolves(checked, settings):
+    if not can_resolve_drop(check_set, settings):
         log.info(
-            "%d validation texts cannot resolve an accuracy drop of %.2f points: the share of changed answers decides alone",
-            checked.validation, 100 * settings.max_accuracy_drop,
+            "%d validation texts are too few to measure an accuracy drop of %.2f points: only the share of changed answers decides",
+            check_set.validation, 100 * settings.max_accuracy_drop,
         )  # fmt: skip
-    chosen = np.linspace(0, len(checked.texts) - 1, min(REFERENCE_TEXTS, len(checked.texts))).round().astype(int)
-    truth = checked.labels[: checked.validation]
+    chosen = np.linspace(0, len(check_set.texts) - 1, min(REFERENCE_TEXTS, len(check_set.texts))).round().astype(int)
     report: dict[str, dict[str, Any]] = {}
     kept, reference = [], {}
     for candidate in candidates:
-        name, why = candidate.spec.name, refusal(candidate, checked, settings)
-        report[name] = {**candidate.figures, "kept": why is None}
-        log.info("%s: %s, %s", name, candidate, "kept" if why is None else f"left out, for it {why}")
-        if why is not None:
-            report[name]["left_out"] = why
+        name, reason = candidate.spec.name, refusal(candidate, check_set, settings)
+        report[name] = {**candidate.figures, "kept": reason is None}
+        log.info("%s: %s, %s", name, candidate, "kept" if reason is None else f"left out because it {reason}")
+        if reason is not None:
+            report[name]["left_out"] = reason
             continue
-        answers = candidate.probabilities[: checked.validation]
-        temperature = float(f"{fit_temperature(answers, truth):.4f}")
-        report[name] |= {
-            "temperature": temperature,
-            "ece_before": expected_calibration_error(answers, truth),
-            "ece_after": expected_calibration_error(at_temperature(answers, temperature), truth),
-        }
+        report[name] |= calibrate(candidate, check_set)
+        temperature = report[name]["temperature"]
         kept.append(candidate.spec_at(temperature))
         reference[name] = at_temperature(candidate.probabilities[chosen], temperature).round(6).tolist()
     if PORTABLE not in reference:
-        raise StageError(f"the exported model is not the trained one: {PORTABLE} {report[PORTABLE]['left_out']}")
+        reason = report[PORTABLE]["left_out"]
+        raise StageError(f"the exported model is not the trained model, because {PORTABLE} {reason}: report this as a bug")
     for file in {file for candidate in candidates for file in candidate.spec.files} - {file for spec in kept for file in spec.files}:
         (bundle.folder / file).unlink()
-    texts = tuple(checked.texts[row] for row in chosen)
+    texts = tuple(check_set.texts[row] for row in chosen)
     return replace(bundle, engines=tuple(kept), reference_texts=texts, reference_probabilities=reference), report
 
 
+def calibrate(candidate: Candidate, check_set: CheckSet) -> dict[str, float]:
+    """Fit the temperature on the validation texts; return it with the calibration errors (ECE) before and after."""
+    from stages.shared.calibration import at_temperature, expected_calibration_error, fit_temperature
+
+    answers, truth = candidate.probabilities[: check_set.validation], check_set.labels[: check_set.validation]
+    temperature = float(f"{fit_temperature(answers, truth):.4f}")
+    return {
+        "temperature": temperature,
+        "ece_before": expected_calibration_error(answers, truth),
+        "ece_after": expected_calibration_error(at_temperature(answers, temperature), truth),
+    }
+
+
 def main() -> None:
-    """Wire flags and params."""
+    """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "export", ExportParams)
         redact = params.load(paths.params, "preprocess", RedactParams).redact

@@ -1,15 +1,15 @@
-"""List the texts whose label looks wrong, the most doubtful first, for a person to look at.
+"""The stage label_noise: list the texts whose label looks wrong, the most suspicious first, so that a person can check them.
 
-Reads: the splits, the base model's folder, the label_noise section of params.yaml and the class names. Writes: data/label_issues.csv,
-whose rows may be copied into data/raw/corrections.csv as they are, and metrics/label_noise.json. Off where `label_noise.folds` is 0.
+Reads: the splits, the base model's folder, the label_noise section of params.yaml and the class names.
+Writes: data/label_issues.csv and metrics/label_noise.json. The rows of the CSV fit into data/raw/corrections.csv as they are.
+`label_noise.folds: 0` switches the stage off.
 
-Each text is judged by a model that has not seen it: logistic regression on embeddings by the base model, trained on the other folds.
-Confident learning (Northcutt et al. 2021, cleanlab) then tells labels that are wrong from those that are hard.
+A logistic regression on text vectors of the base model judges each text; it is fitted on the other folds.
+Confident learning (Northcutt et al. 2021, cleanlab) then separates wrong labels from hard texts.
 """
 
 import csv
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +32,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("label_noise")
 
-COLUMNS = ("text", "label", "given", "split", "quality")  # label: the one that is likelier; quality: probability of the given one
-BATCH = 64  # texts of like length
-STRENGTH = 0.01  # of 67 labels turned in the sample's train and validation texts 57 are found with it, 56 with ten times as much
+COLUMNS = ("text", "label", "given", "split", "quality")  # label: the likelier one; quality: probability of the given one
+BATCH_SIZE = 64  # texts of similar length
+REGULARIZATION = 0.01  # C; ten times as much finds one changed label fewer in the sample
 
 
 class LabelNoiseParams(params.Section):
     folds: Annotated[int, Field(ge=0, le=20)]
+    """Folds of the cross-validation that finds labels that look wrong (about 300 texts a second). They are listed in
+    data/label_issues.csv. 0 switches it off.
+    """
     max_length: Annotated[int, Field(ge=3)]
+    """Maximum number of tokens of a text; longer texts are truncated."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Seed of the folds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Paths(command.Paths):
 
 
 def run(settings: LabelNoiseParams, class_names: Sequence[str], paths: Paths) -> None:
-    """Judge every label by a model that has not seen its text, and write those that look wrong."""
+    """Judge every label, and write the labels that look wrong."""
     import pandas as pd
 
     splits = {name: read_split(getattr(paths, name), class_names) for name in ("train", "validation", "test")}
@@ -70,13 +75,13 @@ def run(settings: LabelNoiseParams, class_names: Sequence[str], paths: Paths) ->
     by_class = {name: int((issues["label"] == number).sum()) for number, name in enumerate(class_names)}
     write_metrics(paths.metrics, {"checked": len(rows) if settings.folds else 0, "issues": counts, "classes": by_class})
     if settings.folds:
-        log.info("%s of %s labels look wrong: %s", f"{len(issues):,}", f"{len(rows):,}", paths.issues)
+        log.info("%s of %s labels look wrong: see %s", f"{len(issues):,}", f"{len(rows):,}", paths.issues)
 
 
 def find_issues(rows: "pd.DataFrame", settings: LabelNoiseParams, base: Path) -> "pd.DataFrame":
-    """Return the rows whose label looks wrong, with the columns suggested (class id) and quality, the worst first.
+    """Return the rows whose label looks wrong, the most suspicious first, with the columns suggested (class id) and quality.
 
-    Raises StageError where a class has fewer texts than there are folds.
+    Raises StageError if a class has fewer texts than there are folds.
     """
     from cleanlab.filter import find_label_issues
     from sklearn.linear_model import LogisticRegression
@@ -87,18 +92,18 @@ def find_issues(rows: "pd.DataFrame", settings: LabelNoiseParams, base: Path) ->
     labels = rows["label"].to_numpy()
     fewest = int(rows["label"].value_counts().min())
     if fewest < settings.folds:
-        raise StageError(f"label_noise.folds is {settings.folds}: the smallest class has {fewest} texts, set it to so many at most")
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000, random_state=settings.seed))
+        raise StageError(f"label_noise.folds is {settings.folds}, but the smallest class has {fewest} texts: set it to {fewest} at most")
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARIZATION, max_iter=1000, random_state=settings.seed))
     folds = StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed)
-    embeddings = embed(rows["text"].tolist(), base, settings.max_length)
-    probabilities = cross_val_predict(model, embeddings, labels, cv=folds, method="predict_proba")
+    vectors = embed(rows["text"].tolist(), base, settings.max_length)
+    probabilities = cross_val_predict(model, vectors, labels, cv=folds, method="predict_proba")
     order = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
-    found = rows.iloc[order].assign(suggested=probabilities[order].argmax(axis=1), quality=probabilities[order, labels[order]])
-    return found[found["suggested"] != found["label"]]
+    suspicious = rows.iloc[order].assign(suggested=probabilities[order].argmax(axis=1), quality=probabilities[order, labels[order]])
+    return suspicious[suspicious["suggested"] != suspicious["label"]]
 
 
 def embed(texts: Sequence[str], base: Path, max_length: int) -> "NDArray[np.float32]":
-    """Return the mean of the last hidden states of each text, (texts, width)."""
+    """Return the mean of the last hidden states of each text: (texts, width)."""
     import numpy as np
     import torch
     from transformers import AutoModel
@@ -108,19 +113,18 @@ def embed(texts: Sequence[str], base: Path, max_length: int) -> "NDArray[np.floa
     tokenizer = load_tokenizer(base, max_length, "label_noise.max_length")
     model = AutoModel.from_pretrained(base).eval()
     encoded = tokenize(texts, None, tokenizer)
-    embeddings = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
-    bar = tqdm(total=len(texts), desc="embedding", unit=" texts", disable=not sys.stderr.isatty())
-    with bar, torch.inference_mode():
-        for batch in encoded.sorted_batches(BATCH, tokenizer.pad_token_id):
+    vectors = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
+    with tqdm(total=len(texts), desc="embedding", unit=" texts", disable=None) as bar, torch.inference_mode():
+        for batch in encoded.sorted_batches(BATCH_SIZE, tokenizer.pad_token_id):
             mask = batch["attention_mask"]
-            hidden, mask = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state, mask.unsqueeze(-1)
-            embeddings[batch["row"]] = ((hidden * mask).sum(1) / mask.sum(1)).numpy()
+            states, mask = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state, mask.unsqueeze(-1)
+            vectors[batch["row"]] = ((states * mask).sum(1) / mask.sum(1)).numpy()
             bar.update(len(mask))
-    return embeddings
+    return vectors
 
 
 def main() -> None:
-    """Wire flags and params."""
+    """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "label_noise", LabelNoiseParams)
         run(settings, load_class_names(paths.params), paths)

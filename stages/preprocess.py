@@ -1,18 +1,18 @@
-"""Turn labelled texts into clean train, validation and test splits.
+"""The stage preprocess: clean labelled texts and split them into train, validation and test.
 
-Reads: the source (a file or a folder of shards), validation and test files where they are given, the preprocess section of
-params.yaml. Writes: three CSVs `text,label` (label = class id), metrics/preprocess.json, and for a person data/report.html and
-data/dropped.csv, each dropped row with its reason. Never touches the sources. Rows read = kept + dropped by each named reason.
+In: the source (a file or a folder of shards), optional validation and test files, corrections, and the preprocess params.
+Out: three splits as CSV `text,label` (label = class id), the metrics, and for a person the data report and the dropped rows.
+The sources stay unchanged. Rows read = rows kept + rows dropped for each named reason.
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -25,19 +25,21 @@ from stages.shared.dataset.errors import LabelsUnknown, TooFewTexts
 from stages.shared.dataset.labels import Corrections, LabelParams, Labels
 from stages.shared.dataset.row_store import Conflicts, Entry, RowStore, open_row_store
 from stages.shared.dataset.splitting import needed, split
+from stages.shared.dataset.summary import Summary
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.outputs import atomic_files, write_metrics
 from stages.shared.sources.delimited import SEPARATORS
+from stages.shared.sources.facts import SourceRead
 from stages.shared.sources.rows import AUTO, ReadOptions
 from stages.shared.sources.source import Source
-from stages.shared.splits import SPLITS
+from stages.shared.splits import HEADER_ONLY, SPLITS
 
 log = logging.getLogger("preprocess")
 
-NONE = "none.csv"  # in data/raw: stands for no file
-UNKNOWN = ("[UNK]", "<unk>")  # what tokenizers call what they do not know
-MEASURED_TEXTS = 100_000  # whose tokens are counted, fewer of long ones
+UNKNOWN_TOKENS = ("[UNK]", "<unk>")
+MEASURED_TEXTS = 100_000  # texts whose tokens are counted, fewer if they are long
 MEASURED_CHARACTERS = 10_000_000
+ENCODED_TEXTS = 200  # at a time
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -45,7 +47,7 @@ def _known_encoding(name: str) -> str:
     try:
         "".encode("utf-8" if name == AUTO else name)
     except LookupError:
-        raise ValueError("no encoding has this name; Korean Windows writes cp949, auto finds out") from None
+        raise ValueError("no encoding has this name: Korean Windows writes cp949, and auto finds the encoding") from None
     return name
 
 
@@ -53,22 +55,51 @@ class PreprocessParams(LabelParams):
     model_config = ConfigDict(extra="forbid")
 
     source: str
+    """Labelled texts: CSV, TSV, JSON lines, JSON, Parquet or XLSX, the text formats also as .gz; the AI Hub corpus; or a folder of such
+    files.
+    """
     validation_source: str
+    """A file that is the validation split as it stands. Train loses the texts that are in it. `data/raw/none.csv`: split it off the
+    source.
+    """
     test_source: str
+    """A file that is the test split as it stands. Train and validation lose the texts that are in it. `data/raw/none.csv`: split it off
+    the source.
+    """
     text_column: str
+    """Name of the column with the texts, or its number from 0 in a file without a header. `auto` detects it and reports what it found."""
     label_column: str
+    """Name or number of the column with the labels. `auto` detects it and reports what it found."""
     encoding: Annotated[str, AfterValidator(_known_encoding)]
+    """Encoding of the source, such as utf-8, cp949 or cp1252. `auto` detects it and reports what it found."""
     separator: Literal["auto", "tab", "comma", "semicolon", "bar"]
+    """Character between the columns. `auto` detects it and reports what it found."""
     quoting: Literal["auto", "csv", "none", "twice"]
+    """How quotes are read. `csv`: as in RFC 4180. `none`: they are characters like others. `twice`: the file was quoted two times, as NSMC
+    is.
+    """
     header: Literal["auto", "yes", "no"]
+    """Whether the first line names the columns. `auto` detects it and reports what it found."""
     duplicate_key: Literal["exact", "ws", "nfkc", "alnum"]
+    """What makes two texts duplicates. `exact`: equal. `ws`: equal but for blanks. `nfkc`: also but for case and Unicode form. `alnum`:
+    equal letters and digits.
+    """
     conflicts: Conflicts
+    """What happens to a text with several labels. `drop`: drop all its rows. `majority`: keep the most frequent label, none if two
+    labels are equally frequent. `keep_first`: keep the first row.
+    """
     near_duplicates: Annotated[float, Field(ge=0, le=1)]
+    """Share of equal character trigrams (Jaccard similarity) from which two texts stay in one split. 0 switches the search off."""
     near_duplicates_limit: Annotated[int, Field(ge=0)]
+    """Rows above which the search for near duplicates is off, because its time and memory grow."""
     validation_size: Share
+    """Share of the texts in the validation split. It chooses the best epoch, calibrates the scores, and decides which engines may serve."""
     test_size: Share
+    """Share of the texts in the test split. 150 texts give an interval of +-5 points, so take more if you have them."""
     max_rows: Annotated[int, Field(ge=0)]
+    """Size of a seeded, stratified sample of the source. 0 takes all rows."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Seed of the split and of the sample."""
 
 
 class LengthParams(params.Section):
@@ -82,9 +113,9 @@ class LengthParams(params.Section):
 @dataclass(frozen=True)
 class Paths(command.Paths):
     source: Annotated[Path, "labelled texts: CSV, TSV, JSONL, Parquet, XLSX or AI Hub corpus, or a folder of them"]
-    corrections: Annotated[Path, "CSV text,label of labels put right, or with a header only"]
-    validation_source: Annotated[Path, "file whose rows are the validation split, or one with a header only"]
-    test_source: Annotated[Path, "file whose rows are the test split, or one with a header only"]
+    corrections: Annotated[Path, "CSV text,label of corrected labels, or a header-only file"]
+    validation_source: Annotated[Path, "file with the rows of the validation split, or a header-only file"]
+    test_source: Annotated[Path, "file with the rows of the test split, or a header-only file"]
     train: Annotated[Path, "split to write"]
     validation: Annotated[Path, "split to write"]
     test: Annotated[Path, "split to write"]
@@ -93,87 +124,70 @@ class Paths(command.Paths):
     report: Annotated[Path, "HTML page to write"]
     metrics: Annotated[Path, "JSON to write"]
 
+    @property
+    def sources(self) -> dict[str, Path]:
+        """The files to read, by origin."""
+        return {"source": self.source, "validation": self.validation_source, "test": self.test_source}
 
-def run(
-    settings: PreprocessParams, sources: dict[str, Path], corrections_file: Path, files: dict[str, Path], tokenizer: Path, limit: int
-) -> None:
-    """Read, clean, drop, sample, split, write.
 
-    sources: `source`, and `validation` and `test` where there are files for them. files: to write, the splits, `dropped`, `report`
-    and `metrics`.
-    tokenizer, limit: the base model's, and the tokens that train cuts texts at, for the report.
+def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
+    """Read, clean, drop, sample, split and write.
+
+    max_length: the number of tokens at which `train` truncates a text, for the report.
     """
-    with open_row_store() as corpus:
-        corrections = Corrections(corrections_file, settings, KEYS[settings.duplicate_key])
+    with open_row_store() as rows:
+        summary = Summary(rows.database)
+        corrections = Corrections(paths.corrections, settings, KEYS[settings.duplicate_key])
         with timed("reading and cleaning"):
-            facts = {origin: facts for origin in sources if (facts := take_in(corpus, origin, sources[origin], settings, corrections))}
+            read = {origin: read_source(rows, origin, file, settings, corrections) for origin, file in paths.sources.items()}
+        sources = {origin: source for origin, source in read.items() if source}
         corrections.report()
-        with timed("finding duplicates and conflicts"):
-            corpus.drop_conflicting(settings.conflicts)
-            corpus.drop_duplicates()
-            corpus.drop_leaked()
-        with timed("finding near duplicates"):
-            find_near(corpus, settings)
-        for origin in facts:
-            if not corpus.kept(origin):
-                raise FileUnreadable(sources[origin], f"has no text left ({_reasons(corpus, origin)})", "give another file")
+        drop(rows, summary, settings)
+        for origin in sources:
+            if not summary.kept(origin):
+                raise FileUnreadable(paths.sources[origin], f"has no text left ({_reasons(summary, origin)})", "give another file")
         with timed("splitting"):
-            corpus.sample(settings.max_rows, settings.seed)
-            shares = {name: 0.0 if name in facts else getattr(settings, f"{name}_size") for name in SPLITS[1:]}
-            groups = corpus.groups()
-            refuse_small_classes(sources["source"], groups.of_each_class(), settings.class_names, needed(shares))
-            corpus.split(split(groups, shares, settings.seed))
+            sample_and_split(rows, settings, paths.source, supplied=sources)
 
-        classes = corpus.classes()
+        classes = summary.classes()
         warn_of_missing_classes(classes, settings.class_names)
         with timed("counting tokens"):
-            lengths = lengths_of(corpus, tokenizer, limit)
-        metrics = _metrics(facts, corpus, classes, settings.class_names)
+            lengths = token_lengths(summary, paths.tokenizer, max_length)
+        metrics = _metrics(sources, summary, classes, settings.class_names)
         metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
         with timed("reporting"):
-            page, warnings = report.render(corpus, facts, classes, settings.class_names, lengths)
-        with timed("writing"), atomic_files(*(files[name] for name in (*SPLITS, "dropped", "report"))) as drafts:
-            for name, draft in zip(SPLITS, drafts, strict=False):
-                corpus.write(name, draft)
-            corpus.write_dropped(settings.class_names, drafts[-2])
-            drafts[-1].write_text(page, "utf-8")
-        write_metrics(files["metrics"], metrics)
-        for origin in facts:
-            log.info(
-                "%s: %s rows read, %s kept (%s)", origin, f"{facts[origin]['rows']:,}", f"{corpus.kept(origin):,}", _reasons(corpus, origin)
-            )
-        if warnings:
-            log.info("%s has %d things to look at, first: %s", files["report"], len(warnings), warnings[0])
-        log.info(
-            ", ".join(f"{name} {sum(classes.get((name, label), 0) for label in range(len(settings.class_names))):,}" for name in SPLITS)
-        )
+            names = (paths.dropped.name, paths.corrections.name)
+            page, warnings = report.render(report.Contents(summary, sources, classes, settings.class_names, lengths, *names))
+        with timed("writing"), atomic_files(paths.train, paths.validation, paths.test, paths.dropped, paths.report) as drafts:
+            *splits, dropped, page_file = drafts
+            for name, draft in zip(SPLITS, splits, strict=True):
+                rows.write(name, draft)
+            rows.write_dropped(settings.class_names, dropped)
+            page_file.write_text(page, "utf-8")
+        write_metrics(paths.metrics, metrics)
+        for origin, source in sources.items():
+            reasons = _reasons(summary, origin)
+            log.info("%s: %s rows read, %s kept (%s)", origin, f"{source.rows:,}", f"{summary.kept(origin):,}", reasons)
+    if warnings:
+        log.info("%s has %d warnings, first: %s", paths.report, len(warnings), warnings[0])
+    log.info(", ".join(f"{name} {count:,}" for name, count in metrics["rows"].items()))
 
 
-def _reasons(corpus: RowStore, origin: str) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in corpus.dropped(origin).items() if count) or "none dropped"
+def _reasons(summary: Summary, origin: str) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in summary.dropped(origin).items() if count) or "none dropped"
 
 
-def take_in(corpus: RowStore, origin: str, file: Path, settings: PreprocessParams, corrections: Corrections) -> dict[str, object] | None:
-    """Read a source into the corpus; return the facts of how it was read, or None where an optional one has no rows."""
+def read_source(rows: RowStore, origin: str, file: Path, settings: PreprocessParams, corrections: Corrections) -> SourceRead | None:
+    """Read a file into the row store; return how it was read, or None if an optional file has no rows."""
     labels = Labels(settings)
-    separators = {name: separator for separator, name in SEPARATORS.items()} | {AUTO: AUTO}
-    how = ReadOptions(
-        labels.knows,
-        settings.text_column,
-        settings.label_column,
-        settings.encoding,
-        separators[settings.separator],
-        settings.quoting,
-        settings.header,
-    )
-    source = Source(file, how, optional=origin != "source")
+    source = Source(file, _options(settings, labels), optional=origin != "source")
     key = KEYS[settings.duplicate_key]
 
     def entries() -> Iterator[Entry]:
         for row in source.rows():
-            if source.corpus and not labels.corpus:
-                labels.corpus = True
-                _tell_polarity(settings)
+            if source.is_aihub and not labels.is_aihub:
+                labels.is_aihub = True
+                _log_polarity(settings)
             text = redact(clean_text(row.text), settings.redact)
             label, reason = corrections.verdict(text) or labels.verdict(row.label, source.file, row.line)
             yield Entry(
@@ -188,113 +202,130 @@ def take_in(corpus: RowStore, origin: str, file: Path, settings: PreprocessParam
                 row.person,
             )
 
-    rows = corpus.add(entries())
-    if not rows:
-        if file.name != NONE:
-            log.warning("%s has only a header: it is taken as no %s file", file, origin)
+    count = rows.add(entries())
+    if not count:
+        if file.name != HEADER_ONLY:
+            log.warning("%s has only a header: the %s split comes from the source", file, origin)
         return None
-    log.info("%s read as %s", file, ", ".join(f"{name} {value}" for name, value in source.facts.items()))
-    if not source.corpus and settings.aihub_target != "polarity":
-        raise StageError(f"preprocess.aihub_target is {settings.aihub_target!r}: {file} is no AI Hub corpus, set it to polarity")
+    log.info("%s read as %s", file, ", ".join(f"{name} {value}" for name, value in source.facts.as_text().items()))
+    if not source.is_aihub and settings.aihub_target != "polarity":
+        raise StageError(f"preprocess.aihub_target is {settings.aihub_target!r}, but {file} is not the AI Hub corpus: set it to polarity")
     if labels.unknown:
         raise LabelsUnknown(labels.unknown, settings.labels)
-    return {"rows": rows, "sha256": source.sha256, **source.facts}
+    return SourceRead(count, source.sha256, source.facts)
 
 
-def _tell_polarity(settings: PreprocessParams) -> None:
+def _options(settings: PreprocessParams, labels: Labels) -> ReadOptions:
+    separators = {name: separator for separator, name in SEPARATORS.items()} | {AUTO: AUTO}
+    return ReadOptions(
+        labels.is_label,
+        settings.text_column,
+        settings.label_column,
+        settings.encoding,
+        separators[settings.separator],
+        settings.quoting,
+        settings.header,
+    )
+
+
+def _log_polarity(settings: PreprocessParams) -> None:
     if settings.aihub_target != "polarity":
         return
     if len(settings.class_names) != 2:
-        raise StageError(f"preprocess.labels has {len(settings.labels)} classes: aihub_target polarity has two; or set aihub_target")
+        count = len(settings.labels)
+        raise StageError(f"preprocess.labels has {count} classes, but aihub_target polarity needs two: name two, or set aihub_target")
     joy, other = settings.labels[settings.joy_id], settings.labels[1 - settings.joy_id]
     log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", joy, other)
 
 
 @contextmanager
 def timed(step: str) -> Iterator[None]:
-    """Log how long a step takes, at the level DEBUG."""
+    """Log the duration of a step, at the level DEBUG."""
     start = time.perf_counter()
     yield
     log.debug("%s took %.2f s", step, time.perf_counter() - start)
 
 
-def find_near(corpus: RowStore, settings: PreprocessParams) -> None:
-    """Look for near duplicates where that is wanted and can be had."""
-    if settings.near_duplicates and corpus.kept() > settings.near_duplicates_limit:
-        log.warning(
-            "near duplicates are not looked for: over %s rows (preprocess.near_duplicates_limit)", f"{settings.near_duplicates_limit:,}"
-        )
-    elif settings.near_duplicates:
-        corpus.find_near(settings.near_duplicates)
+def drop(rows: RowStore, summary: Summary, settings: PreprocessParams) -> None:
+    """Drop conflicting, duplicate and leaked rows, and find near duplicates unless params or the number of rows forbid it."""
+    with timed("finding duplicates and conflicts"):
+        rows.drop_conflicting(settings.conflicts)
+        rows.drop_duplicates()
+        rows.drop_leaked()
+    with timed("finding near duplicates"):
+        if settings.near_duplicates and summary.kept() > settings.near_duplicates_limit:
+            limit = f"{settings.near_duplicates_limit:,}"
+            log.warning("no search for near duplicates: there are more than %s rows (preprocess.near_duplicates_limit)", limit)
+        elif settings.near_duplicates:
+            rows.find_near_duplicates(settings.near_duplicates)
 
 
-def lengths_of(corpus: RowStore, tokenizer: Path, limit: int) -> report.Lengths:
-    """Count the tokens of texts of all splits."""
+def sample_and_split(rows: RowStore, settings: PreprocessParams, source: Path, supplied: Mapping[str, object]) -> None:
+    """Sample the rows and assign each to a split; raise TooFewTexts if a class is too small for that.
+
+    supplied: the origins with rows; a validation or test file takes no rows from the source.
+    """
+    rows.sample(settings.max_rows, settings.seed)
+    shares = {name: 0.0 if name in supplied else getattr(settings, f"{name}_size") for name in SPLITS[1:]}
+    groups = rows.groups()
+    sizes, least = groups.of_each_class(), needed(shares)
+    small = {name: sizes.get(number, 0) for number, name in enumerate(settings.class_names) if sizes.get(number, 0) < least}
+    if small:
+        raise TooFewTexts(source, small, needed=least)
+    rows.split(split(groups, shares, settings.seed))
+
+
+def token_lengths(summary: Summary, tokenizer_file: Path, max_length: int) -> report.Lengths:
+    """Count the tokens of the texts of all splits, or of a sample if there are many."""
     import numpy as np
     from tokenizers import Tokenizer
 
-    encoder = Tokenizer.from_file(str(tokenizer))
-    encoder.no_truncation()
-    encoder.no_padding()
-    unknown = [number for name in UNKNOWN if (number := encoder.token_to_id(name)) is not None]
-    counts, missing = [], 0
-    texts = corpus.texts_of(None, min(MEASURED_TEXTS, max(1, MEASURED_CHARACTERS // corpus.mean_length())))
-    while chunk := [text for text, _ in islice(texts, 200)]:
-        for encoding in encoder.encode_batch_fast(chunk):
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    unknown_ids = [number for name in UNKNOWN_TOKENS if (number := tokenizer.token_to_id(name)) is not None]
+    counts, unknown = [], 0
+    texts = summary.texts_of(None, min(MEASURED_TEXTS, max(1, MEASURED_CHARACTERS // summary.mean_length())))
+    while chunk := [text for text, _ in islice(texts, ENCODED_TEXTS)]:
+        for encoding in tokenizer.encode_batch_fast(chunk):
             counts.append(len(encoding.ids))
-            missing += sum(map(encoding.ids.count, unknown))
-    return report.Lengths(np.array(counts), missing / max(1, sum(counts)), limit)
-
-
-def refuse_small_classes(source: Path, groups: dict[int, int], class_names: tuple[str, ...], least: int) -> None:
-    """Raise TooFewTexts for classes with too few texts, or persons, to stand in all splits."""
-    small = {name: groups.get(number, 0) for number, name in enumerate(class_names) if groups.get(number, 0) < least}
-    if small:
-        raise TooFewTexts(source, small, needed=least)
+            unknown += sum(map(encoding.ids.count, unknown_ids))
+    return report.Lengths(np.array(counts), unknown / max(1, sum(counts)), max_length)
 
 
 Classes = dict[tuple[str, int], int]  # split, class id -> rows
 
 
 def warn_of_missing_classes(classes: Classes, class_names: tuple[str, ...]) -> None:
-    """Name the classes that a split lacks, which happens where few persons share all texts of a class, and in files of one's own."""
+    """Log the classes that a split lacks. Causes: few persons share all texts of a class, or a supplied file lacks the class."""
     for split_name in SPLITS:
         missing = [name for number, name in enumerate(class_names) if not classes.get((split_name, number))]
         if missing:
             log.warning("%s has no text of: %s", split_name, ", ".join(missing))
 
 
-def _metrics(facts: dict[str, dict[str, object]], corpus: RowStore, classes: Classes, class_names: tuple[str, ...]) -> dict[str, object]:
-    for origin, found in facts.items():
-        assert found["rows"] == corpus.kept(origin) + sum(corpus.dropped(origin).values()), "rows read = rows kept + rows dropped"
+def _metrics(sources: dict[str, SourceRead], summary: Summary, classes: Classes, class_names: tuple[str, ...]) -> dict[str, Any]:
+    for origin, source in sources.items():
+        assert source.rows == summary.kept(origin) + sum(summary.dropped(origin).values()), "rows read = rows kept + rows dropped"
     numbers = range(len(class_names))
-    metrics: dict[str, object] = {
-        "source": facts["source"],
+    metrics: dict[str, Any] = {
+        "source": sources["source"].as_values(),
         "rows": {name: sum(classes.get((name, number), 0) for number in numbers) for name in SPLITS},
-        "dropped": corpus.dropped(),
-        "near_duplicates": corpus.near_counts(),
-        "largest_group": corpus.largest_group(),
+        "dropped": summary.dropped(),
+        "near_duplicates": summary.near_duplicates()._asdict(),
+        "largest_group": summary.largest_group(),
         "classes": {class_names[number]: {name: classes.get((name, number), 0) for name in SPLITS} for number in numbers},
     }
-    for origin in facts.keys() - {"source"}:
-        metrics[f"{origin}_source"] = {**facts[origin], "dropped": corpus.dropped(origin)}
+    for origin in sources.keys() - {"source"}:
+        metrics[f"{origin}_source"] = {**sources[origin].as_values(), "dropped": summary.dropped(origin)}
     return metrics
 
 
 def main() -> None:
-    """Wire flags and params."""
+    """Read the flags and the params, and run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "preprocess", PreprocessParams)
-        sources = {"source": paths.source, "validation": paths.validation_source, "test": paths.test_source}
-        limit = params.load(paths.params, "train", LengthParams).max_length
-        run(
-            settings,
-            sources,
-            paths.corrections,
-            {name: getattr(paths, name) for name in (*SPLITS, "dropped", "report", "metrics")},
-            paths.tokenizer,
-            limit,
-        )
+        run(settings, paths, params.load(paths.params, "train", LengthParams).max_length)
 
 
 if __name__ == "__main__":

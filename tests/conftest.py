@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
+
+from tests.warm import forkable, run_forked
 
 ROOT = Path(__file__).resolve().parents[1]
 NONE = ROOT / "data/raw/none.csv"  # stands for a file or folder that is not given
@@ -26,9 +30,9 @@ TINY_PREPROCESS: dict[str, object] = {"validation_size": 0.1, "test_size": 0.2, 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what an outer setting would change: of DVC, MLflow, Hugging Face, telemetry or the server."""
-    for name in list(os.environ):
-        if name.startswith(("DVC_", "MLFLOW_", "SENTIMENT_", "HF_", "OTEL_", "PROMETHEUS_")) or name in ("REPORT", "LOG_LEVEL"):
-            monkeypatch.delenv(name)
+    prefixes = ("DVC_", "MLFLOW_", "SENTIMENT_", "HF_", "OTEL_", "PROMETHEUS_", "REPORT", "LOG_LEVEL", "PREPROCESS_MEMORY")
+    for name in [name for name in os.environ if name.startswith(prefixes)]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
@@ -41,38 +45,59 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+Build = Callable[[Path], None]
+BuiltOnce = Callable[[str, Build], Path]
+
+
 @pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> BuiltOnce:
+    """Return what builds a folder once for all workers of this run: the first one builds, the others wait. Nobody may change it."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def built(name: str, build: Build) -> Path:
+        folder, complete = root / name, root / f"{name}.complete"
+        with FileLock(root / f"{name}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                build(folder)
+                complete.touch()
+        return folder
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def tiny_base(built_once: BuiltOnce) -> Path:
     """A one-layer DistilBERT encoder that knows some thirty words and all letters."""
+    return built_once("tiny_base", build_tiny_base)
+
+
+def build_tiny_base(folder: Path) -> None:
     from transformers import DistilBertConfig, DistilBertModel, DistilBertTokenizer, set_seed
 
-    folder = tmp_path_factory.mktemp("tiny_base")
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'"
-    pieces = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *dict.fromkeys([*VOCABULARY.split(), *letters]),
-        *(f"##{letter}" for letter in letters),
-    ]
-    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
+    words = dict.fromkeys([*VOCABULARY.split(), *letters])
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", "utf-8")
     tokenizer = DistilBertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
     set_seed(0)
     config = DistilBertConfig(
-        dim=16, hidden_dim=32, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=len(pieces), initializer_range=0.3
+        dim=16, hidden_dim=32, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=len(tokens), initializer_range=0.3
     )
     DistilBertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "vocab.txt").unlink()
-    return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_table(built_once: BuiltOnce) -> Path:
     """A CSV of 120 different labelled texts that the tiny model can learn."""
-    folder = tmp_path_factory.mktemp("tiny_table")
+    return built_once("tiny_table", build_tiny_table) / "reviews.csv"
+
+
+def build_tiny_table(folder: Path) -> None:
     lines = ["text,label"]
     for number in range(60):
         thing, good, bad = (
@@ -81,31 +106,21 @@ def tiny_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("bad", "awful", "poor")[number % 3],
         )
         lines += [f"the {thing} was very {good} {number},positive", f"the {thing} was {bad} {number},negative"]
-    file = folder / "reviews.csv"
-    file.write_text("\n".join(lines) + "\n", "utf-8")
-    return file
+    (folder / "reviews.csv").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 @pytest.fixture(scope="session")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+def mlflow_store(built_once: BuiltOnce) -> str:
     """The URI of a tracking store that lives as long as the tests."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-def chromium() -> str:
-    """Return the browser of this machine: Chromium or Chrome, on the path or among macOS applications."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    applications = [Path(f"/Applications/{name}.app/Contents/MacOS/{name}") for name in ("Chromium", "Google Chrome")]
-    found = [path for name in names if (path := shutil.which(name))] + [str(file) for file in applications if file.exists()]
-    assert found, "the browser tests need Chromium or Chrome: `make test` says how to install one"
-    return found[0]
+    return f"sqlite:///{built_once('mlflow', lambda folder: None) / 'mlflow.db'}"
 
 
 def run_command(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what it printed and its exit code; nothing is raised."""
-    return subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=900
-    )
+    """Run a command and return what it printed and its exit code; nothing is raised. A stage is forked from a warm process."""
+    words = [str(part) for part in command]
+    if forkable(words, cwd, environment):
+        return run_forked(words, environment, timeout=900)
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=900)
 
 
 @pytest.fixture
@@ -149,76 +164,57 @@ def write_params(file: Path, changes: dict[str, dict[str, object]]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, built_once: BuiltOnce) -> Path:
     """A folder with splits, the trained tiny model and its bundle: train.csv ..., final/, serving/, *.json."""
-    folder = tmp_path_factory.mktemp("tiny_model")
+    return built_once("tiny_model", partial(build_tiny_model, tiny_base, tiny_table, mlflow_store))
+
+
+def build_tiny_model(base: Path, table: Path, mlflow_store: str, folder: Path) -> None:
     train = {"max_length": 32, "learning_rate": 0.005, "batch_size": 8, "epochs": 3, "threads": 1, "token_dropout": 0.0}
-    params_file = write_params(folder / "params.yaml", {"preprocess": TINY_PREPROCESS, "train": train})
-    splits = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
-    pictures = ["--picture", folder / "curve.png", "--preprocess-metrics", folder / "preprocess.json"]
-    reports = ["--dropped", folder / "dropped.csv", "--report", folder / "report.html"]
-    sources = [
-        "--source",
-        tiny_table,
-        "--corrections",
-        NONE,
-        "--validation-source",
-        NONE,
-        "--test-source",
-        NONE,
-        "--tokenizer",
-        tiny_base / "tokenizer.json",
-    ]
-    steps: list[list[str | Path]] = [
-        ["preprocess", *sources, *splits, *reports, "--metrics", folder / "preprocess.json"],
-        [
-            "train",
-            *splits[:4],
-            "--base",
-            tiny_base,
-            "--teacher",
-            NONE,
-            "--model",
-            folder / "final",
-            "--metrics",
-            folder / "train.json",
-            *pictures,
-        ],
-        ["export", *splits[:4], "--model", folder / "final", "--bundle", folder / "serving", "--metrics", folder / "export.json"],
-    ]
-    for step in steps:
-        done = run_command(
-            sys.executable,
-            "-m",
-            f"stages.{step[0]}",
-            "--params",
-            params_file,
-            *step[1:],
-            MLFLOW_TRACKING_URI=mlflow_store,
-            DVC_ROOT=str(folder),
-        )
+    params = write_params(folder / "params.yaml", {"preprocess": TINY_PREPROCESS, "train": train})
+    splits = {name: folder / f"{name}.csv" for name in ("train", "validation")}
+    stages: dict[str, dict[str, Path]] = {
+        "preprocess": {
+            "source": table, "validation-source": NONE, "test-source": NONE, "corrections": NONE, "tokenizer": base / "tokenizer.json",
+            **splits, "test": folder / "test.csv", "dropped": folder / "dropped.csv", "report": folder / "report.html",
+        },
+        "train": {
+            **splits, "base": base, "teacher": NONE, "model": folder / "final", "picture": folder / "curve.png",
+            "preprocess-metrics": folder / "preprocess.json",
+        },
+        "export": {**splits, "model": folder / "final", "bundle": folder / "serving"},
+    }  # fmt: skip
+    for stage, paths in stages.items():
+        paths |= {"params": params, "metrics": folder / f"{stage}.json"}
+        flags = [part for flag, path in paths.items() for part in (f"--{flag}", path)]
+        environment = {"MLFLOW_TRACKING_URI": mlflow_store, "DVC_ROOT": str(folder)}
+        done = run_command(sys.executable, "-m", f"stages.{stage}", *flags, **environment)
         assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture(scope="session")
-def doubtful(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def doubtful(tiny_model: Path, built_once: BuiltOnce) -> Path:
     """The splits of the tiny model with every fourth validation label wrong: the surer a model gets, the higher its loss."""
-    folder = tmp_path_factory.mktemp("doubtful")
-    for name in ("train.csv", "preprocess.json"):
-        shutil.copy(tiny_model / name, folder / name)
-    header, *rows = (tiny_model / "validation.csv").read_text("utf-8").splitlines()
-    turned = [f"{row[:-1]}{1 - int(row[-1])}" if number % 4 == 0 else row for number, row in enumerate(rows)]
-    (folder / "validation.csv").write_text("\n".join([header, *turned]) + "\n", "utf-8")
-    return folder
+
+    def build(folder: Path) -> None:
+        for name in ("train.csv", "preprocess.json"):
+            shutil.copy(tiny_model / name, folder / name)
+        header, *rows = (tiny_model / "validation.csv").read_text("utf-8").splitlines()
+        turned = [f"{row[:-1]}{1 - int(row[-1])}" if number % 4 == 0 else row for number, row in enumerate(rows)]
+        (folder / "validation.csv").write_text("\n".join([header, *turned]) + "\n", "utf-8")
+
+    return built_once("doubtful", build)
 
 
 @pytest.fixture(scope="session")
-def large_model(tiny_model: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large_model(tiny_model: Path, tiny_base: Path, built_once: BuiltOnce) -> Path:
     """What the tiny model came from, with a base and a trained model of 6 MB: more than `small_disk` takes."""
+    return built_once("large_model", partial(build_large_model, tiny_model, tiny_base))
+
+
+def build_large_model(tiny_model: Path, tiny_base: Path, folder: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertModel, set_seed
 
-    folder = tmp_path_factory.mktemp("large_model")
     for name in ("train.csv", "validation.csv", "preprocess.json", "params.yaml"):
         shutil.copy(tiny_model / name, folder / name)
     set_seed(0)
@@ -228,7 +224,6 @@ def large_model(tiny_model: Path, tiny_base: Path, tmp_path_factory: pytest.Temp
     AutoModelForSequenceClassification.from_pretrained(folder / "base", num_labels=2).save_pretrained(folder / "final")
     for name in ("lineage.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_model / "final" / name, folder / "final" / name)
-    return folder
 
 
 @pytest.fixture
@@ -252,13 +247,17 @@ def tiny_bundle(tiny_model: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def other_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_bundle(tiny_bundle: Path, built_once: BuiltOnce) -> Path:
     """The tiny bundle with other class names, and half as sure of its answers."""
+    return built_once("other_bundle", partial(build_other_bundle, tiny_bundle)) / "serving"
+
+
+def build_other_bundle(tiny_bundle: Path, folder: Path) -> None:
     import numpy as np
 
     from serving.inference.bundle import read_bundle, write_manifest
 
-    bundle = read_bundle(Path(shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("other") / "serving")))
+    bundle = read_bundle(Path(shutil.copytree(tiny_bundle, folder / "serving")))
     roots = {name: np.sqrt(answers) for name, answers in bundle.reference_probabilities.items()}
     changed = replace(
         bundle,
@@ -267,7 +266,6 @@ def other_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
         reference_probabilities={name: (root / root.sum(axis=1, keepdims=True)).tolist() for name, root in roots.items()},
     )
     write_manifest(changed)
-    return bundle.folder
 
 
 @pytest.fixture
@@ -280,26 +278,31 @@ def copied_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 def real_bundle() -> Path:
     """The project's own bundle, built by the graph where it is not there yet."""
     bundle = ROOT / "models" / "serving"
-    if not (bundle / "bundle.json").exists():
-        done = run_command(sys.executable, "-m", "dvc", "repro", "export")
-        assert done.returncode == 0, done.stdout + done.stderr
+    bundle.parent.mkdir(exist_ok=True)
+    with FileLock(bundle.with_suffix(".lock")):
+        if not (bundle / "bundle.json").exists():
+            done = run_command(sys.executable, "-m", "dvc", "repro", "export")
+            assert done.returncode == 0, done.stdout + done.stderr
     return bundle
 
 
 @pytest.fixture(scope="session")
-def committed_project(tiny_base: Path, tiny_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A committed copy of the project, on the tiny base and table, in which `dvc` commands take seconds. Not to be changed."""
-    folder = tmp_path_factory.mktemp("committed") / "project"
+def committed_project(tiny_base: Path, tiny_table: Path, built_once: BuiltOnce) -> Path:
+    """A committed copy of the project, on the tiny base and table, in which `dvc` commands take seconds."""
+    return built_once("committed_project", partial(build_committed_project, tiny_base, tiny_table)) / "project"
+
+
+def build_committed_project(tiny_base: Path, tiny_table: Path, folder: Path) -> None:
+    project = folder / "project"
     listed = run_command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "metrics/")) and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    shutil.copy(tiny_table, folder / "data/raw/reviews.csv")
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, project / name)
+    shutil.copy(tiny_table, project / "data/raw/reviews.csv")
     train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1}
-    write_params(
-        folder / "params.yaml", {"base_model": {"source": f"path:{tiny_base}"}, "preprocess": {"near_duplicates": 0}, "train": train}
-    )
+    base = {"source": f"path:{tiny_base}"}
+    write_params(project / "params.yaml", {"base_model": base, "preprocess": {"near_duplicates": 0}, "train": train})
     for command in (
         ["init", "-q"],
         ["config", "user.name", "t"],
@@ -307,9 +310,8 @@ def committed_project(tiny_base: Path, tiny_table: Path, tmp_path_factory: pytes
         ["add", "-A"],
         ["commit", "-qm", "start"],
     ):
-        done = run_command("git", *command, cwd=folder)
+        done = run_command("git", *command, cwd=project)
         assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture

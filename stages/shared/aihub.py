@@ -1,7 +1,7 @@
-"""The AI Hub emotional dialogue corpus (감성대화말뭉치, AI Hub data set 86): its codes and their names. No I/O.
+"""The codes of the AI Hub emotional dialogue corpus (감성대화말뭉치, AI Hub data set 86), and their names. No I/O.
 
-A dialogue is labelled for its first human sentence (HS01) with one of 60 emotion codes; the tens digit is its group.
-Keyed on codes throughout: names repeat between groups and differ between editions. The English is this project's translation.
+The label of a dialogue is one of 60 emotion codes, for its first human sentence (HS01). The tens digit is the group.
+All tables have codes as keys: names repeat between groups and differ between editions. The English names are this project's translation.
 """
 
 import unicodedata
@@ -110,9 +110,7 @@ SITUATIONS = {
     "S13": Name("재정", "finances"),
 }
 
-
-# Names of the older editions, where they differ in more than blanks.
-OLDER_NAMES = {
+OLDER_NAMES = {  # of older editions of the corpus, if they differ in more than blanks
     "짜증나는": "E13",
     "눈물나는": "E27",
     "불우한": "E45",
@@ -129,7 +127,10 @@ TABLE_COLUMNS = ("사람문장1", "감정_대분류", "감정_소분류")  # of 
 
 
 def code_of(label: str) -> str | None:
-    """Return the code of an emotion: of itself, or of `group/name` as the XLSX editions have it, of any edition and with any blanks."""
+    """Return the code that a label means, or None. Blanks do not count.
+
+    A label is a code, or `group/name` as in the XLSX files of any edition.
+    """
     return label if label in EMOTIONS else _code_by_names().get("".join(unicodedata.normalize("NFC", label).split()))
 
 

@@ -1,6 +1,7 @@
-"""TF-IDF of words and characters with logistic regression: what a transformer has to beat.
+"""The linear baseline: TF-IDF of words and characters with logistic regression. A transformer has to beat it.
 
-Where a transformer has to learn a language from the texts alone, it is a teacher too: letters tell much about words that are seen once.
+In: a train split. Out: predictions for other texts, or for the split itself. Where `train` fits a vocabulary, the baseline
+is the teacher too: the letters of a rare word say much about it.
 """
 
 from collections.abc import Sequence
@@ -13,21 +14,21 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-MOST_ROWS = 200_000  # that a model is fitted on
-EXACT_CLASSES = 10  # with more, logistic regression is fitted by gradient steps: the exact solver would take over 10 GB for 60
+MAX_ROWS = 200_000  # of a fit; a larger split is sampled
+EXACT_CLASSES = 10  # gradient steps fit more classes: the exact solver would take over 10 GB for 60
 FOLDS = 5
 
 
 def linear_baseline(train: "pd.DataFrame", texts: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """Return the label ids (texts,) that it gives, fitted on at most MOST_ROWS of the split."""
-    predicted: NDArray[np.int64] = _fitted(train, seed).predict(texts)
+    """Return the predicted class ids (texts,)."""
+    predicted: NDArray[np.int64] = fit(train, seed).predict(texts)
     return predicted
 
 
 def out_of_fold_log_probabilities(train: "pd.DataFrame", classes: int, seed: int) -> NDArray[np.float32] | None:
-    """Return log probabilities (rows, classes) for the train split, each by a model that has not seen the row.
+    """Return log probabilities (rows, classes) of the train split; the model of a row is fitted on the other folds.
 
-    None where a class has a single row, or the split a single class.
+    None if a class has a single row, or the split a single class.
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -36,22 +37,23 @@ def out_of_fold_log_probabilities(train: "pd.DataFrame", classes: int, seed: int
     if folds < 2 or len(counts) < 2:
         return None
     probabilities = np.full((len(train), classes), 1e-6)
-    for seen, asked in StratifiedKFold(folds, shuffle=True, random_state=seed).split(train["text"], train["label"]):
-        model = _fitted(train.iloc[seen], seed)
-        probabilities[np.ix_(asked, model.classes_)] += model.predict_proba(train["text"].iloc[asked])
+    for fit_rows, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(train["text"], train["label"]):
+        model = fit(train.iloc[fit_rows], seed)
+        probabilities[np.ix_(held_out, model.classes_)] += model.predict_proba(train["text"].iloc[held_out])
     return np.log(probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _fitted(train: "pd.DataFrame", seed: int) -> "Pipeline":
+def fit(train: "pd.DataFrame", seed: int) -> "Pipeline":
+    """Fit the baseline on at most MAX_ROWS of the split."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, SGDClassifier
     from sklearn.pipeline import make_pipeline, make_union
 
-    if len(train) > MOST_ROWS:
-        train = train.sample(MOST_ROWS, random_state=seed)
-    rare = 2 if len(train) > 1000 else 1
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=rare, token_pattern=r"(?u)\b\w+\b")
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=rare)
+    if len(train) > MAX_ROWS:
+        train = train.sample(MAX_ROWS, random_state=seed)
+    min_count = 2 if len(train) > 1000 else 1
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=min_count, token_pattern=r"(?u)\b\w+\b")
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=min_count)
     if train["label"].nunique() <= EXACT_CLASSES:
         regression = LogisticRegression(C=3.0, max_iter=1000)
     else:

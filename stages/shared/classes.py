@@ -1,6 +1,6 @@
-"""The classes of the task: their names in id order, from `preprocess.labels` and `preprocess.aihub_target`.
+"""The classes of the task: `preprocess.labels` and `preprocess.aihub_target` come in, class names in id order go out.
 
-preprocess writes class ids and train writes the names into the model; both ask here.
+`preprocess` writes class ids with it, and `train` writes the class names into the model.
 """
 
 import re
@@ -14,7 +14,7 @@ from serving.inference.text import clean_text
 from stages.shared import aihub
 from stages.shared.params import Section, load
 
-WHOLE_NUMBER = re.compile(r"-?\d+")
+INTEGER = re.compile(r"-?\d+")
 POINT_ZERO = re.compile(r"(?<=\d)\.0+$")
 BOOLEANS = {"true": "1", "false": "0"}
 BINARY = ("negative", "positive")
@@ -29,16 +29,18 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ClassParams(Section):
-    """The part of the preprocess section that defines the classes."""
+    """The params of the preprocess section that define the classes."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True, extra="ignore")
 
     labels: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
+    """Class names in id order. The label column holds names or ids."""
     aihub_target: Literal["polarity", "emotion", "emotion_fine"]
+    """AI Hub corpus only. `polarity`: joy against the rest. `emotion`: the 6 groups. `emotion_fine`: the 60 codes."""
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """Names in id order: `labels`, or the corpus's own names where aihub_target asks for emotions."""
+        """Class names in id order: `labels`, or the names of the corpus if aihub_target is an emotion and `labels` are the default."""
         return self.labels if self._labels_name_the_classes else tuple(_emotion_classes(self.aihub_target).values())
 
     @property
@@ -46,25 +48,25 @@ class ClassParams(Section):
         return self.aihub_target == "polarity" or self.labels != BINARY
 
     def label_id(self, label: str) -> int | None:
-        """Return the class id of a label as it stands in a file (class name or id), or None if it is no class."""
+        """Return the class id of a label in a file (class name or id), or None if it is not a class."""
         return self._ids_by_label.get(label_key(label))
 
     @cached_property
     def _ids_by_label(self) -> dict[str, int]:
-        """Names; and ids, unless a name is a number: then a number in the file can only be meant as a name."""
+        """Class names, and ids as text. If a name is a number, ids do not count: a number in the file is a name then."""
         by_name = {label_key(name): number for number, name in enumerate(self.labels)}
-        numbers = {name: number for name, number in by_name.items() if WHOLE_NUMBER.fullmatch(name)}
+        numbers = {name: number for name, number in by_name.items() if INTEGER.fullmatch(name)}
         numbers = numbers or {str(number): number for number in range(len(self.labels))}
         return numbers | by_name
 
     @property
     def joy_id(self) -> int:
-        """Class id of joy in polarity: the class that is named positive, else the second."""
+        """The class id of joy in polarity: the first class if it is named positive, else the second."""
         return 0 if label_key(self.labels[0]) in POSITIVE_NAMES else 1
 
     @cached_property
     def id_by_emotion(self) -> dict[str, int]:
-        """Class id of each of the 60 emotion codes of the AI Hub corpus."""
+        """The class id of each of the 60 emotion codes of the AI Hub corpus."""
         if self.aihub_target == "polarity":
             return {code: self.joy_id if code.startswith(aihub.JOY) else 1 - self.joy_id for code in aihub.EMOTIONS}
         width = 2 if self.aihub_target == "emotion" else 3
@@ -81,7 +83,7 @@ class ClassParams(Section):
         if {_code(self.aihub_target, name) for name in self.labels} != set(wanted) or len(self.labels) != len(wanted):
             raise ValueError(
                 f"labels must name the {len(wanted)} classes of aihub_target {self.aihub_target} "
-                f"({', '.join(list(wanted.values())[:6])}{', ...' if len(wanted) > 6 else ''}) in any order, or stay [negative, positive]"
+                f"({', '.join(list(wanted.values())[:6])}{', ...' if len(wanted) > 6 else ''}) in any order, or be [negative, positive]"
             )
         return self
 
@@ -93,7 +95,7 @@ def _emotion_classes(target: str) -> dict[str, str]:
 
 
 def _code(target: str, label: str) -> str | None:
-    """Find the group or emotion that a class name means: by code, corpus name, or English gloss."""
+    """Return the code of the group or emotion that a class name means: code, Korean name or English name."""
     names = aihub.GROUPS if target == "emotion" else aihub.EMOTIONS
     for code, name in names.items():
         if label_key(label) in {label_key(form) for form in (code, name.korean, f"{code} {name.korean}", name.english)}:
@@ -102,7 +104,7 @@ def _code(target: str, label: str) -> str | None:
 
 
 def label_key(label: str) -> str:
-    """Return what labels are compared by: 1.0, as a column with missing values makes of 1, and true, as JSON has for 1, are 1."""
+    """Normalise a label for comparison: `1.0` (pandas writes it for 1 beside missing values) and `true` (JSON) equal `1`."""
     key = clean_text(label).casefold()
     return BOOLEANS.get(key) or POINT_ZERO.sub("", key)
 

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: whether it can be reached, asked once and not by a minute of retries."""
+"""The Hugging Face Hub: whether it can be reached, found out by one connection and not by a minute of retries."""
 
 import os
 import socket
@@ -12,16 +12,16 @@ HUB = "https://huggingface.co"
 
 
 def require_hub(what: str, remedy: str) -> None:
-    """Raise Unavailable when the Hub (HF_ENDPOINT, or the proxy in front of it) does not take connections.
+    """Raise Unavailable if the Hub (HF_ENDPOINT, or the proxy in front of it) does not take connections.
 
-    what: is wanted from it. remedy: a sentence on what to do without it.
+    what: the thing to fetch. remedy: a sentence on what to do without the Hub.
     """
     endpoint = os.environ.get("HF_ENDPOINT") or HUB
     proxies = urllib.request.getproxies()
     scheme = urlsplit(endpoint).scheme
     host = urlsplit(endpoint).hostname or ""
     if not host:
-        raise Unavailable(f"HF_ENDPOINT is {endpoint!r}, which is no URL such as {HUB}")
+        raise Unavailable(f"HF_ENDPOINT is {endpoint!r}, which is not a URL: set it to one such as {HUB}")
     use_proxy = scheme in proxies and not urllib.request.proxy_bypass(host)
     target = urlsplit(proxies[scheme] if use_proxy else endpoint)
     port = target.port or (443 if target.scheme == "https" else 80)

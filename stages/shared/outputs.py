@@ -1,7 +1,7 @@
-"""Write outputs whole or not at all: beside their place first, then moved into it.
+"""Atomic outputs: a file or folder is complete at its path, or absent.
 
-What a stage had begun when it dies (disk full, Ctrl-C) is removed, and so is what it had already put into place:
-outputs of two runs never stand side by side.
+A stage writes a draft beside the path and moves it into place when it is complete. A failure (full disk, Ctrl-C) removes the drafts,
+and also the outputs that this run has already moved: outputs of two runs never stand side by side.
 """
 
 import json
@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_in_place: list[Path] = []  # outputs that this process has written
 DIGITS = 6  # of every float in a metrics file: equal runs give equal bytes, and a diff stays readable
+# Outputs in place since all_or_none began. Global, because the functions that write know nothing of the block that may fail around them.
+_in_place: list[Path] = []
 
 
 @contextmanager
 def all_or_none() -> Iterator[None]:
-    """Take back the outputs that the block has put into place when it fails."""
+    """Remove the outputs that the block has moved into place if it fails. A process runs one such block at a time."""
     _in_place.clear()
     try:
         yield
@@ -30,14 +31,14 @@ def all_or_none() -> Iterator[None]:
 
 @contextmanager
 def atomic_files(*files: Path) -> Iterator[list[Path]]:
-    """Give one temporary path per file; when the block ends well, move all of them into place."""
+    """Give the path of a draft for each file. After the block, move all drafts into place; if it fails, move none."""
     drafts = [file.with_name(f".{file.name}.partial") for file in files]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield drafts
         for draft in drafts:
-            draft.stat()  # all are there before any is moved
+            draft.stat()  # fails before the first move if a draft is missing
         for draft, file in zip(drafts, files, strict=True):
             draft.replace(file)
             _in_place.append(file)
@@ -48,7 +49,7 @@ def atomic_files(*files: Path) -> Iterator[list[Path]]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty temporary folder; when the block ends well, it takes the place of `folder`."""
+    """Give an empty folder as the draft. After the block, it replaces `folder`; if the block fails, `folder` stays as it was."""
     draft = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -62,12 +63,13 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(file: Path, text: str) -> None:
+    """Write a text file in UTF-8 with line feeds, on every platform."""
     with atomic_files(file) as (draft,):
         draft.write_text(text, "utf-8", newline="\n")
 
 
 def write_metrics(file: Path, metrics: Mapping[str, Any]) -> None:
-    """Write metrics for `git diff`: sorted keys, floats of 6 digits, null for what is not a number, final newline."""
+    """Write metrics for `git diff`: sorted keys, floats with 6 digits, null for NaN and infinity, a final newline."""
     write_text(file, json.dumps(_rounded(metrics), ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 

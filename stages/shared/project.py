@@ -1,20 +1,19 @@
-"""The main checkout, which queued and temporary experiments run in copies of, and where its DVC cache is."""
+"""The main checkout of the project and DVC's cache. Queued and temporary experiments run in copies of the checkout."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from stages.shared.environment import read_environment
+
 
 def project_root() -> Path:
-    """Return DVC_ROOT (the main repository in every mode of DVC), else the root of the git checkout, else the folder we are in."""
-    if root := os.environ.get("DVC_ROOT"):
-        return Path(root)
-    return Path(git("rev-parse", "--show-toplevel") or Path.cwd())
+    """Return DVC_ROOT (in every mode of DVC the main checkout), else the root of the git checkout, else the current folder."""
+    return read_environment().dvc_root or Path(git("rev-parse", "--show-toplevel") or Path.cwd())
 
 
 def git(*arguments: str) -> str:
-    """Return what a git command prints, or an empty string where git or the repository is missing."""
+    """Return what a git command prints, or an empty string if git or the repository is missing."""
     try:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -22,6 +21,6 @@ def git(*arguments: str) -> str:
 
 
 def dvc_cache() -> Path:
-    """Return the folder that DVC keeps the contents of files in, which several projects may share."""
+    """Return the folder in which DVC keeps the contents of files. Several projects may share it."""
     done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], cwd=project_root(), capture_output=True, text=True)
     return (project_root() / (done.stdout.strip() or ".dvc/cache")).resolve()

@@ -1,14 +1,15 @@
-"""Mirror runs to MLflow: params, metrics per epoch, final metrics, pictures, lineage. Nothing in the graph reads it back.
+"""The MLflow mirror: params, metrics, pictures and hashes of a stage come in, and a run in the MLflow store goes out.
 
-Store: MLFLOW_TRACKING_URI, else sqlite in the main checkout, so that queued and temporary experiments of DVC land there too.
-train opens one run, goes on with it after a kill, and tags it with the model's sha256; later stages add to the newest run with that tag.
-Run as a command it prints the store's URI, for `make mlflow`.
+Nothing in the graph reads the store. It is MLFLOW_TRACKING_URI, else a sqlite file in the main checkout, so the queued and temporary
+experiments of DVC write there too. `train` opens one run, resumes it after a kill, and tags it with the sha256 of the model. Later stages
+add to the newest run with that tag. As a command, this module prints the URI of the store and the page to open, for `make mlflow`.
 """
 
 import json
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from stages.shared.errors import Unavailable
+from stages.shared.environment import read_environment
+from stages.shared.errors import StageError, Unavailable, first_line
 from stages.shared.project import git, project_root
 
 if TYPE_CHECKING:
@@ -26,52 +28,72 @@ if TYPE_CHECKING:
 log = logging.getLogger("tracking")
 
 EXPERIMENT = "sentiment-ops"
-MAX_NAME = 250  # of a metric
-MAX_PARAM = 6_000  # characters of a param's value, which MLflow cuts there
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # no GenAI app; the UI of MLflow 3.17 reads it from the address of the page
+    "mlflow.note.content": (
+        "Runs of the graph in `dvc.yaml`. Each run of `train` has all params, the losses of each epoch, and the metrics and pictures "
+        "of the stages after it. Weights stay in DVC: the tag `model_sha256` names them.\n\n"
+        "These runs are a mirror. The results are in `metrics/` and `dvc.lock`."
+    ),
+}
+RUNS_PAGE = "#/experiments/{}/runs?workflowType=machine_learning"
+MODEL_NOTE = """Model: `models/final`, with weights of sha256 `{model_sha256}`.
+
+DVC keeps the weights. `dvc checkout` restores them in the commit whose `dvc.lock` has this result."""
+MAX_NAME = 250  # characters of a metric's name
+MAX_PARAM = 6_000  # characters of a param's value: MLflow cuts the rest
 MODEL_TAG = "model_sha256"
 
 
 class Store:
-    """An open MLflow store and our experiment in it."""
+    """An open MLflow store, and the experiment of this project in it."""
 
     def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
         self.client = client
         self.experiment_id = experiment_id
 
-    def start_run(self, name: str) -> str:
-        """Start a run and return its id; it is named after the DVC experiment when there is one."""
-        named = os.environ.get("DVC_EXP_NAME") or name
-        run = self.client.create_run(self.experiment_id, run_name=named, tags={key: value for key, value in _origin().items() if value})
+    def start_run(self, stage: str) -> str:
+        """Start a run of a stage and return its id. Its name is that of the DVC experiment, or else of the stage."""
+        origin = _origin()
+        source = {"type": "LOCAL", "name": f"stages/{stage}.py", "git.commit": origin["parent_commit"]}
+        tags = origin | {f"mlflow.source.{key}": value for key, value in source.items()}
+        name = origin["dvc_experiment"] or stage
+        run = self.client.create_run(self.experiment_id, run_name=name, tags={key: value for key, value in tags.items() if value})
         return str(run.info.run_id)
 
-    def goes_on(self, run_id: str, params: Mapping[str, str]) -> bool:
-        """Set a run that did not end well to running again; False where it did or is gone, or is of other params, commit or experiment."""
+    def reopen(self, run_id: str, params: Mapping[str, str]) -> bool:
+        """Set a stopped run to running again. Return False if it ended well, is gone, or has other params or another origin."""
         from mlflow.exceptions import MlflowException
 
         try:
             run = self.client.get_run(run_id)
         except MlflowException:
             return False
-        kept = {key: value[:MAX_PARAM] for key, value in params.items()}
-        same = run.data.params == kept and all(run.data.tags.get(key, "") == value for key, value in _origin().items())
-        if same and run.info.lifecycle_stage == "active" and run.info.status != "FINISHED":
+        logged_params = {key: value[:MAX_PARAM] for key, value in params.items()}
+        is_same = run.data.params == logged_params and all(run.data.tags.get(key, "") == value for key, value in _origin().items())
+        if is_same and run.info.lifecycle_stage == "active" and run.info.status != "FINISHED":
             self.client.update_run(run_id, status="RUNNING")
             return True
         return False
 
     def run_of_model(self, model_sha256: str, stage: str) -> str:
-        """Return the newest run that made this model; where there is none (a restored cache, a clone), start one."""
+        """Return the newest run that made this model. Start one if there is none, as in a clone or after a restored cache."""
         runs = self.client.search_runs(
             [self.experiment_id], f"tags.{MODEL_TAG} = '{model_sha256}'", order_by=["attributes.start_time DESC"], max_results=1
         )
         if runs:
             return str(runs[0].info.run_id)
         run_id = self.start_run(stage)
-        self.client.set_tag(run_id, MODEL_TAG, model_sha256)
+        self.link_model(run_id, model_sha256)
         return run_id
 
+    def link_model(self, run_id: str, model_sha256: str) -> None:
+        """Link a run to its model: with a tag to search for, and with a note to read."""
+        self.client.set_tag(run_id, MODEL_TAG, model_sha256)
+        self.client.set_tag(run_id, "mlflow.note.content", MODEL_NOTE.format(model_sha256=model_sha256))
+
     def add(self, run_id: str, metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
-        """Mirror metrics JSON files (numbers as metrics, words as tags, names prefixed by the file's) and pictures."""
+        """Mirror pictures and metrics files: numbers as metrics, texts as tags. The name of the file is the prefix of a name."""
         for file in metrics_files:
             values = flatten(json.loads(file.read_text("utf-8")), prefix=file.stem)
             self.log_metrics(run_id, {key: value for key, value in values.items() if isinstance(value, int | float)})
@@ -82,6 +104,7 @@ class Store:
             self.client.log_artifact(run_id, str(picture))
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics at a step, under names that MLflow accepts."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -89,43 +112,43 @@ class Store:
 
 
 class TrainingRun:
-    """The run that train opens: told of each epoch, finished with the model's hash."""
+    """The run of a training. It gets the values of each epoch, and at the end the hash of the model."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self.run_id = run_id
-        self._told = {point.step for point in store.client.get_metric_history(run_id, "validation_loss")}
+        self._logged_epochs = {point.step for point in store.client.get_metric_history(run_id, "validation_loss")}
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Log the losses and scores of one epoch, unless they are known from before a kill."""
-        if row["epoch"] in self._told:
+        """Log the losses and scores of one epoch, unless the run has them from before a kill."""
+        if row["epoch"] in self._logged_epochs:
             return
         values = {key: value for key, value in row.items() if key != "epoch"}
         with _only_a_mirror():
             self._store.log_metrics(self.run_id, values, step=int(row["epoch"]))
 
     def finish(self, model_sha256: str, origin: Mapping[str, str], metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
-        """Mirror the final metrics and tag the run with the hashes of the model and of what it came from."""
+        """Mirror the final metrics and pictures, and tag the run with the hashes of the model and of its origin."""
         with _only_a_mirror():
-            self._store.client.set_tag(self.run_id, MODEL_TAG, model_sha256)
+            self._store.link_model(self.run_id, model_sha256)
             for name, sha256 in origin.items():
                 self._store.client.set_tag(self.run_id, f"sha256.{name}", sha256)
             self._store.add(self.run_id, [file for file in metrics_files if file.exists()], pictures)
 
 
 @contextmanager
-def training_run(store: Store, params_file: Path, earlier: str | None = None) -> Iterator[TrainingRun]:
-    """Open a run with all params in it; close it as finished, failed or killed.
+def training_run(store: Store, params_file: Path, earlier_run_id: str | None = None) -> Iterator[TrainingRun]:
+    """Open a run with all params, and close it as finished, failed or killed.
 
-    earlier: id of the run of a training that was killed, which is gone on with where it is of the same params.
+    earlier_run_id: run of a stopped training, which is resumed if its params and origin are the same.
     """
     from mlflow.entities import Param
     from ruamel.yaml import YAML
 
     values = flatten(YAML(typ="safe", pure=True).load(params_file.read_text("utf-8")))
     params = {key: str(value) for key, value in values.items()}
-    if earlier and store.goes_on(earlier, params):
-        run_id = earlier
+    if earlier_run_id and store.reopen(earlier_run_id, params):
+        run_id = earlier_run_id
     else:
         run_id = store.start_run("train")
         store.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()], synchronous=True)
@@ -151,9 +174,9 @@ def add_to_model(
     pictures: Iterable[Path] = (),
     measured: Mapping[str, float] | None = None,
 ) -> None:
-    """Add a later stage's metrics and pictures to the run of the model it worked on.
+    """Add the metrics and pictures of a later stage to the run of its model.
 
-    measured: what depends on the machine's speed, which no metrics file holds.
+    measured: figures that depend on the speed of the machine, which no metrics file contains.
     """
     with _only_a_mirror():
         run_id = store.run_of_model(model_sha256, stage)
@@ -163,7 +186,7 @@ def add_to_model(
 
 
 def log_own_run(store: Store, stage: str, metrics_file: Path, pictures: Iterable[Path]) -> None:
-    """Log a stage that has to do with no model as a run of its own."""
+    """Log a stage without a model as a separate run."""
     with _only_a_mirror():
         run_id = store.start_run(stage)
         store.add(run_id, [metrics_file], pictures)
@@ -172,25 +195,25 @@ def log_own_run(store: Store, stage: str, metrics_file: Path, pictures: Iterable
 
 @contextmanager
 def _only_a_mirror() -> Iterator[None]:
-    """Turn a store that fails once the work is under way into a warning: the results do not depend on it."""
+    """Turn an error of an open store into a warning, because no result depends on the store."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        log.warning("not mirrored to MLflow: %s", str(error).strip().splitlines()[0])
+        log.warning("not mirrored to MLflow: %s. The results are complete without it", first_line(error))
 
 
 def _origin() -> dict[str, str]:
-    """Return what tells where a run comes from, empty where there is no such thing."""
-    return {"parent_commit": git("rev-parse", "HEAD"), "dvc_experiment": os.environ.get("DVC_EXP_NAME", "")}
+    """Return the origin of a run: commit and DVC experiment, each empty if there is none."""
+    return {"parent_commit": git("rev-parse", "HEAD"), "dvc_experiment": read_environment().dvc_exp_name}
 
 
 def store_uri() -> str:
-    """Return the tracking URI; a relative sqlite path counts from the main checkout."""
+    """Return the tracking URI. A relative sqlite path starts in the main checkout."""
     root = project_root()
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = read_environment().mlflow_tracking_uri
     if not uri:
         return f"sqlite:///{root / 'mlflow.db'}"
     relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
@@ -198,9 +221,9 @@ def store_uri() -> str:
 
 
 def open_store() -> Store:
-    """Connect before any work is done, so that a wrong URI costs seconds; create experiment and database under a lock."""
+    """Connect before the work of a stage, so that a wrong URI costs seconds. Create database and experiment under a lock."""
     uri, root = store_uri(), project_root()
-    point_out_old_store(root)
+    warn_of_old_store(root)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from mlflow import MlflowClient
@@ -209,40 +232,49 @@ def open_store() -> Store:
     from sqlalchemy.exc import SQLAlchemyError
 
     if re.fullmatch(r"sqlite://(/.*:memory:)?", uri):
-        raise Unavailable(f"the MLflow store {uri} lies in memory and would be gone with the stage: correct MLFLOW_TRACKING_URI")
-    served = uri.startswith(("http://", "https://"))
-    artifacts = None if served else (root / "mlartifacts").as_uri()
+        raise Unavailable(f"the MLflow store {uri} is in memory, so it ends with the stage: correct MLFLOW_TRACKING_URI")
+    is_server = uri.startswith(("http://", "https://"))
+    artifacts = None if is_server else (root / "mlartifacts").as_uri()
     try:
-        # MLflow's first use creates and migrates the database, which two processes at once would destroy.
+        # The first use of MLflow creates and migrates the database, and two processes at once would destroy it.
         with FileLock(root / ".mlflow.lock"):
-            if not served:
+            if not is_server:
                 create_engine(uri).connect().close()
             client = MlflowClient(tracking_uri=uri)
-            found = client.get_experiment_by_name(EXPERIMENT)
-            experiment_id = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+            experiment_id = _experiment(client, artifacts)
     except (MlflowException, SQLAlchemyError, ModuleNotFoundError, ValueError) as error:
-        reason = _without_password(str(error).strip().splitlines()[0])
+        reason = _without_password(first_line(error))
         raise Unavailable(f"the MLflow store {_without_password(uri)} cannot be opened ({reason}): correct MLFLOW_TRACKING_URI") from error
-    return Store(client, str(experiment_id))
+    return Store(client, experiment_id)
 
 
-def point_out_old_store(root: Path) -> None:
-    """Say how to bring over the runs of an old file store, which MLflow itself no longer writes."""
+def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
+    """Return the id of the experiment; create it, and add the tags that it lacks."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if not found:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
+    for key in EXPERIMENT_TAGS.keys() - found.tags.keys():
+        client.set_experiment_tag(found.experiment_id, key, EXPERIMENT_TAGS[key])
+    return str(found.experiment_id)
+
+
+def warn_of_old_store(root: Path) -> None:
+    """Say how to migrate the runs of an old file store. MLflow no longer writes such a store."""
     if any(root.glob("mlruns/*/meta.yaml")):
         log.warning(
-            "%s is an old MLflow file store and is left alone; bring its runs over once with: "
-            "mlflow migrate-filestore --source %s --target sqlite:///%s  (into a new file: move mlflow.db away first)",
+            "%s is an old MLflow file store, which stays as it is. Migrate its runs once with: "
+            "mlflow migrate-filestore --source %s --target sqlite:///%s  (the target must be new: first move mlflow.db away)",
             root / "mlruns", root / "mlruns", root / "mlflow.db",
         )  # fmt: skip
 
 
 def allowed_name(name: str) -> str:
-    """Return the name as MLflow takes it: letters of any script stay, other signs become their code, so names stay distinct."""
+    """Return a name that MLflow accepts. Letters of any script stay, and other signs become their code, so names stay distinct."""
     return re.sub(r"[^\w.: \-]", lambda sign: f"_{ord(sign.group()):x}_", name)[:MAX_NAME]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys with dots; leave lists as they are."""
+    """Join nested keys with dots. Lists stay as they are."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}.{key}" if prefix else str(key)
@@ -255,12 +287,16 @@ def _without_password(uri: str) -> str:
 
 
 def main() -> None:
+    """Open the store, print its URI, and log the page of the runs in the UI, whose address is the argument."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        open_store()
-    except Unavailable as error:
+        store, uri = open_store(), store_uri()
+    except StageError as error:
         raise SystemExit(f"ERROR: {error}") from None
-    print(store_uri())
+    if address := uri if uri.startswith("http") else "".join(sys.argv[1:2]):
+        page = f"{address}/{RUNS_PAGE.format(store.experiment_id)}"
+        log.info("the runs are at %s (to keep this view, click Model training at the top left once)", page)
+    print(uri)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small Hub on loopback that holds one data set: what `datasets` and `huggingface_hub` ask for, and no more."""
+"""A small Hub on loopback with one data set; it answers only what `datasets` and `huggingface_hub` request."""
 
 import hashlib
 import http.server
@@ -13,7 +13,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers for the files of `folder` as the data set someone/reviews; its branch is `main`."""
+    """Serve the files of `folder` as the data set someone/reviews; its branch is `main`."""
 
     folder: Path
 
@@ -78,7 +78,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def hub_of(folder: Path) -> Iterator[str]:
-    """Serve a folder; give the address."""
+    """Serve a folder, and yield the address."""
     handler = type("OneDataSet", (Handler,), {"folder": folder})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

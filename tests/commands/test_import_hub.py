@@ -1,5 +1,6 @@
-"""A data set of the Hub comes in at one commit, with its provenance, and the printed params make splits of it."""
+"""The command imports a data set of the Hub at one commit, with its provenance, and the printed params make splits of it."""
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -16,29 +17,29 @@ from tests.commands.hub_server import COMMIT, hub_of
 from tests.conftest import ROOT, read_json, run_command
 from tests.stages.test_preprocess import process_files, split_files
 
-PARTS = {"train": 60, "validation": 12, "test": 12}
+SPLITS = {"train": 60, "validation": 12, "test": 12}
 
 
 def class_labels(folder: Path, unlabelled_test: bool = False) -> None:
-    """Parquet as the Hub's own: one label, by id."""
+    """Write Parquet as the Hub has it: one label, by id."""
     features = Features({"sentence": Value("string"), "label": ClassLabel(names=["neg", "pos, really"]), "idx": Value("int32")})
-    for part, count in PARTS.items():
-        labels = [-1 if part == "test" and unlabelled_test else number % 2 for number in range(count)]
-        rows = {"sentence": [f"{part} sentence {number}" for number in range(count)], "label": labels, "idx": list(range(count))}
-        Dataset.from_dict(rows, features=features).to_parquet(folder / f"{part}-00000-of-00001.parquet")
+    for split, count in SPLITS.items():
+        labels = [-1 if split == "test" and unlabelled_test else number % 2 for number in range(count)]
+        rows = {"sentence": [f"{split} sentence {number}" for number in range(count)], "label": labels, "idx": list(range(count))}
+        Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
 def several_labels(folder: Path) -> None:
-    """Parquet with a list of labels a text, as GoEmotions has."""
+    """Write Parquet with a list of labels for each text, as GoEmotions has."""
     features = Features({"text": Value("string"), "labels": List(ClassLabel(names=["joy", "anger", "fear"]))})
-    for part, count in PARTS.items():
+    for split, count in SPLITS.items():
         labels = [[number % 3] if number != 4 else [0, 2] for number in range(count)]
-        rows = {"text": [f"{part} text {number}" for number in range(count)], "labels": labels}
-        Dataset.from_dict(rows, features=features).to_parquet(folder / f"{part}-00000-of-00001.parquet")
+        rows = {"text": [f"{split} text {number}" for number in range(count)], "labels": labels}
+        Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
 def numbers_as_names(folder: Path) -> None:
-    """Class labels whose names are numbers in another order than their ids, and a row without a label."""
+    """Write class names that are numbers in another order than the class ids, and a row without a label."""
     features = Features({"text": Value("string"), "label": ClassLabel(names=["1", "0"]), "tokens": List(Value("string"))})
     labels = [*(number % 2 for number in range(60)), -1]
     rows = {"text": [f"text {number}" for number in range(61)], "label": labels, "tokens": [["a"]] * 61}
@@ -46,7 +47,7 @@ def numbers_as_names(folder: Path) -> None:
 
 
 def table(folder: Path) -> None:
-    """A CSV with stars as labels, an odd name for the texts, and texts that readers take for missing values."""
+    """Write a CSV with stars as labels, an unusual name for the texts, and texts that readers take for missing values."""
     texts = ["NA", "null", "None", *(f"a text, with a comma {number}" for number in range(27))]
     frame = pd.DataFrame({"id": range(30), "what they said": texts, "stars": [number % 3 + 1 for number in range(30)]})
     frame.to_csv(folder / "data.csv", index=False)
@@ -57,8 +58,8 @@ def import_hub(hub: str, repository: Path, *arguments: str):
     return run_command(sys.executable, "-m", "commands.import_hub", *arguments, cwd=repository, **environment)
 
 
-def printed_settings(output: str) -> dict[str, object]:
-    """The preprocess params of the printed command, as DVC's `-S` takes them."""
+def printed_params(output: str) -> dict[str, object]:
+    """Return the preprocess params of the printed command, as DVC's `-S` takes them."""
     words = shlex.split(output.strip().splitlines()[-1])
     assert words[:3] == ["dvc", "exp", "run"]
     assert words[3::2] == ["-S"] * len(words[3::2])
@@ -77,7 +78,7 @@ def printed_settings(output: str) -> dict[str, object]:
     ],
     ids=["one label", "test without labels", "several labels", "numbers as names", "csv"],
 )
-def test_a_data_set_comes_in_and_makes_splits_with_the_printed_params(
+def test_printed_params_make_splits_of_the_imported_data_set(
     tmp_path: Path, repository: Path, make: Callable[[Path], None], rows: dict[str, int], labels: list[str]
 ) -> None:
     (tmp_path / "hub").mkdir()
@@ -85,27 +86,27 @@ def test_a_data_set_comes_in_and_makes_splits_with_the_printed_params(
     with hub_of(tmp_path / "hub") as hub:
         done = import_hub(hub, repository, "someone/reviews@main")
     assert done.returncode == 0, done.stderr
-    settings = printed_settings(done.stdout)
-    assert settings["labels"] == labels
-    params = {"source": "source", "validation": "validation_source", "test": "test_source"}
-    sources = {name: repository / str(settings.pop(param)) for name, param in params.items() if param in settings}
-    metrics = process_files(tmp_path, sources, **settings)
+    params = printed_params(done.stdout)
+    assert params["labels"] == labels
+    source_params = {"source": "source", "validation": "validation_source", "test": "test_source"}
+    sources = {name: repository / str(params.pop(param)) for name, param in source_params.items() if param in params}
+    metrics = process_files(tmp_path, sources, **params)
     assert metrics["rows"] == rows
 
     label_of = {text: label for file in split_files(tmp_path).values() for text, label in read_split(file).itertuples(index=False)}
     if make is numbers_as_names:
-        assert (label_of["text 0"], label_of["text 1"]) == (0, 1), "by their names: 1 is the first class"
+        assert (label_of["text 0"], label_of["text 1"]) == (0, 1), "by class name: 1 is the first class"
 
     provenance = read_json(repository / "data/raw/someone_reviews.provenance.json")
     assert (provenance["hub"], provenance["revision"], provenance["commit"]) == ("someone/reviews", "main", COMMIT)
     assert provenance["splits"]["train"]["sha256"] == metrics["source"]["sha256"]
-    seen = run_command("git", "status", "--porcelain", "--untracked-files=all", cwd=repository).stdout
-    assert "data/raw/someone_reviews_train.parquet.dvc" in seen
-    assert "data/raw/someone_reviews.provenance.json" in seen
-    assert not re.search(r"\.parquet$", seen, re.MULTILINE)
+    status = run_command("git", "status", "--porcelain", "--untracked-files=all", cwd=repository).stdout
+    assert "data/raw/someone_reviews_train.parquet.dvc" in status
+    assert "data/raw/someone_reviews.provenance.json" in status
+    assert not re.search(r"\.parquet$", status, re.MULTILINE)
 
 
-def test_words_that_readers_take_for_missing_values_stay_texts(tmp_path: Path, repository: Path) -> None:
+def test_texts_that_readers_take_for_missing_values_stay_texts(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "hub").mkdir()
     table(tmp_path / "hub")
     with hub_of(tmp_path / "hub") as hub:
@@ -113,15 +114,15 @@ def test_words_that_readers_take_for_missing_values_stay_texts(tmp_path: Path, r
     assert list(pd.read_parquet(repository / "data/raw/someone_reviews_train.parquet")["what they said"][:3]) == ["NA", "null", "None"]
 
 
-def test_the_same_commit_gives_the_same_bytes(tmp_path: Path, repository: Path) -> None:
+def test_same_commit_gives_the_same_bytes(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "hub").mkdir()
     class_labels(tmp_path / "hub")
-    seen = []
+    contents = []
     with hub_of(tmp_path / "hub") as hub:
         for revision in ("main", COMMIT):
             assert import_hub(hub, repository, f"someone/reviews@{revision}").returncode == 0
-            seen.append({file.name: file.read_bytes() for file in (repository / "data/raw").glob("*.parquet")})
-    assert seen[0] == seen[1]
+            contents.append({file.name: file.read_bytes() for file in (repository / "data/raw").glob("*.parquet")})
+    assert contents[0] == contents[1]
 
 
 CONFIGS = """---
@@ -137,16 +138,16 @@ configs:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["someone/other@main"], "not on the Hub, or private: check the id, or set HF_TOKEN"),
-        (["someone/gated@main"], "is gated: accept its terms on its page, and set HF_TOKEN"),
-        (["someone/reviews@v9"], "but not such a revision"),
+        (["someone/other@main"], "is not on the Hub, or it is private: check the id, or set HF_TOKEN"),
+        (["someone/gated@main"], "is gated: accept the terms on its page, and set HF_TOKEN"),
+        (["someone/reviews@v9"], "the data set exists, but not this revision"),
         (["someone/reviews@main"], "Please pick one among the available configs: ['en', 'ko']"),
         (["someone/reviews@main", "fr"], "BuilderConfig 'fr' not found"),
-        (["someone/reviews"], "names no data set at a revision"),
+        (["someone/reviews"], "does not name a data set at a revision"),
         ([], "usage: make dataset"),
     ],
 )
-def test_what_cannot_be_had_is_said_in_one_sentence_and_leaves_nothing(
+def test_data_set_that_cannot_be_fetched_is_a_sentence_and_leaves_nothing(
     tmp_path: Path, repository: Path, arguments: list[str], sentence: str
 ) -> None:
     (tmp_path / "hub").mkdir()
@@ -161,7 +162,7 @@ def test_what_cannot_be_had_is_said_in_one_sentence_and_leaves_nothing(
     assert list((repository / "data/raw").iterdir()) == []
 
 
-def test_a_config_is_chosen_and_named_in_the_files(tmp_path: Path, repository: Path) -> None:
+def test_chosen_config_is_part_of_the_file_names(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub/README.md").write_text(CONFIGS, "utf-8")
     for name in ("en", "ko"):
@@ -171,7 +172,14 @@ def test_a_config_is_chosen_and_named_in_the_files(tmp_path: Path, repository: P
     assert list(pd.read_parquet(repository / "data/raw/someone_reviews_ko_train.parquet")["text"]) == ["ko"]
 
 
-def test_without_a_network_it_says_so_at_once(repository: Path) -> None:
+def test_missing_network_is_a_sentence_at_once(repository: Path) -> None:
     done = import_hub("http://127.0.0.1:9", repository, "someone/reviews@main")
     assert done.returncode == 1
     assert "needs 127.0.0.1:9, which cannot be reached" in done.stderr
+
+
+def test_private_csv_config_of_datasets_takes_the_option_that_keeps_texts() -> None:
+    """`datasets.packaged_modules.csv` is a private part of datasets."""
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    assert "keep_default_na" in {field.name for field in dataclasses.fields(CsvConfig)}

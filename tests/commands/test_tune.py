@@ -1,15 +1,13 @@
-"""That a search runs its trials as experiments, goes on where it was stopped, and ends with a command that can be typed."""
+"""A search runs its trials as experiments, resumes after a stop, and ends with the command that repeats the best trial."""
 
 import re
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import optuna
 import pytest
 
-from commands.tune import SPACE, read_space, settings, suggest
+from commands.tune import SPACE, param_flags, read_space, suggest
 from stages.shared.errors import StageError
 from tests.conftest import ROOT, run_command
 
@@ -22,7 +20,7 @@ params:
 """
 
 
-def test_search_runs_experiments_and_goes_on(project: Path, tmp_path: Path) -> None:
+def test_search_runs_experiments_and_resumes(project: Path, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(TINY, "utf-8")
     command = [sys.executable, "-m", "commands.tune", "--space", space, "--trials"]
@@ -30,14 +28,14 @@ def test_search_runs_experiments_and_goes_on(project: Path, tmp_path: Path) -> N
     assert first.returncode == 0, first.stderr
     assert "trial 1 of 1: validation_accuracy " in first.stderr
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{project / 'optuna.db'}")
-    stopped = study.ask()  # as a kill leaves it
+    stopped = study.ask()  # a kill leaves such a trial
     values = suggest(stopped, read_space(space))
     second = run_command(*command, "2", cwd=project)
     assert second.returncode == 0, second.stderr
-    assert "going on behind 1 trials" in second.stderr
+    assert "resuming after 1 trials" in second.stderr
     assert "trial 2 of 2: validation_accuracy " in second.stderr
     assert "trial 1 of" not in second.stderr
-    assert f" with {' '.join(settings(values))}; " in second.stderr
+    assert f" with {' '.join(param_flags(values))}; " in second.stderr
     tried = re.findall(r"trial \d of \d: validation_accuracy ([\d.]+) .* with (.*);", first.stderr + second.stderr)
     best = max(value for value, _ in tried)
     assert f"Best of 2 trials: validation_accuracy {best}" in second.stdout
@@ -48,25 +46,7 @@ def test_search_runs_experiments_and_goes_on(project: Path, tmp_path: Path) -> N
     assert not run_command("git", "status", "--porcelain", cwd=project).stdout
 
 
-def test_ctrl_c_waits_until_the_trial_has_tidied_up(tmp_path: Path) -> None:
-    child = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(1, flush=True); time.sleep(2); open('tidy', 'w')"
-    program = "\n".join(
-        [
-            "import signal, sys",
-            "from commands.dvc import run_to_its_end",
-            "signal.signal(signal.SIGINT, signal.default_int_handler)",  # a test run in the background ignores it
-            f"run_to_its_end([sys.executable, '-c', {child!r}], cwd={str(tmp_path)!r})",
-        ]
-    )
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) != 0
-    assert (tmp_path / "tidy").exists()
-
-
-def test_metric_that_training_does_not_give_is_told_before_a_trial(project: Path, tmp_path: Path) -> None:
+def test_unknown_metric_is_refused_before_the_first_trial(project: Path, tmp_path: Path) -> None:
     (project / "metrics").mkdir(exist_ok=True)
     (project / "metrics/train.json").write_text('{"curve": [], "best_epoch": 1}', "utf-8")
     for command in (["add", "-A"], ["commit", "-qm", "metrics"]):
@@ -79,18 +59,18 @@ def test_metric_that_training_does_not_give_is_told_before_a_trial(project: Path
     assert not (project / "optuna.db").exists()
 
 
-def test_failing_trials_are_told_and_a_search_without_a_result_says_so(project: Path, tmp_path: Path) -> None:
+def test_failed_trial_and_a_search_without_a_result_are_sentences(project: Path, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(TINY.replace("[8, 16]", "[-1]"), "utf-8")
     done = run_command(sys.executable, "-m", "commands.tune", "--space", space, "--trials", "1", cwd=project)
     assert done.returncode == 1
     assert "the trial failed" in done.stderr
-    assert "no trial came to an end" in done.stderr
+    assert "no trial succeeded" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("metric: f1\ndirection: up\nparams: {train.epochs: [1]}", "direction"),
         ("metric: f1\ndirection: maximize\nparams: {}", "params"),
@@ -98,9 +78,9 @@ def test_failing_trials_are_told_and_a_search_without_a_result_says_so(project: 
         ("metric: f1\ndirection: maximize\nparams: {train.epochs: {low: .nan, high: 3}}", "low must be under high"),
     ],
 )
-def test_space_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_search_space_with_a_problem_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "space.yaml").write_text(text, "utf-8")
-    with pytest.raises(StageError, match=said):
+    with pytest.raises(StageError, match=problem):
         read_space(tmp_path / "space.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"metric: \xe9")
     for unreadable in ("other.yaml", "latin.yaml", "."):
@@ -108,7 +88,7 @@ def test_space_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> 
             read_space(tmp_path / unreadable)
 
 
-def test_default_space_names_params_and_a_metric_that_exist() -> None:
+def test_default_search_space_has_existing_params_and_an_existing_metric() -> None:
     from stages.train import TrainParams
     from tests.conftest import read_json
 
@@ -117,5 +97,6 @@ def test_default_space_names_params_and_a_metric_that_exist() -> None:
     assert space.metric in read_json(ROOT / "metrics/train.json")
 
 
-def test_settings_are_the_flags_of_dvc() -> None:
-    assert settings({"train.learning_rate": 5.3612e-5, "train.epochs": 3}) == ["-S", "train.learning_rate=5.36e-05", "-S", "train.epochs=3"]
+def test_param_flags_are_those_of_dvc() -> None:
+    flags = param_flags({"train.learning_rate": 5.3612e-5, "train.epochs": 3})
+    assert flags == ["-S", "train.learning_rate=5.36e-05", "-S", "train.epochs=3"]

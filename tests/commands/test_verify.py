@@ -1,4 +1,4 @@
-"""That a committed model can be trained again to the same bytes, and that one which cannot is found out."""
+"""`make verify` trains a committed model again to the same bytes, and refuses a commit whose model is another one."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.conftest import read_json, run_command
 
 @pytest.fixture
 def locked(project: Path) -> Path:
-    """A copy of the project whose lock and metrics are committed; its texts lie beside it."""
+    """A copy of the project with a committed lock and metrics; its texts lie beside it."""
     beside = project.parent / "beside"
     beside.mkdir()
     (project / "data/raw/reviews.csv").rename(beside / "reviews.csv")
@@ -34,13 +34,13 @@ def verify(project: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def commit(project: Path, **changes: object) -> None:
-    """Change metrics/train.json and commit what has changed."""
+    """Change metrics/train.json, and commit all changes."""
     metrics = project / "metrics/train.json"
     metrics.write_text(json.dumps(read_json(metrics) | changes), "utf-8")
     assert run_command("git", "commit", "-qam", "another model", cwd=project).returncode == 0
 
 
-def test_retraining_keeps_or_breaks_the_promise_of_the_lock(locked: Path) -> None:
+def test_verdict_depends_on_bytes_machine_and_accuracy(locked: Path) -> None:
     done = verify(locked)
     assert done.returncode == 0, done.stderr
     assert "The same bytes: models/final is " in done.stdout
@@ -53,19 +53,19 @@ def test_retraining_keeps_or_breaks_the_promise_of_the_lock(locked: Path) -> Non
     commit(locked, machine=machine | {"cpu": "another"})
     done = verify(locked)
     assert done.returncode == 0, done.stderr
-    assert "Other bytes, as from another machine or other steps, and a model as good" in done.stdout
+    assert "Same accuracy but different bytes, as expected of another machine or recipe" in done.stdout
 
     commit(locked, machine=machine)
     done = verify(locked)
     assert done.returncode == 1
-    assert "a model as good, and other bytes on a machine of the same kind" in done.stderr
+    assert "same accuracy but different bytes on the same kind of machine: training is not reproducible here" in done.stderr
 
     texts = read_json(locked / "metrics/preprocess.json")["rows"]["validation"]
     assert 1 / texts > TOLERANCE
     accuracy = read_json(locked / "metrics/train.json")["validation_accuracy"]
     commit(locked, machine=machine | {"cpu": "another"}, validation_accuracy=accuracy - 1 / texts)
     done = verify(locked)
-    assert done.returncode == 0, "one of few answers differs: " + done.stderr
+    assert done.returncode == 0, "one answer of few differs: " + done.stderr
 
     commit(locked, validation_accuracy=0.1234)
     done = verify(locked)
@@ -74,7 +74,7 @@ def test_retraining_keeps_or_breaks_the_promise_of_the_lock(locked: Path) -> Non
     assert "0.1234" in done.stderr
 
 
-def test_project_without_a_lock_is_told_so(project: Path) -> None:
+def test_project_without_a_lock_is_a_sentence(project: Path) -> None:
     done = verify(project)
     assert done.returncode == 1
     assert "no training is committed" in done.stderr

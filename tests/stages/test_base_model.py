@@ -1,4 +1,4 @@
-"""base_model: an exact conversion, a Hub that may be near, far or absent, and folders."""
+"""base_model converts its package exactly, fetches from a Hub that may be absent, and copies folders."""
 
 import hashlib
 import http.server
@@ -17,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class HubHandler(http.server.BaseHTTPRequestHandler):
-    """Answers as the Hub does for the files of one model folder, `someone/tiny`."""
+    """Serve the files of one model folder as the Hub does, as `someone/tiny`."""
 
     folder: Path
     paths: list[str]
@@ -91,7 +91,7 @@ def test_package_is_converted_exactly(run_stage, tmp_path: Path) -> None:
 
 def test_package_with_other_weights_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(base_model.PACKAGE_SHA256, "vocab.txt", "0" * 64)
-    with pytest.raises(base_model.StageError, match=r"vocab\.txt is not the file that was verified"):
+    with pytest.raises(base_model.StageError, match=r"vocab\.txt is not the file that we verified"):
         base_model.convert_package(tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_hub_out_of_order_is_not_taken_for_a_model_without_files(run_stage, tmp_
 
 
 def test_folder_without_a_model_is_refused(run_stage, tmp_path: Path) -> None:
-    assert_refused(run_base_model(run_stage, f"path:{tmp_path}", tmp_path / "base"), "no model folder", tmp_path / "base")
+    assert_refused(run_base_model(run_stage, f"path:{tmp_path}", tmp_path / "base"), "is not a model folder", tmp_path / "base")
 
 
 def test_folder_without_weights_is_refused(run_stage, tiny_base: Path, tmp_path: Path) -> None:

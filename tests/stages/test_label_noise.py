@@ -1,4 +1,4 @@
-"""Labels that were planted wrong are found, and what is found may be copied into the corrections."""
+"""The stage finds labels that a test made wrong, and its rows fit into the corrections."""
 
 import csv
 import sys
@@ -12,7 +12,7 @@ import pytest
 from stages import label_noise
 from stages.label_noise import COLUMNS, LabelNoiseParams
 from stages.shared.errors import StageError
-from stages.shared.spreadsheet import escape_formula, unescape_formula
+from stages.shared.spreadsheet import unescape_formula
 from tests.conftest import read_json, run_command, write_params
 
 CLASSES = ("negative", "positive")
@@ -23,16 +23,16 @@ PLANTED = (3, 40, 77, 108, 151, 190, 233, 274, 310, 347, 361, 388)
 
 @pytest.fixture
 def paths(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> label_noise.Paths:
-    """Splits of 400 texts, twelve of which have the other label; all begin as a formula does.
+    """Splits of 400 texts, twelve of them with the wrong label; every text begins like a formula.
 
-    Embeddings tell the words of praise and blame, with noise.
+    Instead of the encoder, `embed` counts words of praise and blame, and adds noise.
     """
 
-    def told(texts: Sequence[str], *_: object) -> np.ndarray:
+    def counts(texts: Sequence[str], *_: object) -> np.ndarray:
         words = np.array([[word in text for word in WORDS] for text in texts], dtype=float)
         return np.hstack([words, np.random.default_rng(0).normal(0, 0.2, (len(texts), 4))])
 
-    monkeypatch.setattr(label_noise, "embed", told)
+    monkeypatch.setattr(label_noise, "embed", counts)
     rows = pd.DataFrame({"text": [f"=a {WORDS[number % 6]} film {number}" for number in range(400)], "label": [1, 0] * 200})
     rows.loc[list(PLANTED), "label"] = 1 - rows.loc[list(PLANTED), "label"]
     for name, share in SHARES.items():
@@ -46,7 +46,7 @@ def issues_of(paths: label_noise.Paths) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_planted_errors_are_listed_with_the_label_they_should_have(paths):
+def test_wrong_labels_are_listed_with_the_label_that_they_should_have(paths):
     label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
     found = issues_of(paths)
     numbers = {int(unescape_formula(row["text"]).split()[-1]) for row in found}
@@ -59,7 +59,7 @@ def test_planted_errors_are_listed_with_the_label_they_should_have(paths):
     assert sum(metrics["issues"].values()) == sum(metrics["classes"].values()) == len(found)
 
 
-def test_a_text_that_would_be_a_formula_is_shown_as_words(paths):
+def test_text_that_a_spreadsheet_would_run_is_escaped(paths):
     label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
     assert all(row["text"].startswith("'=a ") for row in issues_of(paths))
 
@@ -72,7 +72,7 @@ def test_equal_runs_give_equal_bytes(paths):
     assert written[0] == written[1]
 
 
-def test_it_is_off_by_default_and_needs_no_model_then(paths, tmp_path):
+def test_stage_is_off_by_default_and_then_needs_no_model(paths, tmp_path):
     flags = [part for name in SHARES for part in (f"--{name}", getattr(paths, name))]
     outputs = ["--issues", paths.issues, "--metrics", paths.metrics]
     done = run_command(
@@ -84,23 +84,17 @@ def test_it_is_off_by_default_and_needs_no_model_then(paths, tmp_path):
     assert read_json(paths.metrics)["checked"] == 0
 
 
-def test_a_text_is_embedded_alike_alone_and_among_others(tiny_base):
+def test_text_gets_the_same_vector_alone_and_in_a_batch(tiny_base):
     texts = ["good film", "the staff was very great and lovely and good", "bad", "awful food, poor phone"] * 20
     together = label_noise.embed(texts, tiny_base, 32)
     assert together.shape == (80, 16)
     np.testing.assert_allclose(together[1], label_noise.embed([texts[1]], tiny_base, 32)[0], atol=1e-5)
 
 
-def test_a_class_with_fewer_texts_than_folds_is_refused(paths):
+def test_class_with_fewer_texts_than_folds_is_refused(paths):
     rows = pd.read_csv(paths.train)
     rows[rows["label"] == 0].to_csv(paths.train, index=False)
     for split in (paths.validation, paths.test):
         rows[:3].assign(label=[0, 1, 1]).to_csv(split, index=False)
-    with pytest.raises(StageError, match="the smallest class has 4 texts"):
+    with pytest.raises(StageError, match="the smallest class has 4 texts: set it to 4 at most"):
         label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
-
-
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'quoted'", "'=1", "''=1", "'-' good", ""])
-def test_a_cell_that_was_made_words_comes_back(cell):
-    assert not escape_formula(cell).startswith(("=", "+", "-", "@", "\t"))
-    assert unescape_formula(escape_formula(cell)) == cell

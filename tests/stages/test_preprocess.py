@@ -1,4 +1,4 @@
-"""preprocess loses no row in silence, keeps splits apart, and refuses bad input in one sentence that leaves nothing behind."""
+"""preprocess counts every row, keeps splits apart, and refuses bad input in one sentence without any output."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ from stages.shared.dataset.duplicates import KEYS, nfkc
 from stages.shared.dataset.near_duplicates import similarity
 from stages.shared.splits import read_split
 from tests.conftest import ROOT, read_json, run_command, write_params
-from tests.stages.shared.test_aihub import corpus_table, dialogue
+from tests.stages.shared.sources.test_aihub import corpus_table, dialogue
 
 PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["preprocess"]
 PARAMS |= {"near_duplicates": 0, "validation_size": 0.1, "test_size": 0.2, "seed": 42}
@@ -41,14 +41,24 @@ def split_files(folder: Path) -> dict[str, Path]:
 
 def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
     """Run the stage on files; return its metrics."""
-    corrections = params.pop("corrections", NONE)
-    files = {**split_files(folder), "dropped": folder / "dropped.csv", "report": folder / "report.html", "metrics": folder / "metrics.json"}
-    preprocess.run(preprocess.PreprocessParams(**PARAMS | params), sources, corrections, files, tokenizer_file(folder), 128)
+    paths = preprocess.Paths(
+        params=folder / "params.yaml",
+        source=sources["source"],
+        corrections=params.pop("corrections", NONE),
+        validation_source=sources.get("validation", NONE),
+        test_source=sources.get("test", NONE),
+        **split_files(folder),
+        tokenizer=tokenizer_file(folder),
+        dropped=folder / "dropped.csv",
+        report=folder / "report.html",
+        metrics=folder / "metrics.json",
+    )
+    preprocess.run(preprocess.PreprocessParams(**PARAMS | params), paths, max_length=128)
     return read_json(folder / "metrics.json")
 
 
 def tokenizer_file(folder: Path) -> Path:
-    """A tokenizer of bytes, the smallest that knows every text."""
+    """Write a tokenizer of bytes, the smallest that knows every text."""
     tokenizer = Tokenizer(BPE({character: number for number, character in enumerate(sorted(ByteLevel.alphabet()))}, []))
     tokenizer.pre_tokenizer = ByteLevel()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -63,7 +73,7 @@ def process(folder: Path, rows: list[tuple[str, str]], **params) -> tuple[dict, 
 
 
 def run(folder: Path, source: Path, *extra: str, before=(), environment=None, files: dict[str, Path] | None = None, **params):
-    """Run the stage's command, its outputs in folder/out; the source must stay as it is."""
+    """Run the stage as a command, with outputs in folder/out, and assert that the source stays unchanged."""
     params_file = write_params(folder / "params.yaml", {"preprocess": PARAMS | params})
     flags = [part for name, file in split_files(folder / "out").items() for part in (f"--{name}", file)]
     content = source.read_bytes() if source.is_file() else None
@@ -87,7 +97,7 @@ def left(folder: Path) -> list[str]:
 
 
 def refusal(done, folder: Path) -> str:
-    """Return the sentence of a failed run, which must be the only one and leave no output."""
+    """Return the sentence of a failed run, and assert that the run printed no other and left no output."""
     lines = done.stderr.splitlines()
     assert done.returncode == 1, done.stderr
     assert [line.startswith(("ERROR: ", "The last good outputs come back with: ")) for line in lines[-2:]] == [True, True], done.stderr
@@ -107,7 +117,7 @@ ROWS = st.lists(st.tuples(TEXTS, st.sampled_from(["negative", "positive", "1", "
 
 @settings(max_examples=25, deadline=None)
 @given(rows=ROWS, seed=st.integers(0, 2**32 - 1), max_rows=st.sampled_from([0, 24, 25, 1000]), order=st.randoms(use_true_random=False))
-def test_any_table_is_counted_whole_and_split_the_same_without_overlap(tmp_path_factory, rows, seed, max_rows, order):
+def test_any_table_is_counted_completely_and_split_the_same_without_overlap(tmp_path_factory, rows, seed, max_rows, order):
     rows = [*rows, *((f"{label} {number}", label) for label in PARAMS["labels"] for number in range(20))]
     folders = [tmp_path_factory.mktemp("run") for _ in range(3)]
     metrics, splits = process(folders[0], rows, seed=seed, max_rows=max_rows)
@@ -134,7 +144,7 @@ LIKE_ROWS = st.lists(st.tuples(LIKE, st.sampled_from(["negative", "positive"])),
     conflicts=st.sampled_from(["drop", "majority", "keep_first"]),
     key=st.sampled_from(sorted(KEYS)),
 )
-def test_any_files_are_counted_whole_and_no_like_texts_stand_in_two_splits(tmp_path_factory, origins, seed, conflicts, key):
+def test_any_files_are_counted_completely_and_near_duplicates_share_a_split(tmp_path_factory, origins, seed, conflicts, key):
     own = {name: [(hashlib.md5(f"{name} {text}".encode()).hexdigest(), label) for text, label in UNLIKE] for name in origins}
     origins = {name: [*rows, *own[name]] for name, rows in origins.items()}
     how = {"near_duplicates": 0.5, "seed": seed, "conflicts": conflicts, "duplicate_key": key}
@@ -158,7 +168,7 @@ def test_any_files_are_counted_whole_and_no_like_texts_stand_in_two_splits(tmp_p
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(LIKE, st.sampled_from(["E10", "E60", "E65"]), st.integers(0, 30)), max_size=40), st.integers(0, 2**32 - 1))
-def test_persons_and_like_texts_stay_on_one_side_in_any_corpus(tmp_path_factory, rows, seed):
+def test_persons_and_near_duplicates_share_a_split_in_any_corpus(tmp_path_factory, rows, seed):
     folder = tmp_path_factory.mktemp("run")
     rows = [*rows, *((text, "E60" if label == "positive" else "E20", 100 + number) for number, (text, label) in enumerate(UNLIKE))]
     records = [dialogue(text=text, emotion=emotion, profile=f"Pro_{person}") for text, emotion, person in rows]
@@ -176,7 +186,7 @@ def test_persons_and_like_texts_stay_on_one_side_in_any_corpus(tmp_path_factory,
     assert not {(a, b) for a, b in combinations(kept, 2) if len(a) > 6 and similarity(a, b) >= 0.9 and split_of[a] != split_of[b]}
 
 
-def test_a_supplied_file_of_which_nothing_is_left_is_refused(tmp_path):
+def test_a_supplied_file_without_text_after_cleaning_is_refused(tmp_path):
     source = written(tmp_path, TABLE)
     validation = written(tmp_path, "text,label\n<br>,0\n ,1\n", "validation.csv")
     test = written(tmp_path, "text,label\nFINE,1\nawful,0\n", "test.csv")
@@ -184,7 +194,7 @@ def test_a_supplied_file_of_which_nothing_is_left_is_refused(tmp_path):
     assert "validation.csv has no text left (2 empty)" in refusal(done, tmp_path)
 
 
-def test_texts_of_one_pattern_are_one_group_and_the_refusal_says_what_to_change(tmp_path):
+def test_texts_of_one_pattern_form_one_group_and_the_error_names_the_param(tmp_path):
     source = written(tmp_path, "text,label\n" + "".join(f"the film that we saw was very long {n},{n % 2}\n" for n in range(99)))
     sentence = refusal(run(tmp_path, source, near_duplicates=0.6), tmp_path)
     assert "'negative' has 1" in sentence
@@ -209,7 +219,7 @@ def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_pat
         (["review,is_pos,verified", "lovely film,1,1", "awful meal,0,1"], "has classes in the columns 'is_pos' and 'verified'"),
         (
             ["it was so-so,neutral", "lovely film,positive", "awful meal,negative"],
-            "may name the columns or be a row: it was so-so, neutral",
+            "may be a header or a row: it was so-so, neutral",
         ),
         (["caption,verdict", "lovely film,positive", "awful meal,negative"], "set preprocess.header to yes or no"),
         (["Text,text,label", "7,lovely film,1", "8,awful meal,0"], "has the column 'Text' more than once"),
@@ -217,7 +227,7 @@ def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_pat
         (['""'], "is empty"),
     ],
 )
-def test_columns_and_headers_are_not_guessed_where_they_are_not_clear(tmp_path, lines, problem):
+def test_ambiguous_columns_and_headers_are_refused(tmp_path, lines, problem):
     source = written(tmp_path, "\n".join(lines))
     assert problem in refusal(run(tmp_path, source), tmp_path)
 
@@ -233,7 +243,7 @@ def test_columns_and_headers_are_not_guessed_where_they_are_not_clear(tmp_path, 
         (["text,positive"], {"labels": ["0", "1"]}),
     ],
 )
-def test_overrides_hold_for_the_source_and_not_for_a_file_with_only_a_header(tmp_path, lines, how):
+def test_read_params_apply_to_the_source_and_not_to_a_header_only_file(tmp_path, lines, how):
     rows = [f"film {number} was {word},{label}" for number in range(30) for label, word in enumerate(("bad", "good"))]
     source = written(tmp_path, "\n".join([*lines, *rows]))
     done = run(tmp_path, source, **how)
@@ -249,21 +259,21 @@ def test_encoding_and_separator_may_be_given(tmp_path, encoding, separator):
     assert done.returncode == 0, done.stderr
 
 
-def test_an_encoding_that_does_not_fit_is_a_sentence(tmp_path):
+def test_an_encoding_that_does_not_fit_is_refused(tmp_path):
     assert "cannot be decoded (UTF-16 stream does not start with BOM)" in refusal(
         run(tmp_path, written(tmp_path, TABLE), encoding="utf-16"), tmp_path
     )
 
 
 @pytest.mark.parametrize("texts", [["same"] * 20, [""] * 20, ["👍", "👎"] * 10], ids=["conflicting", "empty", "signs"])
-def test_near_duplicates_of_nothing_are_none(tmp_path, texts):
+def test_sources_without_keys_end_without_a_traceback(tmp_path, texts):
     rows = "".join(f"{text},{number % 2}\n" for number, text in enumerate(texts))
     done = run(tmp_path, written(tmp_path, "text,label\n" + rows), near_duplicates=0.8, duplicate_key="alnum")
     assert done.returncode == (0 if texts[0] == "👍" else 1), done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_rows_of_label_issues_may_be_pasted_into_the_shipped_corrections(tmp_path):
+def test_rows_of_label_issues_are_valid_in_the_shipped_corrections(tmp_path):
     source = written(
         tmp_path, "text,label\n" + "".join(f"film {number} was good,positive\nfilm {number} was bad,negative\n" for number in range(30))
     )
@@ -279,7 +289,7 @@ def test_rows_of_label_issues_may_be_pasted_into_the_shipped_corrections(tmp_pat
     )
 
 
-def test_a_correction_holds_for_all_forms_of_its_text(tmp_path):
+def test_a_correction_applies_to_all_duplicates_of_its_text(tmp_path):
     rows = [*ENOUGH, ("Great stuff", "positive"), ("great  STUFF", "positive")]
     corrections = written(tmp_path, "text;label\r\nGREAT stuff;negative\r\n;\r\n".encode("utf-16"), "corrections.csv")
     metrics, splits = process(tmp_path, rows, corrections=corrections)
@@ -288,12 +298,12 @@ def test_a_correction_holds_for_all_forms_of_its_text(tmp_path):
     assert pd.concat(splits.values()).set_index("text").loc["Great stuff", "label"] == 0
 
 
-def test_too_little_memory_is_a_sentence_that_names_the_setting(tmp_path):
+def test_too_little_memory_is_refused_with_the_name_of_the_setting(tmp_path):
     source = written(tmp_path, "text,label\n" + "".join(f"{'word ' * 40}{number},{number % 2}\n" for number in range(40_000)))
-    done = run(tmp_path, source, environment={"PREPROCESS_MEMORY": "2MB"})
-    assert "PREPROCESS_MEMORY is '2MB', which is not enough" in refusal(done, tmp_path)
+    done = run(tmp_path, source, environment={"SENTIMENT_PREPROCESS_MEMORY": "2MB"})
+    assert "SENTIMENT_PREPROCESS_MEMORY is '2MB', which is not enough" in refusal(done, tmp_path)
     done = run(tmp_path, source, environment={"PREPROCESS_MEMORY": "plenty"})
-    assert "PREPROCESS_MEMORY is 'plenty'" in refusal(done, tmp_path)
+    assert "SENTIMENT_PREPROCESS_MEMORY is 'plenty'" in refusal(done, tmp_path)
 
 
 def test_empty_conflicting_and_duplicate_rows_are_counted_and_dropped(tmp_path):
@@ -333,7 +343,7 @@ def test_texts_are_written_clean_and_labels_as_class_ids(tmp_path):
     assert (both['a "b" c'], both["NA"], both["007"]) == (1, 0, 1)
 
 
-def test_a_sample_has_exactly_the_rows_asked_for_and_the_shares_of_the_classes(tmp_path):
+def test_a_sample_has_exactly_max_rows_and_the_shares_of_the_classes(tmp_path):
     rows = [(f"{label} {number}", label) for label, size in (("a", 700), ("b", 200), ("c", 100)) for number in range(size)]
     metrics, splits = process(tmp_path, rows, labels=["a", "b", "c"], max_rows=130)
     assert sum(map(len, splits.values())) == 130
@@ -341,7 +351,7 @@ def test_a_sample_has_exactly_the_rows_asked_for_and_the_shares_of_the_classes(t
     assert {name: sum(counts.values()) for name, counts in metrics["classes"].items()} == {"a": 91, "b": 26, "c": 13}
 
 
-def test_one_long_text_costs_no_memory_for_every_other(tmp_path):
+def test_one_long_text_does_not_raise_the_memory_of_the_others(tmp_path):
     long = "long " * 20_000
     rows = [(f"text {number}", "positive") for number in range(3_000)] + [(f"word {number}", "negative") for number in range(2_999)]
     tracemalloc.start()
@@ -352,7 +362,7 @@ def test_one_long_text_costs_no_memory_for_every_other(tmp_path):
     assert peak < 100e6, "an array of the longest text's width for each row would take over 1 GB"
 
 
-def test_another_seed_chooses_and_splits_otherwise(tmp_path):
+def test_another_seed_gives_another_sample_and_split(tmp_path):
     rows = [(f"{label} {number}", label) for label in PARAMS["labels"] for number in range(50)]
     tests = [set(process(tmp_path / str(seed), rows, seed=seed, max_rows=60)[1]["test"]["text"]) for seed in (1, 2)]
     assert tests[0] != tests[1]
@@ -360,7 +370,7 @@ def test_another_seed_chooses_and_splits_otherwise(tmp_path):
 
 @pytest.mark.parametrize("count", [3, 4, 6, 10])
 @pytest.mark.parametrize("shares", [(0.1, 0.2), (0.4, 0.4), (0.49, 0.49), (0.01, 0.46)])
-def test_every_class_stands_in_every_split_whatever_the_shares(tmp_path, count, shares):
+def test_every_class_is_in_every_split_for_any_shares(tmp_path, count, shares):
     rows = [(f"{label} {number}", label) for label, size in (("negative", count), ("positive", 100)) for number in range(size)]
     metrics, _ = process(tmp_path, rows, validation_size=shares[0], test_size=shares[1])
     assert min(metrics["classes"]["negative"].values()) >= 1
@@ -375,7 +385,7 @@ def process_dialogues(folder: Path, records: list[dict]) -> tuple[dict, list[set
 
 
 @pytest.mark.parametrize("emotions", [["E60", "E61", "E20"], ["E20", "E30", "E60"]], ids=["mostly joy", "mostly not"])
-def test_no_person_stands_in_two_splits_and_every_class_in_all(tmp_path, emotions):
+def test_no_person_is_in_two_splits_and_every_class_is_in_all(tmp_path, emotions):
     records = [dialogue(f"{code} {n}", code, f"Pro_{n}") for n in range(30) for code in (["E30"] if n < 10 else emotions)]
     metrics, people = process_dialogues(tmp_path, records)
     assert [len(part) for part in people] == pytest.approx([21, 3, 6], abs=1)
@@ -383,7 +393,7 @@ def test_no_person_stands_in_two_splits_and_every_class_in_all(tmp_path, emotion
     assert all(min(counts.values()) >= 1 for counts in metrics["classes"].values())
 
 
-def test_blanks_at_the_ends_and_no_break_spaces_make_no_new_text(tmp_path):
+def test_blanks_at_the_ends_and_no_break_spaces_do_not_change_a_text(tmp_path):
     records = [dialogue(f"말 {n}", code, f"Pro_{n}") for n, code in enumerate(["E20", "E60"] * 3)]
     metrics, _ = process_dialogues(tmp_path, [*records, dialogue("말\u00a01 ", "E61", "Pro_1")])
     assert metrics["dropped"]["duplicate"] == 1
@@ -396,30 +406,30 @@ BAD_FILES = {
     "unknown label": (
         "a.csv",
         TABLE + "a,x\nb,X\nc,x\n",
-        "3 rows whose label is no class: 'x' (2 rows, first in line 62), 'X' (1 rows, first in line 63)",
+        "3 rows whose label is not a class: 'x' (2 rows, first in line 62), 'X' (1 row, first in line 63)",
     ),
-    "empty label": ("a.csv", TABLE + "a,\n", "1 rows whose label is no class: '(empty)' (1 rows, first in line 62)"),
+    "empty label": ("a.csv", TABLE + "a,\n", "1 row whose label is not a class: '(empty)' (1 row, first in line 62)"),
     "single class": ("a.csv", TABLE.replace("positive", "negative"), "'positive' has 0"),
     "small class": ("a.csv", "text,label\na,0\nb,0\nc,0\nd,1\ne,1\n", "'positive' has 2"),
     "NUL": ("a.csv", TABLE + "a\0b,1\n", "has a NUL byte in line 62"),
     "broken quotes": ("a.csv", TABLE + '"never, closed,1\n', "has broken quotes"),
-    "ragged": ("a.csv", TABLE + "one, two,1\na\n", "2 rows with another number of fields than 2, which end in line 62, 63"),
+    "ragged": ("a.csv", TABLE + "one, two,1\na\n", "2 rows whose number of fields is not 2; they end in line 62, 63"),
     "unknown type": ("a.docx", TABLE, "unknown file type '.docx'"),
     "no JSON records": ("a.json", "[]", "a.json "),
     "half a character": ("a.jsonl", '{"text": "\\ud83d", "label": 1}\n{"text": "a", "label": 0}\n', "surrogate"),
-    "truncated JSON": ("a.json", CORPUS[:-9], "is no complete JSON"),
+    "truncated JSON": ("a.json", CORPUS[:-9], "is not complete JSON"),
     "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "holds a JSON object, not a list of records"),
     "unknown emotion": ("a.json", CORPUS, "emotion code 'E70' in record 2"),
 }
 BAD_PARAMS = {
     "missing column": ("a.csv", "words,label\na,1\n", {"text_column": "text"}, "has no column 'text' (found: 'words', 'label')"),
     "encoding": ("a.csv", TABLE, {"encoding": "cp99"}, "preprocess.encoding is 'cp99': no encoding has this name"),
-    "label values": ("a.csv", TABLE, {"label_values": [[5]]}, "label_values has 1 lists: give one for each of the 2 labels"),
+    "label values": ("a.csv", TABLE, {"label_values": [[5]]}, "label_values has 1 lists: give one list for each of the 2 labels"),
     "value twice": ("a.csv", TABLE, {"label_values": [[5], [4, 5]]}, "label_values has a value twice"),
-    "id beside values": ("a.csv", TABLE + "a,0\n", {"label_values": [["negative"], [5]]}, "1 rows whose label is no class: '0'"),
-    "aihub_target": ("a.csv", TABLE, {"aihub_target": "emotion"}, "is no AI Hub corpus"),
+    "id beside values": ("a.csv", TABLE + "a,0\n", {"label_values": [["negative"], [5]]}, "1 row whose label is not a class: '0'"),
+    "aihub_target": ("a.csv", TABLE, {"aihub_target": "emotion"}, "is not the AI Hub corpus"),
     "labels": ("a.json", json.dumps([dialogue()]), {"labels": ["a", "b", "c"]}, "preprocess.labels has 3 classes"),
-    "unknown": ("a.csv", TABLE, {"tset_size": 0.2}, "preprocess.tset_size is no known param: did you mean 'test_size'?"),
+    "unknown": ("a.csv", TABLE, {"tset_size": 0.2}, "preprocess.tset_size is not a param: did you mean 'test_size'?"),
     "out of range": ("a.csv", TABLE, {"test_size": 0.7}, "preprocess.test_size is 0.7: input should be less than 0.5"),
 }
 
@@ -480,7 +490,7 @@ def test_a_full_disk_is_named_and_leaves_no_partial_file(tmp_path):
 
 def test_a_file_size_limit_is_named_and_leaves_no_partial_file(tmp_path):
     limited = ("bash", "-c", 'ulimit -f 0; exec "$@"', "bash")
-    assert "no folder for temporary files can be written to" in refusal(run(tmp_path, written(tmp_path, TABLE), before=limited), tmp_path)
+    assert "no folder for temporary files is writable" in refusal(run(tmp_path, written(tmp_path, TABLE), before=limited), tmp_path)
 
 
 @pytest.mark.parametrize(("target", "classes"), [("polarity", 2), ("emotion", 6), ("emotion_fine", 60)])
@@ -500,7 +510,7 @@ REVIEWS = [
 ]
 
 
-def test_texts_that_are_nearly_the_same_stay_in_one_split(tmp_path):
+def test_near_duplicates_share_a_split(tmp_path):
     rows = [
         (text + ending, ("positive", "negative")[place % 2])
         for place, text in enumerate(REVIEWS)
@@ -512,7 +522,7 @@ def test_texts_that_are_nearly_the_same_stay_in_one_split(tmp_path):
     assert sum(map(len, stems)) == len(set.union(*stems)) == len(REVIEWS)
 
 
-def test_supplied_splits_are_used_as_they_are_and_taken_out_of_train(tmp_path):
+def test_supplied_splits_are_used_as_they_are_and_removed_from_train(tmp_path):
     test = written(tmp_path, "text,label\nfilm 3 was good,1\nFILM 3 was good,1\n,0\nanother one,0\nfilm 7 was badd,0\n", "test.csv")
     done = run(tmp_path, written(tmp_path, TABLE), files={"test-source": test}, near_duplicates=0.8)
     assert done.returncode == 0, done.stderr
@@ -530,15 +540,15 @@ def test_supplied_splits_are_used_as_they_are_and_taken_out_of_train(tmp_path):
     assert metrics["source"]["rows"] == len(others) + sum(metrics["dropped"].values())
 
 
-def test_a_supplied_validation_file_keeps_what_is_in_the_test_file_too_and_the_report_says_so(tmp_path):
+def test_texts_in_both_supplied_files_stay_with_a_warning_in_the_report(tmp_path):
     source, both = written(tmp_path, TABLE, "source.csv"), "text,label\nseen twice,1\nseen {},0\n"
     files = {name: written(tmp_path, both.format(name), f"{name}.csv") for name in ("validation", "test")}
     metrics = process_files(tmp_path, {"source": source, **files})
     assert metrics["rows"] == {"train": 60, "validation": 2, "test": 2}
-    assert "1 texts of the validation file are in the test file too" in (tmp_path / "report.html").read_text("utf-8")
+    assert "1 texts of the validation file are also in the test file" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_labels_are_mapped_ignored_and_taken_apart(tmp_path):
+def test_labels_are_mapped_ignored_and_separated(tmp_path):
     rows = [*ENOUGH, ("five stars", "5"), ("four", "4,5"), ("both", "1,5"), ("middling", "3"), ("one", "1")]
     metrics, splits = process(
         tmp_path,
@@ -579,7 +589,7 @@ def written_in(folder: Path, content: str) -> Path:
     return written(folder, content)
 
 
-def test_corrections_put_labels_right_and_take_texts_out(tmp_path):
+def test_corrections_change_labels_and_remove_texts(tmp_path):
     corrections = written(
         tmp_path, "text,label,given\nfilm 1 was good,negative,positive\nfilm 2  was good,,x\nnowhere,1,\n", "corrections.csv"
     )
@@ -590,10 +600,10 @@ def test_corrections_put_labels_right_and_take_texts_out(tmp_path):
     assert label_of["film 1 was good"] == 0
     assert "film 2 was good" not in label_of
     assert (metrics["corrections"], metrics["dropped"]["corrected"]) == ({"rows": 2, "without_row": 1}, 1)
-    assert "no source has 1 of its texts, the first of them 'nowhere'" in done.stderr
+    assert "no source has 1 of its texts; the first is 'nowhere'" in done.stderr
 
 
-def test_a_correction_may_settle_a_conflict(tmp_path):
+def test_a_correction_resolves_a_conflict(tmp_path):
     corrections = written(tmp_path, "text,label\nboth,positive\n", "corrections.csv")
     metrics, splits = process(tmp_path, [*ENOUGH, ("both", "positive"), ("both", "negative")], corrections=corrections)
     assert metrics["dropped"]["conflicting"] == 0
@@ -603,17 +613,17 @@ def test_a_correction_may_settle_a_conflict(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ("film 1 was good,good\n", "1 rows whose label is no class: 'good'"),
+        ("film 1 was good,good\n", "1 row whose label is not a class: 'good'"),
         ("film 1 was good,0\nfilm 1 was good,1\n", "corrects one text in two ways (line 3)"),
-        ("film 1 was good\n", "1 rows with another number of fields"),
+        ("film 1 was good\n", "1 rows whose number of fields is not 2"),
     ],
 )
-def test_corrections_that_make_no_sense_are_refused(tmp_path, rows, sentence):
+def test_contradictory_or_broken_corrections_are_refused(tmp_path, rows, sentence):
     corrections = written(tmp_path, "text,label\n" + rows, "corrections.csv")
     assert sentence in refusal(run(tmp_path, written(tmp_path, TABLE), files={"corrections": corrections}), tmp_path)
 
 
-def test_personal_data_is_taken_out_before_texts_are_compared(tmp_path):
+def test_personal_data_is_redacted_before_texts_are_compared(tmp_path):
     rows = [*ENOUGH, ("good, mail a@example.com", "positive"), ("good, mail b@example.org", "positive")]
     metrics, splits = process(tmp_path, rows, redact=["email"])
     assert "good, mail [EMAIL]" in set(pd.concat(splits.values())["text"])
@@ -624,7 +634,7 @@ def test_personal_data_is_taken_out_before_texts_are_compared(tmp_path):
 @pytest.mark.parametrize(
     ("name", "older"), [("감성대화말뭉치(최종데이터)_Training.xlsx", False), ("old.xlsx", True), ("export.tsv", True), ("saved.csv", False)]
 )
-def test_tables_of_the_ai_hub_corpus_are_known_by_their_columns(tmp_path, target, joy, name, older):
+def test_tables_of_the_ai_hub_corpus_are_recognised_by_their_columns(tmp_path, target, joy, name, older):
     table, source = corpus_table(older), tmp_path / name
     if name.endswith(".xlsx"):
         table.to_excel(source, index=not older)
@@ -650,4 +660,4 @@ def test_an_emotion_that_the_corpus_does_not_have_is_refused(tmp_path):
     table = corpus_table(older=False)
     table.loc[5, "감정_소분류"] = "무덤덤한"
     table.to_csv(tmp_path / "corpus.csv", index=False)
-    assert "1 rows whose label is no class: '당황/무덤덤한'" in refusal(run(tmp_path, tmp_path / "corpus.csv"), tmp_path)
+    assert "1 row whose label is not a class: '당황/무덤덤한'" in refusal(run(tmp_path, tmp_path / "corpus.csv"), tmp_path)

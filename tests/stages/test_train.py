@@ -1,9 +1,7 @@
-"""That a training is repeatable, keeps its best epoch, and leaves a model that others can load."""
+"""A training is repeatable, keeps its best epoch, and writes a model that others can load."""
 
+import hashlib
 import json
-import logging
-import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,16 +10,13 @@ from pathlib import Path
 import pytest
 
 from serving.inference.cpu import cpu_name
-from stages.shared import splits
-from stages.shared.batches import load_tokenizer
-from stages.shared.errors import StageError
-from stages.shared.training.vocabulary import coverage
+from stages import train
+from stages.shared import params, splits
 from tests.conftest import NONE, ROOT, read_json, run_command, write_params
 
 PATIENCE, EPOCHS = 2, 8
-# fp32, so that torch gives the logged losses again
+# fp32, so that torch computes the logged losses again
 LEARNING = {"max_length": 32, "batch_size": 8, "learning_rate": 0.002, "epochs": EPOCHS, "threads": 1, "precision": "fp32"}
-KOREAN = ["정말 재미있는 영화였어요", "배우들의 연기가 별로였다", "다시는 보고 싶지 않아요"]
 
 
 def training(tiny_model: Path, base: Path, root: Path, params_file: Path) -> list[str]:
@@ -54,7 +49,7 @@ def learning_params(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(doubtful: Path, tiny_base: Path, learning_params: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that ends early and that nobody interrupted."""
+    """The root of a training that stopped early and was not interrupted."""
     root = tmp_path_factory.mktemp("trained")
     done = run_command(*training(doubtful, tiny_base, root, learning_params), **environment(root))
     assert done.returncode == 0, done.stderr
@@ -72,7 +67,7 @@ def test_model_loads_as_a_hugging_face_classifier_with_the_class_names(tiny_mode
     assert model(**tokenizer("the film was good", return_tensors="pt", return_token_type_ids=False)).logits.shape == (1, 2)
 
 
-def test_model_folder_holds_no_pickle_and_no_path_of_the_machine(tiny_model: Path, tiny_base: Path) -> None:
+def test_model_folder_holds_no_pickle_and_no_path_of_this_machine(tiny_model: Path, tiny_base: Path) -> None:
     files = contents(tiny_model / "final")
     assert sorted(files) == ["config.json", "lineage.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     for place in (tiny_model, tiny_base, ROOT, Path.home(), Path(sys.prefix), Path(tempfile.gettempdir())):
@@ -84,17 +79,17 @@ def test_metrics_name_the_best_epoch_the_machine_and_the_coverage(trained: Path)
     scores = {"train_loss", "validation_loss", "validation_calibrated_loss", "validation_accuracy", "validation_f1"}
     assert set(metrics) == {"best_epoch", "epochs_run", "curve", "recipe", "machine", "coverage", "vocabulary", *scores}
     assert metrics["recipe"] == {"epochs": EPOCHS, "texts_a_step": 8, "learning_rate": 0.002, "parts_of_a_step": 1, "pairs": False}
-    given = {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
-    assert metrics["machine"] == given | {"cpu": cpu_name()}
+    machine = {"device": metrics["machine"]["device"], "precision": "fp32", "threads": 1, "processes": 1}
+    assert metrics["machine"] == machine | {"cpu": cpu_name()}
     assert any(letter.isalnum() for letter in cpu_name())
     assert metrics["coverage"] == {"unknown_share": 0, "single_character_share": 0}
 
 
-def test_training_learns_what_the_texts_say(tiny_model: Path) -> None:
+def test_training_learns_the_tiny_table(tiny_model: Path) -> None:
     assert read_json(tiny_model / "train.json")["validation_accuracy"] == 1
 
 
-def test_learning_curve_has_a_row_per_epoch_and_training_stops_early(trained: Path) -> None:
+def test_learning_curve_has_a_row_for_each_epoch_and_training_stops_early(trained: Path) -> None:
     metrics = read_json(trained / "train.json")
     rows = metrics["curve"]
     assert [row["epoch"] for row in rows] == list(range(1, metrics["epochs_run"] + 1))
@@ -127,6 +122,20 @@ def test_training_again_gives_the_same_bytes_and_leaves_no_checkpoint(tiny_model
     assert not list(tmp_path.glob(".*.partial"))
 
 
+def test_hash_of_the_params_covers_the_class_names_and_the_machine(tiny_model: Path, tiny_base: Path) -> None:
+    from stages.shared.training.machine import Machine
+
+    settings = params.load(tiny_model / "params.yaml", "train", train.TrainParams)
+    inputs = {"train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv", "base": tiny_base, "teacher": NONE}
+    outputs = {name: tiny_model / name for name in ("params", "model", "metrics", "picture", "preprocess_metrics")}
+    machine = Machine("cpu", "bf16", threads=2, processes=1)
+    found = train.hashes(settings, ("negative", "positive"), machine, train.Paths(**inputs, **outputs))
+    covered = {"classes": ["negative", "positive"], "machine": {"device": "cpu", "precision": "bf16", "threads": 2, "processes": 1}}
+    text = json.dumps({**settings.model_dump(), **covered}, sort_keys=True, ensure_ascii=False)
+    assert found["params"] == hashlib.sha256(text.encode()).hexdigest()
+    assert sorted(found) == ["base", "params", "train", "validation"]
+
+
 def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
     done = run_stage(
         "train", params={"train": {"precision": "fp16"}}, train=tiny_model / "train.csv", validation=tiny_model / "validation.csv",
@@ -151,7 +160,7 @@ def test_full_disk_is_a_sentence_and_leaves_nothing_half_written(large_model: Pa
     assert not list(tmp_path.glob(".*.partial"))
 
 
-def test_failure_behind_the_last_epoch_does_not_cost_the_training(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_failure_after_the_last_epoch_does_not_cost_the_training(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
     command = training(tiny_model, tiny_base, tmp_path, tiny_model / "params.yaml")
     (tmp_path / ".train.json.partial").mkdir()  # in the way of the metrics
     failed = run_command(*command, **environment(tmp_path))
@@ -160,62 +169,5 @@ def test_failure_behind_the_last_epoch_does_not_cost_the_training(tiny_model: Pa
     (tmp_path / ".train.json.partial").rmdir()
     done = run_command(*command, **environment(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert "going on from" in done.stderr
+    assert "resuming from" in done.stderr
     assert "epoch 1 of" not in done.stderr
-
-
-def test_loss_that_is_no_number_ends_the_training_with_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
-    weights = load_file(base / "model.safetensors")
-    weights["embeddings.LayerNorm.weight"].fill_(float("nan"))
-    save_file(weights, base / "model.safetensors", {"format": "pt"})
-    done = run_command(*training(tiny_model, base, tmp_path, tiny_model / "params.yaml"), **environment(tmp_path))
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert re.search(r"ERROR: the loss is not a number in step 1, .* lines \d+, .*: lower train.learning_rate", done.stderr)
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "final").exists()
-
-
-def test_max_length_beyond_the_positions_of_the_base_is_refused(tiny_base: Path) -> None:
-    assert load_tokenizer(tiny_base, 64, "train.max_length").model_max_length == 64
-    with pytest.raises(StageError, match=r"train\.max_length is 65: .* at most 64"):
-        load_tokenizer(tiny_base, 65, "train.max_length")
-
-
-def test_positions_that_a_roberta_keeps_for_itself_are_not_counted(tiny_base: Path, tmp_path: Path) -> None:
-    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
-    (base / "config.json").write_text(json.dumps({"model_type": "roberta", "max_position_embeddings": 66, "pad_token_id": 1}), "utf-8")
-    assert load_tokenizer(base, 64, "train.max_length").model_max_length == 64
-    with pytest.raises(StageError, match="at most 64"):
-        load_tokenizer(base, 65, "train.max_length")
-
-
-def test_vocabulary_of_another_language_is_warned_of_and_the_right_one_is_not(tiny_base: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tokenizer = load_tokenizer(tiny_base, 32, "train.max_length")
-    known = coverage.measure(tokenizer, ["the film was very good", "we love the food, 10 of 10!"])
-    assert not coverage.asks_for_refit(logging.getLogger("train"), known, "auto", 100_000)
-    assert not caplog.records
-    shares = coverage.measure(tokenizer, KOREAN)
-    assert shares["unknown_share"] > 0.9
-    assert not coverage.asks_for_refit(logging.getLogger("train"), shares, "auto", 100)
-    assert "DOES NOT KNOW THE LANGUAGE" in caplog.text
-    assert "base_model.source" in caplog.text
-
-
-def test_batch_that_is_only_answered_holds_four_times_the_tokens_of_one_that_is_learnt_from() -> None:
-    import numpy as np
-
-    from stages.shared.batches import Texts
-    from stages.shared.training.classifier import texts_at_once
-    from stages.shared.training.recipe import Recipe
-
-    train, validation = (
-        Texts(np.zeros(sum(lengths), np.int32), np.cumsum(lengths), np.zeros(len(lengths), np.int64))
-        for lengths in ([10] * 8, [20, 100, 10])
-    )
-    splits = {"train": train, "validation": validation}
-    assert texts_at_once(splits, Recipe(1, 64, 1e-4)) == 4 * 64 * 10 // 100
-    assert texts_at_once(splits, Recipe(1, 64, 1e-4, parts_of_a_step=4)) == 4 * 16 * 10 // 100
-    assert texts_at_once(splits, Recipe(1, 2, 1e-4)) == 1

@@ -1,34 +1,37 @@
-"""When two texts are the same: four keys, from the strictest to the loosest. A text whose key is empty is like no other."""
+"""Keys of texts: two texts are duplicates if their keys are equal.
+
+In: a text. Out: one of four keys, from the strictest to the loosest. A text with an empty key has no duplicates.
+"""
 
 import hashlib
 import unicodedata
 from collections.abc import Callable
 
-LONGEST = 2_000  # characters of a key, and of a text that near duplicates are looked for in
+LONGEST = 2_000  # characters of a key, and of a text in the search for near duplicates
 
 
 def exact(text: str) -> str:
-    """The text as it is."""
+    """Return the text itself."""
     return text
 
 
 def ws(text: str) -> str:
-    """Every run of whitespace one blank, ends stripped."""
+    """Return the text with each run of whitespace as one blank, and none at the ends."""
     return " ".join(text.split())
 
 
 def nfkc(text: str) -> str:
-    """Unicode NFKC, case folded, then ws: what is the same to a reader."""
+    """Return the text in Unicode NFKC and case-folded, then by `ws`: equal keys look the same to a reader."""
     return ws(unicodedata.normalize("NFKC", text).casefold())
 
 
 def alnum(text: str) -> str:
-    """nfkc without all but letters and digits; in phrases it takes those with and without a full stop for one."""
+    """Return the letters and digits of `nfkc`. Phrases with and without a full stop get the same key."""
     return "".join(filter(str.isalnum, nfkc(text)))
 
 
 def short(key: str) -> str:
-    """Return a key of a bounded length: of a long one, which is compared and sorted with every other, its beginning and a hash."""
+    """Return a key of bounded length, since keys are compared and sorted: a long one is cut, and ends with a hash of all of it."""
     if len(key) <= LONGEST:
         return key
     return key[:LONGEST] + hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()

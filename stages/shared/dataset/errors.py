@@ -1,55 +1,54 @@
-"""Errors about labels, and about classes that are too small to split."""
+"""Errors about labels that are not classes, and about classes that are too small to split."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.shared.errors import StageError
-
-SHOWN = 10  # labels
-LONGEST = 60  # characters of a label
+from stages.shared.sources.errors import SHOWN, shortened
 
 
 class Unknown(NamedTuple):
-    """How often a label was met, and where first."""
+    """How many rows have an unknown label, and where the first of them is."""
 
     rows: int
     file: Path
     line: int
 
     def again(self) -> "Unknown":
+        """Return the same with one row more."""
         return self._replace(rows=self.rows + 1)
 
 
 class LabelsUnknown(StageError):
-    """Labels in a source that are neither a class name nor a class id."""
+    """A source has labels that are neither a class name nor a class id."""
 
     def __init__(self, found: Mapping[str, Unknown], class_names: Iterable[str]) -> None:
         most = sorted(found.items(), key=lambda item: -item[1].rows)
         shown = ", ".join(
-            f"{_short(label) if label.strip() else '(empty)'!r} ({where.rows:,} rows, first in line {where.line:,})"
+            f"{shortened(label) if label.strip() else '(empty)'!r} ({_rows(where.rows)}, first in line {where.line:,})"
             for label, where in most[:SHOWN]
         )
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         known = ", ".join(f"{name} = {number}" for number, name in enumerate(class_names))
         super().__init__(
-            f"{most[0][1].file} has {sum(where.rows for where in found.values()):,} rows whose label is no class: {shown}{more}. "
-            f"The classes are {known}: correct the rows, name the classes in preprocess.labels, "
-            f"or say in preprocess.label_values what values mean them"
+            f"{most[0][1].file} has {_rows(sum(where.rows for where in found.values()))} whose label is not a class: {shown}{more}. "
+            f"The classes are {known}. Correct the rows, name the classes in preprocess.labels, "
+            f"map the values to classes in preprocess.label_values, or drop them with preprocess.ignore_labels"
         )
 
 
-def _short(value: str) -> str:
-    return value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 class TooFewTexts(StageError):
-    """Classes with too few texts for a train, a validation and a test split."""
+    """Classes have too few texts for a train, a validation and a test split."""
 
     def __init__(self, file: Path, counts: Mapping[str, int], needed: int) -> None:
         shown = ", ".join(f"'{name}' has {count:,}" for name, count in counts.items())
         super().__init__(
-            f"{file} cannot be split: {shown} (texts, after cleaning; like ones, and those of one person, count as one), "
-            f"and every class needs at least {needed}: add rows, raise preprocess.max_rows or preprocess.near_duplicates, "
-            f"or take the class out of preprocess.labels and of the file"
+            f"{file} cannot be split: {shown} (texts after cleaning; near duplicates and the texts of one person count as one). "
+            f"Every class needs at least {needed}: add rows, raise preprocess.max_rows or preprocess.near_duplicates, "
+            f"or remove the class from preprocess.labels and from the file"
         )

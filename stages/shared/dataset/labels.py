@@ -1,4 +1,7 @@
-"""What the labels of a source mean: the classes of the task, reasons to drop a row, and what a person has put right."""
+"""The meaning of a source's labels, and the corrections of a person.
+
+In: labels as they stand in a file, and the file of corrections. Out: for each row a class id, or a reason to drop the row.
+"""
 
 import logging
 from collections.abc import Callable
@@ -19,30 +22,34 @@ from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
 from stages.shared.spreadsheet import unescape_formula
 
-log = logging.getLogger("preprocess")
+log = logging.getLogger("labels")
 
 
 class LabelParams(ClassParams):
-    """The part of the preprocess section that says what labels, and corrected texts, mean."""
+    """The params of preprocess that give labels and corrected texts their meaning."""
 
     label_values: tuple[tuple[str, ...], ...]
+    """For each class, in the order of `labels`, the values of the label column that mean it. Example: `[[1, 2], [4, 5]]` for ratings."""
     label_separator: str
+    """Separator between several labels of one text. A text whose labels belong to several classes is dropped. Empty: one label."""
     ignore_labels: tuple[str, ...]
+    """Values of the label column whose rows are dropped, such as `[neutral]`."""
     redact: tuple[Kind, ...]
+    """Personal data that tokens replace, in the splits and in every text that the service classifies: `url`, `email`, `phone`, `name`."""
 
     @model_validator(mode="after")
     def _values_fit_the_labels(self) -> Self:
         values = [label_key(value) for values in self.label_values for value in values]
         if self.label_values and len(self.label_values) != len(self.labels):
             raise ValueError(
-                f"label_values has {len(self.label_values)} lists: give one for each of the {len(self.labels)} labels, in their order"
+                f"label_values has {len(self.label_values)} lists: give one list for each of the {len(self.labels)} labels, in their order"
             )
         if len(set(values)) < len(values):
-            raise ValueError("label_values has a value twice: each means one class")
+            raise ValueError("label_values has a value twice: give each value to one class")
         return self
 
     def class_of(self, label: str) -> int | None:
-        """Return the class id of a label as it stands in a file: of a name, or of a value; where there are no values, of an id."""
+        """Return the class id of a label as it stands in a file: a class name, a value, or, without label_values, a class id."""
         return self._class_by_value.get(label_key(label)) if self.label_values else self.label_id(label)
 
     @cached_property
@@ -52,29 +59,32 @@ class LabelParams(ClassParams):
 
 
 class Verdict(NamedTuple):
-    """What a label means: a class id, a reason to drop the row, or neither where it is unknown."""
+    """The meaning of a label: a class id, a reason to drop the row, or neither if the label is unknown."""
 
     label: int | None
     reason: str | None
 
 
 class Labels:
-    """What the labels of a source mean, each asked for once."""
+    """The meaning of the labels of a source, computed once for each label.
+
+    is_aihub: whether the labels are codes or names of the AI Hub corpus. unknown: the unknown labels so far.
+    """
 
     def __init__(self, settings: LabelParams) -> None:
         self._settings = settings
         self._ignored = {label_key(value) for value in settings.ignore_labels}
         self._verdicts: dict[str, Verdict] = {}
         self.unknown: dict[str, Unknown] = {}
-        self.corpus = False  # AI Hub codes or names
+        self.is_aihub = False
 
-    def knows(self, label: str) -> bool:
-        """Tell whether a value of a file is a label."""
+    def is_label(self, label: str) -> bool:
+        """Tell whether a value in a file is a label, also one to ignore."""
         verdict = self._verdict(label)
         return verdict.label is not None or verdict.reason is not None
 
     def verdict(self, label: str, file: Path, line: int) -> Verdict:
-        """Return what a label means, and count it where it is unknown. file, line: where it stands."""
+        """Return the meaning of a label, and count the label if it is unknown. file, line: where it stands."""
         verdict = self._verdicts.get(label)
         if verdict is None:
             verdict = self._verdicts[label] = self._verdict(label)
@@ -84,7 +94,7 @@ class Labels:
 
     def _verdict(self, label: str) -> Verdict:
         settings = self._settings
-        if self.corpus:
+        if self.is_aihub:
             code = aihub.code_of(label)
             return Verdict(settings.id_by_emotion[code] if code else None, None)
         values = label.split(settings.label_separator) if settings.label_separator else [label]
@@ -97,10 +107,10 @@ class Labels:
 
 
 class Corrections:
-    """Labels that a person has put right, by text. counts: rows that were changed, and corrections whose text no source has."""
+    """The labels that a person has corrected, by text."""
 
     def __init__(self, file: Path, settings: LabelParams, key: Callable[[str], str]) -> None:
-        """Read them. key: of a text, for all rows that are the same by it are put right."""
+        """Read the corrections. key: gives the key of a text; a correction changes all rows with its key."""
         self._file = file
         self._key = key
         self._verdicts: dict[str, Verdict] = {}
@@ -108,9 +118,10 @@ class Corrections:
         self._rows = 0
         unknown: dict[str, Unknown] = {}
         try:
-            rows = list(Source(file, ReadOptions(lambda _: False, quoting="csv", header="yes", loose=True), optional=True).rows())
+            options = ReadOptions(lambda _: False, quoting="csv", header="yes", allow_extra_fields=True)
+            rows = list(Source(file, options, optional=True).rows())
         except ColumnMissing:
-            raise FileUnreadable(file, "has no columns text and label", "begin it with the line text,label") from None
+            raise FileUnreadable(file, "does not have the columns text and label", "begin it with the line text,label") from None
         for row in rows:
             text, label = redact(clean_text(unescape_formula(row.text)), settings.redact), settings.class_of(row.label)
             if not text:
@@ -118,32 +129,33 @@ class Corrections:
             if label is None and row.label.strip():
                 unknown[row.label] = unknown.get(row.label, Unknown(0, file, row.line)).again()
             verdict = Verdict(label, None if row.label.strip() else "corrected")
-            if self._verdicts.setdefault(self._name(text), verdict) != verdict:
-                raise FileUnreadable(file, f"corrects one text in two ways (line {row.line:,})", "leave one of them")
+            if self._verdicts.setdefault(self._key_of(text), verdict) != verdict:
+                raise FileUnreadable(file, f"corrects one text in two ways (line {row.line:,})", "keep one of them")
         if unknown:
             raise LabelsUnknown(unknown, settings.labels)
 
-    def _name(self, text: str) -> str:
+    def _key_of(self, text: str) -> str:
         return self._key(text) or text
 
     def verdict(self, text: str) -> Verdict | None:
-        """Return what a clean text's label was put right to, if it was."""
+        """Return the corrected label of a clean text, or None if the text has no correction."""
         if not self._verdicts:
             return None
-        name = self._name(text)
-        verdict = self._verdicts.get(name)
+        key = self._key_of(text)
+        verdict = self._verdicts.get(key)
         if verdict:
             self._rows += 1
-            self._used.add(name)
+            self._used.add(key)
         return verdict
 
     @property
     def counts(self) -> dict[str, int]:
+        """Count the rows that were corrected, and the corrections whose text no source has."""
         return {"rows": self._rows, "without_row": len(self._verdicts) - len(self._used)}
 
     def report(self) -> None:
-        """Log what was corrected, and warn of what has nothing to correct."""
+        """Log the corrected rows, and warn of corrections whose text no source has."""
         if self._verdicts:
-            log.info("%s: %s rows corrected", self._file, f"{self._rows:,}")
+            log.info("%s corrects %s rows", self._file, f"{self._rows:,}")
         if missing := [text for text in self._verdicts if text not in self._used]:
-            log.warning("%s: no source has %s of its texts, the first of them %.80r", self._file, f"{len(missing):,}", missing[0])
+            log.warning("%s: no source has %s of its texts; the first is %.80r", self._file, f"{len(missing):,}", missing[0])

@@ -1,10 +1,13 @@
-"""Find texts that differ in little: pairs whose sets of character trigrams have at least a given Jaccard similarity.
+"""Search for near duplicates: pairs of texts whose sets of character trigrams have at least a given Jaccard similarity.
 
-MinHash signatures (Broder 1997) of a chunk of texts at once, in numpy. Of them are kept a hash of each band and a byte of each number,
-150 bytes a text. Texts that share a band are candidates; where the bytes agree too, the similarity is computed exactly. So a pair
-that is reported is one; a pair at the threshold is found with a probability of 95 % at least, one above it with more. Not so in a
-crowd of texts with a long common part that stay below the threshold: of nearer pairs among hundreds of them about half are found.
-Trigrams of characters know no words: Korean is a case like any other.
+In: texts in chunks, and a threshold. Out: pairs of positions.
+
+A chunk gets its MinHash signatures (Broder 1997) at once, in numpy. Of each text, memory keeps a hash per band and a byte per hash
+function: 150 bytes. Texts that share a band are candidates. Where their bytes agree too, the similarity is computed exactly,
+so every pair that is returned is a pair. A pair at the threshold is found with a probability of at least 95 %, a nearer pair with more.
+The exception: hundreds of texts share a long part but are no near duplicates of each other.
+Among these the search finds about half of the pairs above the threshold.
+Character trigrams do not depend on words, so Korean needs no special case.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-LENGTH = 3  # characters of a shingle
-LEAST = 5  # shingles of a text: fewer say too little
+SHINGLE_LENGTH = 3  # characters
+MIN_SHINGLES = 5  # of a text: fewer say too little
 HASHES = 64
-FOUND = 0.95  # of the pairs at the threshold
-DOUBT = 0.2  # four standard deviations of a similarity that is estimated by 64 hashes
-CHARACTERS = 2_000_000  # of texts whose shingles are in memory at a time, 50 bytes each
-PAIRS = 100_000  # that are looked at a time
+RECALL = 0.95  # share of the pairs at the threshold that are found
+TOLERANCE = 0.2  # four standard deviations of a similarity that 64 hashes estimate
+MAX_CHARACTERS = 2_000_000  # of the texts whose shingles are in memory at a time, 50 bytes each
+MAX_PAIRS = 100_000  # compared at a time
 Words = NDArray[np.uint32]
 Keys = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
@@ -29,20 +32,20 @@ OFFSETS: Words = _rng.integers(2**32, size=HASHES, dtype=np.uint32)
 
 
 def rows_of_band(threshold: float) -> int:
-    """Return how many hashes make a band, the most with which pairs at the threshold are still found."""
-    return max(rows for rows in range(1, HASHES + 1) if rows == 1 or 1 - (1 - threshold**rows) ** (HASHES // rows) >= FOUND)
+    """Return the number of hashes in a band: the largest that still finds RECALL of the pairs at the threshold."""
+    return max(rows for rows in range(1, HASHES + 1) if rows == 1 or 1 - (1 - threshold**rows) ** (HASHES // rows) >= RECALL)
 
 
 def signatures(texts: Sequence[str], rows: int) -> tuple[Keys, Bytes]:
-    """Return the hash of each band of each text, (texts, HASHES // rows), and a byte of each number of its signature, (texts, HASHES).
+    """Return the band hashes of each text, (texts, HASHES // rows), and one byte per hash of its signature, (texts, HASHES).
 
-    Both are zeros where a text is too short.
+    Both are zeros if a text is too short.
     """
     bands = HASHES // rows
     keys = np.zeros((len(texts), bands), dtype=np.uint64)
     numbers = np.zeros((len(texts), HASHES), dtype=np.uint8)
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    long = np.flatnonzero(lengths >= LEAST + LENGTH - 1)
+    long = np.flatnonzero(lengths >= MIN_SHINGLES + SHINGLE_LENGTH - 1)
     if not len(long):
         return keys, numbers
     shingles, starts = _shingles([texts[place] for place in long.tolist()], lengths[long])
@@ -59,11 +62,11 @@ def signatures(texts: Sequence[str], rows: int) -> tuple[Keys, Bytes]:
     return keys, numbers
 
 
-def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a chunk into pieces of few characters, or of one text."""
+def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a chunk into batches of at most MAX_CHARACTERS characters, or of one longer text."""
     begin = size = 0
     for place, text in enumerate(texts):
-        if size and size + len(text) > CHARACTERS:
+        if size and size + len(text) > MAX_CHARACTERS:
             yield texts[begin:place]
             begin, size = place, 0
         size += len(text)
@@ -72,14 +75,14 @@ def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _shingles(texts: Sequence[str], lengths: NDArray[np.int64]) -> tuple[Words, NDArray[np.int64]]:
-    """Return the hashes of the shingles of all texts in a row, and where those of each begin."""
+    """Return the shingle hashes of all texts as one array, and the position where each text begins."""
     characters = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     hashes = characters[:-2] * np.uint64(0x9E3779B97F4A7C15) + characters[1:-1] * np.uint64(0xC2B2AE3D27D4EB4F) + characters[2:]
     hashes ^= hashes >> np.uint64(33)
     hashes *= np.uint64(0xFF51AFD7ED558CCD)
     ends = np.cumsum(lengths)
     across = np.concatenate([ends[:-1] - 2, ends[:-1] - 1])  # shingles that begin in one text and end in the next
-    counts = lengths - (LENGTH - 1)
+    counts = lengths - (SHINGLE_LENGTH - 1)
     starts = np.cumsum(counts) - counts
     return np.delete(hashes >> np.uint64(32), across).astype(np.uint32), starts
 
@@ -87,14 +90,14 @@ def _shingles(texts: Sequence[str], lengths: NDArray[np.int64]) -> tuple[Words, 
 def candidates(keys: Keys) -> NDArray[np.int64]:
     """Return pairs of texts that share a band: (pairs, 2), each pair once, the earlier text first.
 
-    Of those that share one, each is paired with the one before it and with the first, so that n of them make 2 n pairs.
+    Each text is paired with the previous and with the first text of its band, so n texts give at most 2 n pairs.
     """
     found = []
     for band in keys.T:
         order = np.argsort(band, kind="stable")
         order = order[np.searchsorted(band[order], 1) :]
         values = band[order]
-        same = np.flatnonzero(values[1:] == values[:-1]) + 1  # places whose text shares the band with the one before
+        same = np.flatnonzero(values[1:] == values[:-1]) + 1  # positions whose text shares the band with the one before
         if not len(same):
             continue
         begins = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
@@ -107,7 +110,7 @@ def candidates(keys: Keys) -> NDArray[np.int64]:
 
 def similarity(one: str, other: str) -> float:
     """Return the Jaccard similarity of two texts' sets of trigrams."""
-    first, second = ({text[place : place + LENGTH] for place in range(len(text) - LENGTH + 1)} for text in (one, other))
+    first, second = ({text[place : place + SHINGLE_LENGTH] for place in range(len(text) - SHINGLE_LENGTH + 1)} for text in (one, other))
     together = len(first & second)
     return together / max(1, len(first) + len(second) - together)
 
@@ -115,17 +118,17 @@ def similarity(one: str, other: str) -> float:
 def near_pairs(
     chunks: Iterable[Sequence[str]], threshold: float, texts_at: Callable[[NDArray[np.int64]], Sequence[str]]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the places of texts that are alike. texts_at: returns the texts at places, which come sorted."""
+    """Yield pairs of positions of near duplicates. texts_at: returns the texts at the given positions, which are sorted."""
     rows = rows_of_band(threshold)
-    signed = [signatures(piece, rows) for chunk in chunks for piece in _pieces(chunk)]
+    signed = [signatures(batch, rows) for chunk in chunks for batch in _batches(chunk)]
     if not signed:
         return
     keys, numbers = (np.concatenate(parts) for parts in zip(*signed, strict=True))
     pairs = candidates(keys)
     del keys
-    for start in range(0, len(pairs), PAIRS):
-        part = pairs[start : start + PAIRS]
-        part = part[(numbers[part[:, 0]] == numbers[part[:, 1]]).mean(axis=1) >= threshold - DOUBT]
+    for start in range(0, len(pairs), MAX_PAIRS):
+        part = pairs[start : start + MAX_PAIRS]
+        part = part[(numbers[part[:, 0]] == numbers[part[:, 1]]).mean(axis=1) >= threshold - TOLERANCE]
         places = np.unique(part)
         text_at = dict(zip(places.tolist(), texts_at(places), strict=True))
         for one, other in part.tolist():

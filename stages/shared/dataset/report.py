@@ -1,298 +1,370 @@
-"""The page that shows a data set to a person in a minute: what is wrong with it first, then what is in it. One file, no network.
+"""The data report: one HTML page that a person reads in a minute, without a network.
 
-Equal data give equal bytes: no clock, no path of this machine.
+In: `Contents`, the counts and rows of all sources. Out: the page, which shows warnings first, and the warnings.
+Equal data give equal bytes: the page has no time and no path of the machine.
 """
 
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.shared.dataset.row_store import RowStore
+from stages.shared.dataset.summary import NearDuplicates, Summary
+from stages.shared.sources.facts import SourceRead
 from stages.shared.splits import SPLITS
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-EXAMPLES = 3  # of each reason
-LISTED = 10  # duplicates, conflicts, leaks
-CLASSES = 60  # whose words are listed
-WORDS = 15
-CHARACTERS = 160  # of a text that is shown
-SHOWN = 32  # characters of a fact, enough of a hash to tell files apart
-COLUMNS = 40  # of the histogram
+EXAMPLES = 3  # dropped rows for each reason
+LISTED = 10  # rows of the other tables
+CLASSES = 60  # classes with a list of words
+WORDS = 15  # in a list
+CHARACTERS = 160  # shown of a text
+SHOWN = 32  # characters of a fact: enough of a hash to tell files apart
+BARS = 40  # of the histogram
 IMBALANCE = 5  # times as many texts in the largest class as in the smallest
 TRUNCATED = 0.05  # share of the texts
 UNKNOWN = 0.02  # share of the tokens
+DUPLICATES = 0.01  # share of the rows
 SMALL = 500  # texts of a split
 LARGE_GROUP = 0.05  # share of the kept rows
-WORD = re.compile(r"\w[\w'’\u0900-\u0dff\u0e00-\u0eff]*")  # vowel signs of India and Thailand are part of a word
-PLAIN = {
+ALWAYS_SMALL_GROUP = 50  # rows
+WORD = re.compile(r"\w[\w'’\u0900-\u0dff\u0e00-\u0eff]*")  # vowel signs of Indian scripts and Thai are part of a word
+MEANINGS = {  # of the reasons to drop a row
     "empty": "no text is left after cleaning",
-    "corrected": "data/raw/corrections.csv takes the text out",
+    "corrected": "{corrections} removes the text",
     "ignored_label": "the label is in preprocess.ignore_labels",
-    "several_labels": "the labels are of several classes",
+    "several_labels": "the labels belong to several classes",
     "conflicting": "the same text has another label elsewhere (preprocess.conflicts)",
-    "duplicate": "the same text stands earlier in the source (preprocess.duplicate_key)",
-    "leaked": "the text, or one that is nearly the same, is in a supplied validation or test file",
-    "sampled_out": "left out by preprocess.max_rows",
+    "duplicate": "the same text is earlier in the source (preprocess.duplicate_key)",
+    "leaked": "the text or a near duplicate is in a supplied validation or test file",
+    "sampled_out": "preprocess.max_rows leaves the row out",
 }
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """tokens: of each text that was measured (texts,). unknown_share: of all tokens. limit: train.max_length."""
+    """The lengths of texts in tokens. tokens: (texts,). unknown_share: unknown tokens among all. max_length: train.max_length."""
 
     tokens: np.ndarray
     unknown_share: float
-    limit: int
+    max_length: int
 
     @property
-    def cut(self) -> float:
-        """Share of the texts that train cuts."""
-        return float((self.tokens > self.limit).mean())
+    def truncated(self) -> float:
+        """The share of the texts that train truncates."""
+        return float((self.tokens > self.max_length).mean())
 
     @property
     def metrics(self) -> dict[str, float]:
         """The numbers that `dvc metrics diff` compares."""
         half, most = (float(np.quantile(self.tokens, share)) for share in (0.5, 0.95))
-        return {"median": half, "p95": most, "longest": int(self.tokens.max()), "truncated": self.cut, "unknown": self.unknown_share}
+        return {"median": half, "p95": most, "longest": int(self.tokens.max()), "truncated": self.truncated, "unknown": self.unknown_share}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page shows. sources: by origin. classes: rows by split and class id.
+
+    dropped_file, corrections_file: the names of these files.
+    """
+
+    summary: Summary
+    sources: Mapping[str, SourceRead]
+    classes: Mapping[tuple[str, int], int]
+    class_names: Sequence[str]
+    lengths: Lengths
+    dropped_file: str
+    corrections_file: str
+
+    @cached_property
+    def counts(self) -> dict[str, list[int]]:
+        """The rows of each split, by class id."""
+        return {split: [self.classes.get((split, label), 0) for label in range(len(self.class_names))] for split in SPLITS}
+
+    @cached_property
+    def totals(self) -> dict[str, int]:
+        """The rows of each split."""
+        return {split: sum(counts) for split, counts in self.counts.items()}
 
 
 class Column(NamedTuple):
-    """kind: text, which may break anywhere, short, which may not, or number."""
+    """A column of a table. kind: text may wrap anywhere, short does not wrap, number is aligned to the right."""
 
     name: str
     kind: str = "short"
 
 
-def render(
-    corpus: RowStore,
-    facts: Mapping[str, Mapping[str, Any]],
-    classes: Mapping[tuple[str, int], int],
-    class_names: Sequence[str],
-    lengths: Lengths,
-) -> tuple[str, list[str]]:
-    """Return the page and what it warns of. facts: of each source; classes: rows of each split and class id."""
+def render(contents: Contents) -> tuple[str, list[str]]:
+    """Return the page and its warnings."""
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    totals = {name: sum(classes.get((name, label), 0) for label in range(len(class_names))) for name in SPLITS}
-    shares = {(name, label): classes.get((name, label), 0) / max(1, totals[name]) for name in SPLITS for label in range(len(class_names))}
-    dropped = corpus.dropped()
-    warnings = _warnings(corpus, facts, classes, class_names, totals, lengths)
+    rows, kept = contents.sources["source"].rows, contents.summary.kept()
+    warnings = list(_warnings(_findings(contents), contents))
     page = environment.from_string(TEMPLATE.read_text("utf-8")).render(
-        summary=f"{facts['source']['rows']:,} rows read from the source, {corpus.kept():,} kept.",
+        summary=f"{rows:,} rows read from the source, {kept:,} kept.",
         warnings=warnings,
         tiles=[
-            ("rows read", facts["source"]["rows"]),
-            ("kept", corpus.kept()),
-            *((reason.replace("_", " "), count) for reason, count in dropped.items() if count),
+            ("rows read", rows),
+            ("kept", kept),
+            *((_words_of(reason), count) for reason, count in contents.summary.dropped().items() if count),
         ],
         splits=SPLITS,
         classes=[
             {
-                "name": class_name,
-                "cells": [{"count": classes.get((name, label), 0), "share": shares[name, label]} for name in SPLITS],
+                "name": name,
+                "cells": [
+                    {"count": counts[label], "share": counts[label] / max(1, contents.totals[split])}
+                    for split, counts in contents.counts.items()
+                ],
             }
-            for label, class_name in enumerate(class_names)
+            for label, name in enumerate(contents.class_names)
         ],
-        totals=[totals[name] for name in SPLITS],
-        lengths=_histogram(lengths),
-        tables=[table for table in _tables(corpus, facts, class_names) if table["rows"]],
-        words=_words(corpus, class_names),
+        totals=list(contents.totals.values()),
+        lengths=_histogram(contents.lengths),
+        tables=[table for table in _tables(contents) if table["rows"]],
+        words=_words(contents.summary, contents.class_names),
     )
     return page, warnings
 
 
-def _warnings(
-    corpus: RowStore,
-    facts: Mapping[str, Mapping[str, Any]],
-    classes: Mapping[tuple[str, int], int],
-    class_names: Sequence[str],
-    totals: Mapping[str, int],
-    lengths: Lengths,
-) -> list[str]:
-    rows, dropped = facts["source"]["rows"], corpus.dropped()
-    sizes = {name: classes.get(("train", label), 0) for label, name in enumerate(class_names)}
-    largest, smallest = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
-    near, group, persons = corpus.near_counts(), corpus.largest_group(), corpus.shared_persons()
-    damaged, both = corpus.damaged(), corpus.in_both()
-    missing = {name: [class_name for label, class_name in enumerate(class_names) if not classes.get((name, label))] for name in SPLITS}
-    found = [
-        (
-            lengths.unknown_share > UNKNOWN,
-            f"{lengths.unknown_share:.1%} of the tokens are unknown to the base model: is it of this language?",
-        ),
-        *((names, f"{name} has no text of: {', '.join(names)}.") for name, names in missing.items()),
-        (
-            sizes[largest] > IMBALANCE * sizes[smallest],
-            f"The classes are out of balance: '{largest}' has {sizes[largest]:,} texts to train on, '{smallest}' {sizes[smallest]:,}. "
-            "Look at macro F1.",
-        ),
-        *((True, sentence) for sentence in _guesses(facts)),
-        (damaged, f"{damaged:,} texts hold the sign U+FFFD, of characters that were lost before the file was written."),
-        (dropped["conflicting"], f"{dropped['conflicting']:,} rows have a text that stands in the source with several labels."),
-        (
-            dropped["leaked"],
-            f"{dropped['leaked']:,} texts of the source are in a supplied validation or test file too, and were taken out of train.",
-        ),
-        (both, f"{both:,} texts of the validation file are in the test file too: they choose the epoch that is tested on them."),
-        (persons, f"{persons:,} persons of train speak in a supplied validation or test file too."),
-        (
-            dropped["duplicate"] > 0.01 * rows,
-            f"{dropped['duplicate']:,} rows ({dropped['duplicate'] / rows:.1%}) repeat an earlier text: split before they were dropped, "
-            "they would have leaked.",
-        ),
-        (lengths.cut > TRUNCATED, f"{lengths.cut:.1%} of the texts are longer than train.max_length and will be cut."),
-        (
-            group > max(50, LARGE_GROUP * corpus.kept()),
-            f"{group:,} rows hang together, by texts that are nearly the same or by one person, and stand in one split: "
-            "raise preprocess.near_duplicates if that is too many.",
-        ),
-        (near["conflicting_pairs"], f"{near['conflicting_pairs']:,} pairs of nearly the same texts have two labels."),
-        (near["pairs"], f"{near['pairs']:,} pairs of texts are nearly the same; each stands in one split."),
-        (dropped["empty"], f"{dropped['empty']:,} rows have no text."),
-        *((totals[name] < SMALL, _interval(name, totals[name])) for name in SPLITS[1:]),
-    ]
-    return [sentence for holds, sentence in found if holds]
+@dataclass(frozen=True)
+class Findings:
+    """The counts that the warnings rest on. largest, smallest: the train classes, each with its number of texts."""
+
+    rows: int
+    kept: int
+    dropped: Mapping[str, int]
+    missing: Mapping[str, Sequence[str]]
+    largest: tuple[str, int]
+    smallest: tuple[str, int]
+    near_duplicates: NearDuplicates
+    largest_group: int
+    shared_persons: int
+    lost_characters: int
+    in_validation_and_test: int
 
 
-def _interval(name: str, texts: int) -> str:
+def _findings(contents: Contents) -> Findings:
+    summary, names = contents.summary, contents.class_names
+    sizes = list(zip(names, contents.counts["train"], strict=True))
+    return Findings(
+        rows=contents.sources["source"].rows,
+        kept=summary.kept(),
+        dropped=summary.dropped(),
+        missing={
+            split: [name for name, count in zip(names, counts, strict=True) if not count] for split, counts in contents.counts.items()
+        },
+        largest=max(sizes, key=lambda size: size[1]),
+        smallest=min(sizes, key=lambda size: size[1]),
+        near_duplicates=summary.near_duplicates(),
+        largest_group=summary.largest_group(),
+        shared_persons=summary.shared_persons(),
+        lost_characters=summary.with_lost_characters(),
+        in_validation_and_test=summary.in_validation_and_test(),
+    )
+
+
+def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
+    """Yield the warnings, the most important first."""
+    lengths, dropped, (largest, most), (smallest, least) = contents.lengths, found.dropped, found.largest, found.smallest
+    if lengths.unknown_share > UNKNOWN:
+        yield f"The base model does not know {lengths.unknown_share:.1%} of the tokens: check that it knows the language of the texts."
+    for split, names in found.missing.items():
+        if names:
+            yield f"{split} has no text of: {', '.join(names)}."
+    if most > IMBALANCE * least:
+        yield f"The classes are imbalanced: train has {most:,} texts of '{largest}' and {least:,} of '{smallest}'. Judge by macro F1."
+    yield from _reading_warnings(contents.sources)
+    if found.lost_characters:
+        yield f"{found.lost_characters:,} texts hold U+FFFD: a character was lost before the file was written."
+    if dropped["conflicting"]:
+        yield f"{dropped['conflicting']:,} rows have a text that has several labels in the source."
+    if dropped["leaked"]:
+        yield f"{dropped['leaked']:,} texts of the source are also in a supplied validation or test file. They were removed from train."
+    if found.in_validation_and_test:
+        yield (
+            f"{found.in_validation_and_test:,} texts of the validation file are also in the test file: "
+            "the texts that choose the best epoch also test it."
+        )
+    if found.shared_persons:
+        yield f"{found.shared_persons:,} persons of train also speak in a supplied validation or test file."
+    if dropped["duplicate"] > DUPLICATES * found.rows:
+        count, share = dropped["duplicate"], dropped["duplicate"] / found.rows
+        yield f"{count:,} rows ({share:.1%}) repeat an earlier text. They were dropped, since they would leak into other splits."
+    if lengths.truncated > TRUNCATED:
+        yield f"{lengths.truncated:.1%} of the texts are longer than train.max_length and will be truncated."
+    if found.largest_group > max(ALWAYS_SMALL_GROUP, LARGE_GROUP * found.kept):
+        yield (
+            f"{found.largest_group:,} rows form one group of near duplicates or of one person's texts, and share one split. "
+            "If that is too many, raise preprocess.near_duplicates."
+        )
+    if found.near_duplicates.conflicting_pairs:
+        yield f"{found.near_duplicates.conflicting_pairs:,} pairs of near duplicates have two labels."
+    if found.near_duplicates.pairs:
+        yield f"{found.near_duplicates.pairs:,} pairs of texts are near duplicates. Each pair shares one split."
+    if dropped["empty"]:
+        yield f"{dropped['empty']:,} rows have no text."
+    for split in SPLITS[1:]:
+        if contents.totals[split] < SMALL:
+            yield _interval(split, contents.totals[split])
+
+
+def _interval(split: str, texts: int) -> str:
     points = 100 * 1.96 * math.sqrt(0.1 * 0.9 / max(1, texts))
-    return f"{name} has {texts:,} texts: an accuracy of 90 % on it is known to {points:.1f} points only."
+    return f"{split} has {texts:,} texts: it measures an accuracy of 90 % only to ±{points:.1f} points."
 
 
-def _guesses(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what was guessed of how the files are written, where a guess may be wrong."""
-    found = []
-    for origin, how in facts.items():
-        if how.get("encoding", "utf-8") not in ("utf-8", "utf-8-sig"):
-            found.append(f"The {origin} file was read as {how['encoding']}: see that the texts below are what they should be.")
-        if how.get("quoting") in ("none", "twice"):
-            found.append(
-                f"Quotes of the {origin} file {'are characters of the texts' if how['quoting'] == 'none' else 'were taken off twice'}."
+def _reading_warnings(sources: Mapping[str, SourceRead]) -> Iterator[str]:
+    """Yield what was guessed about the files, where a guess may be wrong."""
+    for origin, source in sources.items():
+        facts, shown = source.facts, source.facts.as_text()
+        if facts.encoding not in ((), ("utf-8",), ("utf-8-sig",)):
+            yield f"The {origin} file was read as {shown['encoding']}: check that the texts below look right."
+        if facts.quoting == ("none",):
+            yield f"Quotes in the {origin} file are part of the texts."
+        if facts.quoting == ("twice",):
+            yield f"The {origin} file was quoted twice: both layers of quotes were removed."
+        if facts.guessed:
+            columns = " and ".join(f"'{shown[f'{name}_column']}'" for name in facts.guessed)
+            yield f"The {origin} file has no known name for the column of the {shown['guessed']}: {columns} was chosen by its values."
+        if facts.other_sheets:
+            yield f"Only the sheet '{shown['sheet']}' of the {origin} file was read, not: {shown['other_sheets']}."
+        if facts.header == ("no",):
+            yield (
+                f"The {origin} file has no header: column {shown['text_column']} is the text, column {shown['label_column']} is the label."
             )
-        if guessed := how.get("guessed"):
-            named = " and ".join(f"'{how[f'{name}_column']}'" for name in guessed.split(" and "))
-            found.append(f"No known name told the column of the {guessed} of the {origin} file: {named} was taken for its values.")
-        if others := how.get("other_sheets"):
-            found.append(f"Of the {origin} file the sheet '{how['sheet']}' was read, not: {others}.")
-        if how.get("header") == "no":
-            found.append(f"The {origin} file has no header: column {how['text_column']} is the text, {how['label_column']} the label.")
-    return found
 
 
 def _histogram(lengths: Lengths) -> dict[str, Any]:
-    """Return the drawing of the texts by their tokens, on a field of 1000 x 240, as bars above a line at y = 206."""
-    tokens, limit = lengths.tokens, lengths.limit
-    cut = lengths.cut
+    """Return the histogram of the lengths as bars above a line at y = 206, on a field of 1000 x 240."""
+    tokens, limit, truncated = lengths.tokens, lengths.max_length, lengths.truncated
     end = max(int(np.quantile(tokens, 0.995)), 20)
     end = max(end, limit) if end > limit / 2 else end
-    step = math.ceil((end + 1) / COLUMNS)
-    counts = np.bincount(np.minimum(tokens // step, COLUMNS - 1), minlength=COLUMNS)
-    width = 1000 / COLUMNS
+    step = math.ceil((end + 1) / BARS)
+    counts = np.bincount(np.minimum(tokens // step, BARS - 1), minlength=BARS)
+    width = 1000 / BARS
     heights = 186 * counts / counts.max()
-    scale = 1000 / (step * COLUMNS)
+    scale = 1000 / (step * BARS)
     limit_x = min(limit * scale, 999)
-    longest = "" if limit <= step * COLUMNS else " (beyond the right end)"
+    is_beyond = limit > step * BARS
     longer = (
-        f"{cut:.1%} are longer than train.max_length ({limit:,}) and will be cut"
-        if cut
+        f"{truncated:.1%} are longer than train.max_length ({limit:,}) and will be truncated"
+        if truncated
         else f"None is longer than train.max_length ({limit:,})"
     )
     return {
-        "sentence": f"Half of the texts have at most {int(np.median(tokens)):,} tokens, 95 % at most {int(np.quantile(tokens, 0.95)):,}, "
-        f"the longest {int(tokens.max()):,}. {longer}.",
+        "sentence": f"Half of the texts have at most {int(np.median(tokens)):,} tokens, 95 % have at most "
+        f"{int(np.quantile(tokens, 0.95)):,}, and the longest has {int(tokens.max()):,}. {longer}.",
         "bars": [
             {"x": round(place * width + 1, 1), "y": round(206 - height, 1), "width": round(width - 2, 1), "height": round(height, 1)}
             for place, height in enumerate(heights.tolist())
         ],
         "highest": f"{counts.max():,}",
-        "limit": f"{limit:,}{longest}",
+        "limit": f"{limit:,}{' (beyond the right edge)' if is_beyond else ''}",
         "limit_x": round(limit_x, 1),
         "limit_anchor": "end" if limit_x > 800 else "start",
         "ticks": [
-            {"x": round(place * 1000 / 8 + (12 if not place else 0), 1), "label": f"{round(place * step * COLUMNS / 8):,}"}
+            {"x": round(place * 1000 / 8 + (12 if not place else 0), 1), "label": f"{round(place * step * BARS / 8):,}"}
             for place in range(8)
         ],
     }
 
 
-def _tables(corpus: RowStore, facts: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> list[dict[str, Any]]:
-    def shown(label: int | None) -> str:
-        return class_names[label] if label is not None else "-"
+def _tables(contents: Contents) -> list[dict[str, Any]]:
+    summary, sources = contents.summary, contents.sources
 
-    dropped = {origin: corpus.dropped(origin) for origin in facts}
-    read = list(dict.fromkeys(name for how in facts.values() for name in how))
-    examples = [
-        [reason.replace("_", " "), f"{line:,}", _short(text) or "(nothing)", shown(label)]
-        for reason, line, text, label in corpus.examples(EXAMPLES)
-    ]
+    def shown(label: int | None) -> str:
+        return contents.class_names[label] if label is not None else "-"
+
+    dropped = {origin: summary.dropped(origin) for origin in sources}
     return [
         {
             "title": "Dropped rows",
-            "columns": [Column("Reason"), *(Column(origin, "number") for origin in facts), Column("What it means", "text")],
+            "columns": [Column("Reason"), *(Column(origin, "number") for origin in sources), Column("What it means", "text")],
             "rows": [
-                [reason.replace("_", " "), *(f"{counts[reason]:,}" for counts in dropped.values()), PLAIN[reason]]
-                for reason in PLAIN
+                [
+                    _words_of(reason),
+                    *(f"{counts[reason]:,}" for counts in dropped.values()),
+                    meaning.format(corrections=contents.corrections_file),
+                ]
+                for reason, meaning in MEANINGS.items()
                 if any(counts[reason] for counts in dropped.values())
             ],
         },
         {
             "title": "Examples of dropped rows",
-            "sentence": "All of them are in data/dropped.csv.",
+            "sentence": f"{contents.dropped_file} lists all of them.",
             "columns": [Column("Reason"), Column("Line", "number"), Column("Text", "text"), Column("Label")],
-            "rows": examples,
+            "rows": [
+                [_words_of(reason), f"{line:,}", _short(text) or "(nothing)", shown(label)]
+                for reason, line, text, label in summary.dropped_rows(EXAMPLES)
+            ],
         },
         {
             "title": "Conflicting texts",
             "columns": [Column("Text", "text"), Column("Labels", "text")],
             "rows": [
                 [_short(text), ", ".join(f"{shown(label)} {count:,}" for label, count in labels.items())]
-                for text, labels in corpus.conflicts(LISTED)
+                for text, labels in summary.conflicts(LISTED)
             ],
         },
         {
             "title": "Most repeated texts",
             "columns": [Column("Text", "text"), Column("Rows", "number")],
-            "rows": [[_short(text), f"{count:,}"] for text, count in corpus.repeated(LISTED)],
+            "rows": [[_short(text), f"{count:,}"] for text, count in summary.most_repeated(LISTED)],
         },
         {
-            "title": "Nearly the same texts",
+            "title": "Near duplicates",
             "columns": [Column("Text", "text"), Column("Label"), Column("Other text", "text"), Column("Label")],
-            "rows": [[_short(one), shown(first), _short(other), shown(second)] for one, first, other, second in corpus.alike(LISTED)],
+            "rows": [
+                [_short(one), shown(first), _short(other), shown(second)]
+                for one, first, other, second in summary.near_duplicate_pairs(LISTED)
+            ],
         },
         {
-            "title": "Taken out of train: also in a supplied file",
+            "title": "Removed from train: also in a supplied file",
             "columns": [Column("Line", "number"), Column("Text", "text"), Column("Label")],
-            "rows": [[f"{line:,}", _short(text), shown(label)] for line, text, label in corpus.leaked(LISTED)],
+            "rows": [[f"{line:,}", _short(text), shown(label)] for line, text, label in summary.leaked(LISTED)],
         },
-        {
-            "title": "How the files were read",
-            "columns": [Column("Fact"), *(Column(f"{origin} file" if origin != "source" else origin) for origin in facts)],
-            "rows": [[name.replace("_", " "), *(_fact(how.get(name, ""))[:SHOWN] for how in facts.values())] for name in read],
-        },
+        _reading_table(sources),
     ]
 
 
-def _fact(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _reading_table(sources: Mapping[str, SourceRead]) -> dict[str, Any]:
+    facts = {origin: source.as_values() for origin, source in sources.items()}
+    names = dict.fromkeys(name for values in facts.values() for name in values)
+    return {
+        "title": "How the files were read",
+        "columns": [Column("Fact"), *(Column(f"{origin} file" if origin != "source" else origin) for origin in sources)],
+        "rows": [[_words_of(name), *(_fact(values.get(name, ""))[:SHOWN] for values in facts.values())] for name in names],
+    }
+
+
+def _words_of(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _fact(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _short(text: str) -> str:
     return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} ..."
 
 
-def _words(corpus: RowStore, class_names: Sequence[str]) -> list[dict[str, str]]:
-    """Return the most frequent words, and of each class those bound to it (Monroe et al. 2008, Fightin' Words)."""
+def _words(summary: Summary, class_names: Sequence[str]) -> list[dict[str, str]]:
+    """Return the most frequent words, and the words typical of each class (Monroe et al. 2008, Fightin' Words)."""
     counts = [Counter[str]() for _ in class_names]
-    for text, label in corpus.texts_of("train"):
+    for text, label in summary.texts_of("train"):
         counts[label].update(set(WORD.findall(text.casefold())))
     everywhere = sum(counts, Counter[str]())
     listed = [{"title": "Most frequent", "words": ", ".join(word for word, _ in _first(everywhere))}]
@@ -306,8 +378,9 @@ def _words(corpus: RowStore, class_names: Sequence[str]) -> list[dict[str, str]]
             here, there, both = count, everywhere[word] - count, everywhere[word]
             odds = math.log((here + both) / (size + prior - here - both)) - math.log((there + both) / (rest + prior - there - both))
             scores[word] = odds / math.sqrt(1 / (here + both) + 1 / (there + both))
-        bound = sorted(scores, key=lambda word: (-scores[word], word))[:WORDS]
-        listed.append({"title": f"Bound to {class_name}", "words": ", ".join(f"{word} {scores[word]:.1f}" for word in bound) or "none"})
+        typical = sorted(scores, key=lambda word: (-scores[word], word))[:WORDS]
+        words = ", ".join(f"{word} {scores[word]:.1f}" for word in typical) or "none"
+        listed.append({"title": f"Typical of {class_name}", "words": words})
     return listed if everywhere else []
 
 

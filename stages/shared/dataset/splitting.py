@@ -1,7 +1,10 @@
-"""Deal groups of texts out to train, validation and test: stratified by class, the same for any order of the rows.
+"""Assignment of groups of texts to train, validation and test: stratified by class, the same for any order of the rows.
 
-Iterative stratification (Sechidis et al. 2011): the class with the fewest groups goes first, and each of its groups to the split
-that wants most of it. Groups of several classes are dealt before those of one, which then follow in a pattern that needs no search.
+In: groups, the shares of the splits and a seed. Out: the split of each group.
+
+Iterative stratification (Sechidis et al. 2011): the class with the fewest groups comes first.
+Each of its groups goes to the split that lacks most of its quota.
+Groups of several classes are assigned before groups of one class, which then follow a pattern without a search.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,16 +15,17 @@ from numpy.typing import NDArray
 
 from stages.shared.splits import SPLITS
 
-LARGE = 0.25  # of a split's rows
-ALWAYS_SMALL = 10  # rows of a group
-Shares = Mapping[str, float]  # split -> share of the texts, but for train; 0 where it comes from a file of its own
-Wanted = dict[int, dict[str, int]]  # class id -> split -> groups
+LARGE = 0.25  # share of a split's rows: a larger group belongs in train
+ALWAYS_SMALL = 10  # rows: a group of no more may go to any split
+Shares = Mapping[str, float]  # validation and test -> share of the texts; 0 if a file supplies the split
+Quotas = dict[int, dict[str, int]]  # class id -> split -> number of groups
 
 
 class Groups(NamedTuple):
-    """Groups of rows by number. numbers, labels: (n,) of those of one class; mixed: number -> class ids of the others.
+    """Groups of rows, which have numbers from 0.
 
-    sizes: the rows of each group, by its number.
+    numbers, labels: (n,) number and class id of each group of one class. mixed: number -> class ids, of all other groups.
+    sizes: how many rows each group has, by its number.
     """
 
     numbers: NDArray[np.int64]
@@ -30,13 +34,13 @@ class Groups(NamedTuple):
     sizes: NDArray[np.int64]
 
     def up_to(self, size: int) -> "Groups":
-        """Return the groups of at most so many rows."""
+        """Return the groups of at most `size` rows."""
         small = self.sizes[self.numbers] <= size
         mixed = {number: labels for number, labels in self.mixed.items() if self.sizes[number] <= size}
         return self._replace(numbers=self.numbers[small], labels=self.labels[small], mixed=mixed)
 
     def of_each_class(self) -> dict[int, int]:
-        """Count the groups that each class is in."""
+        """Count the groups that hold each class."""
         counts = dict(zip(*(values.tolist() for values in np.unique(self.labels, return_counts=True)), strict=True))
         for labels in self.mixed.values():
             for label in labels:
@@ -45,46 +49,46 @@ class Groups(NamedTuple):
 
 
 def split(groups: Groups, shares: Shares, seed: int) -> NDArray[np.uint8]:
-    """Return the position in SPLITS of each group. Sizes are shares of each class, rounded, at least one group in each split.
+    """Return the position in SPLITS of each group. Each class gives each split its rounded share, and at least one group.
 
-    A group that would be a large part of a split is in train, unless its classes have too few others.
+    A group that would be a large part of a split goes to train, unless its classes have too few other groups.
     """
     rng = np.random.default_rng(seed)
-    parts = np.zeros(len(groups.sizes), dtype=np.uint8)
+    positions = np.zeros(len(groups.sizes), dtype=np.uint8)
     least = min((share for share in shares.values() if share), default=1)
     small = groups.up_to(max(ALWAYS_SMALL, int(LARGE * least * groups.sizes.sum())))
     counts = small.of_each_class()
     if all(counts.get(label, 0) >= needed(shares) for label in groups.of_each_class()):
         groups = small
-    wanted = {label: _wanted(count, shares) for label, count in groups.of_each_class().items()}
-    first = {label: dict(counts) for label, counts in wanted.items()}
-    _deal_mixed(groups.mixed, wanted, first, rng, parts)
-    alone = {label: groups.numbers[groups.labels == label] for label in wanted}
+    missing = {label: _quota(count, shares) for label, count in groups.of_each_class().items()}
+    quotas = {label: dict(counts) for label, counts in missing.items()}
+    _assign_mixed(groups.mixed, missing, quotas, rng, positions)
+    alone = {label: groups.numbers[groups.labels == label] for label in missing}
     for label in sorted(alone, key=lambda label: (len(alone[label]), label)):
         numbers = alone[label]
-        parts[numbers[rng.permutation(len(numbers))]] = _pattern(wanted[label], first[label], len(numbers))
-    return parts
+        positions[numbers[rng.permutation(len(numbers))]] = _pattern(missing[label], quotas[label], len(numbers))
+    return positions
 
 
 def needed(shares: Shares) -> int:
-    """Return how many groups a class needs at least."""
+    """Return the least number of groups that a class needs."""
     return 1 + sum(share > 0 for share in shares.values())
 
 
-def _wanted(count: int, shares: Shares) -> dict[str, int]:
+def _quota(count: int, shares: Shares) -> dict[str, int]:
     left = count
-    wanted: dict[str, int] = {}
+    quota: dict[str, int] = {}
     for name in reversed(SPLITS[1:]):
-        room = left - needed({other: shares[other] for other in SPLITS[1:] if other != name and other not in wanted})
-        wanted[name] = min(max(1, round(count * shares[name])), room) if shares[name] else 0
-        left -= wanted[name]
-    return {"train": left} | wanted
+        room = left - needed({other: shares[other] for other in SPLITS[1:] if other != name and other not in quota})
+        quota[name] = min(max(1, round(count * shares[name])), room) if shares[name] else 0
+        left -= quota[name]
+    return {"train": left} | quota
 
 
-def _deal_mixed(
-    mixed: Mapping[int, Sequence[int]], wanted: Wanted, first: Wanted, rng: np.random.Generator, parts: NDArray[np.uint8]
+def _assign_mixed(
+    mixed: Mapping[int, Sequence[int]], missing: Quotas, quotas: Quotas, rng: np.random.Generator, positions: NDArray[np.uint8]
 ) -> None:
-    """Deal out groups of several classes, those of the rarest class first."""
+    """Assign the groups of several classes, those of the rarest class first. Changes missing and positions."""
     of_class: dict[int, set[int]] = {}
     for number, labels in mixed.items():
         for label in labels:
@@ -94,27 +98,27 @@ def _deal_mixed(
         numbers = sorted(of_class.pop(label))
         for number in (numbers[place] for place in rng.permutation(len(numbers))):
             name = max(
-                (name for name in reversed(SPLITS) if first[label][name]),
-                key=lambda name: _need(wanted, first, label, mixed[number], name),
+                (name for name in reversed(SPLITS) if quotas[label][name]),
+                key=lambda name: _need(missing, quotas, label, mixed[number], name),
             )
-            parts[number] = SPLITS.index(name)
+            positions[number] = SPLITS.index(name)
             for other in mixed[number]:
-                wanted[other][name] -= 1
+                missing[other][name] -= 1
                 of_class.get(other, set()).discard(number)
 
 
-def _need(wanted: Wanted, first: Wanted, label: int, labels: Sequence[int], name: str) -> tuple[float, float]:
-    """Return the share of its groups that a split still lacks: of this class, and summed over all classes of the group."""
-    return wanted[label][name] / first[label][name], sum(wanted[other][name] / first[other][name] for other in labels)
+def _need(missing: Quotas, quotas: Quotas, label: int, labels: Sequence[int], name: str) -> tuple[float, float]:
+    """Return the share of its quota that a split lacks: for this class, and summed over all classes of the group."""
+    return missing[label][name] / quotas[label][name], sum(missing[other][name] / quotas[other][name] for other in labels)
 
 
-def _pattern(wanted: Mapping[str, int], first: Mapping[str, int], count: int) -> list[int]:
-    """Return the splits of so many groups of one class, one after the other: always the split that lacks most."""
-    left = dict(wanted)
-    positions = {name: SPLITS.index(name) for name in reversed(SPLITS) if first[name]}
+def _pattern(missing: Mapping[str, int], quota: Mapping[str, int], count: int) -> list[int]:
+    """Return the positions of `count` groups of one class: each goes to the split that lacks most of its quota."""
+    left = dict(missing)
+    position_of = {name: SPLITS.index(name) for name in reversed(SPLITS) if quota[name]}
     pattern = []
     for _ in range(count):
-        name = max(positions, key=lambda name: left[name] / first[name])
+        name = max(position_of, key=lambda name: left[name] / quota[name])
         left[name] -= 1
-        pattern.append(positions[name])
+        pattern.append(position_of[name])
     return pattern

@@ -1,4 +1,4 @@
-"""INT8 for OpenVINO: static quantization by NNCF, calibrated on real texts."""
+"""INT8 for OpenVINO: an ONNX file and texts come in, and a model in INT8 goes out. NNCF quantizes it statically."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.inference.engines import open_rows
+from serving.inference.engines import allow_shared_rows
 from serving.inference.packing import Batch
 
 if TYPE_CHECKING:
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 
 def quantize(onnx_file: Path, texts: Sequence[NDArray[np.int64]], alpha: float, file: Path) -> None:
-    """Write the model in INT8 as `file` (.xml) and its weights beside it (.bin).
+    """Write the model in INT8 as `file` (.xml), and its weights beside it (.bin).
 
-    texts: token ids (tokens,) of each calibration text. alpha: how far smooth-quant moves outliers from activations into weights, 0 to 1.
+    texts: token ids (tokens,) of each calibration text.
+    alpha: strength of smooth-quant, 0 to 1, which moves outliers from activations into weights.
     """
-    os.environ["NNCF_CI"] = "1"  # else NNCF reports its use over the network
+    os.environ["NNCF_CI"] = "1"  # without it NNCF reports its use over the network
     import nncf
     import openvino
 
     nncf.set_log_level(logging.ERROR)
     model = openvino.Core().read_model(onnx_file)
-    open_rows(model)
+    allow_shared_rows(model)
     inputs = [tensor.any_name for tensor in model.inputs]
-    samples = [Batch.of(ids).named(inputs) for ids in texts]
-    with redirect_stdout(StringIO()):  # its progress bars, a line each where there is no terminal
+    samples = [Batch.of(ids).inputs(inputs) for ids in texts]
+    with redirect_stdout(StringIO()):  # progress bars, which are a line for each step without a terminal
         quantized = nncf.quantize(
             model,
             nncf.Dataset(samples),
@@ -41,14 +42,14 @@ def quantize(onnx_file: Path, texts: Sequence[NDArray[np.int64]], alpha: float, 
             subset_size=len(samples),
             advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=alpha)),
         )
-    keep_embeddings_small(quantized)
+    keep_embeddings_in_int8(quantized)
     openvino.save_model(quantized, file, compress_to_fp16=False)
 
 
-def keep_embeddings_small(model: "openvino.Model") -> None:
-    """Look embeddings up in INT8 and scale what was found, in the place of a table that OpenVINO scales to fp32 when it loads.
+def keep_embeddings_in_int8(model: "openvino.Model") -> None:
+    """Look up embeddings in INT8 and scale the result. By default OpenVINO scales the complete table to fp32 when it loads.
 
-    The answers stay the same to the last bit; the server needs 50 MB less and starts sooner.
+    The answers stay the same to the last bit. The server needs 50 MB less and starts sooner.
     """
     import openvino
     from openvino import opset15 as ops

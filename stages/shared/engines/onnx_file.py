@@ -1,8 +1,9 @@
-"""The trained model as one ONNX file, the portable format that every engine starts from.
+"""The portable model: a trained model comes in, and one ONNX file goes out. Every engine starts from this file.
 
-Inputs: input_ids and attention_mask, int64, (batch, tokens). Output: logits, fp32, (batch, classes). A DistilBERT can also keep several
-texts of one row apart: an engine that makes inputs of the file's tensors "positions" and "first" may number the texts of a row in
-attention_mask (see Batch in serving/inference/packing.py) and gets logits for each of them.
+Inputs: input_ids and attention_mask, int64, (batch, tokens). Output: logits, fp32, (batch, classes).
+
+A DistilBERT also accepts several texts in one row. For that, an engine makes inputs of the tensors "positions" and "first" of the file. It
+then numbers the texts of a row in attention_mask (see Batch in serving/inference/packing.py), and gets logits for each text.
 """
 
 import logging
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 OPSET = 20
-HIDDEN = -3e4  # added to the attention score of what is not to be seen: nothing is left of it behind softmax, and half precision holds it
+MASKED = -3e4  # added to the attention score of a masked token: softmax makes 0 of it, and half precision can still hold it
 
 
 def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
-    """Export to one fp32 file with dynamic batch and length; equal weights give equal bytes, with no path of this machine in it."""
+    """Export to one fp32 file with dynamic batch and length. Equal weights give equal bytes, and no path of this machine is in them."""
     import onnx
     import torch
 
-    logging.getLogger("torch.onnx._internal.exporter").setLevel(logging.ERROR)  # speaks of torchvision, which we have not
+    logging.getLogger("torch.onnx._internal.exporter").setLevel(logging.ERROR)  # it warns that torchvision is missing
     logits_of, inputs = (distilbert_logits, Batch._fields) if model.config.model_type == "distilbert" else (plain_logits, Batch._fields[:2])
 
     class Logits(torch.nn.Module):
@@ -36,7 +37,7 @@ def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
         def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
             return logits_of(self.model, *tensors)
 
-    example = tuple(torch.ones((2, 8), dtype=torch.int64) for _ in inputs)  # a tensor each: one for all would be traced as one input
+    example = tuple(torch.ones((2, 8), dtype=torch.int64) for _ in inputs)  # one tensor for all inputs would be traced as one input
     rows, tokens, places = torch.export.Dim("batch"), torch.export.Dim("tokens", max=max_length), torch.export.Dim("places")
     shapes = tuple({0: rows, 1: places if name == "first" else tokens} for name in inputs)
     traced = torch.export.export(Logits().eval(), example, dynamic_shapes=(shapes,), strict=False)
@@ -54,7 +55,7 @@ def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
     exported = onnx.load(file)
     remove_traces(exported)
     if len(inputs) > 2:
-        default_to_one_text_a_row(exported.graph)
+        default_to_one_text_per_row(exported.graph)
     for tensor in (*exported.graph.input, *exported.graph.output):
         for dimension, name in zip(tensor.type.tensor_type.shape.dim, ("batch", "tokens"), strict=True):
             if not dimension.dim_value:
@@ -63,7 +64,7 @@ def write_onnx(model: "PreTrainedModel", max_length: int, file: Path) -> None:
 
 
 def remove_traces(exported: "onnx.ModelProto") -> None:
-    """Remove stack traces and shapes of the example."""
+    """Remove stack traces and the shapes of the example."""
     graph, functions = exported.graph, exported.functions
     for part in (exported, graph, *graph.node, *functions, *(node for function in functions for node in function.node)):
         del part.metadata_props[:]
@@ -72,14 +73,14 @@ def remove_traces(exported: "onnx.ModelProto") -> None:
     del graph.value_info[:]
 
 
-def default_to_one_text_a_row(graph: "onnx.GraphProto") -> None:
-    """Compute the inputs "positions" and "first" from the shape of input_ids, as they are where each row is one text."""
+def default_to_one_text_per_row(graph: "onnx.GraphProto") -> None:
+    """Replace the inputs "positions" and "first": compute them from the shape of input_ids, for rows of one text each."""
     import numpy as np
     from onnx import helper, numpy_helper
 
-    whole = [tensor for tensor in graph.input if tensor.name in ("input_ids", "attention_mask")]
+    kept = [tensor for tensor in graph.input if tensor.name in ("input_ids", "attention_mask")]
     del graph.input[:]
-    graph.input.extend(whole)
+    graph.input.extend(kept)
     for name, numbers in (("zero", 0), ("one", 1), ("row", [0]), ("column", [1])):
         graph.initializer.append(numpy_helper.from_array(np.array(numbers, dtype=np.int64), name))
     nodes = [
@@ -105,11 +106,11 @@ def plain_logits(model: "PreTrainedModel", input_ids: "torch.Tensor", attention_
 def distilbert_logits(
     model: "PreTrainedModel", input_ids: "torch.Tensor", attention_mask: "torch.Tensor", positions: "torch.Tensor", first: "torch.Tensor"
 ) -> "torch.Tensor":
-    """Return the logits (rows * places, classes) of a DistilBERT classifier, without what it computes in vain.
+    """Return the logits (rows * places, classes) of a DistilBERT classifier, without work that does not reach them.
 
-    A token sees those of its own text, which have its number in attention_mask. The classifier reads the first token of a text alone,
-    so the last layer needs its keys and values of all tokens, but its query, output and feed-forward network of first tokens only: a
-    seventh of the work of six layers less. Shapes are those of Batch.
+    A token attends to the tokens of its own text, which have the same number in attention_mask. The classifier reads only the first token
+    of each text. So the last layer computes keys and values of all tokens, but query, output and feed-forward network of first tokens only.
+    This saves a seventh of the work of six layers. Batch states the shapes.
     """
     import torch
 
@@ -121,8 +122,8 @@ def distilbert_logits(
         return projected.unflatten(-1, (attention.n_heads, attention.attention_head_size)).transpose(1, 2)
 
     def mask(texts: torch.Tensor) -> torch.Tensor:
-        asked = texts.clamp(min=1)  # padding sees the first text: it may stand first in its row, where the classifier reads
-        return (asked[:, None, :, None] != attention_mask[:, None, None, :]).to(hidden.dtype) * HIDDEN
+        attended = texts.clamp(min=1)  # padding attends to the first text: a row may begin with padding, and the classifier reads there
+        return (attended[:, None, :, None] != attention_mask[:, None, None, :]).to(hidden.dtype) * MASKED
 
     hidden = body.embeddings.LayerNorm(body.embeddings.word_embeddings(input_ids) + body.embeddings.position_embeddings(positions))
     own_text = mask(attention_mask)

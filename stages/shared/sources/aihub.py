@@ -1,4 +1,7 @@
-"""The AI Hub emotional dialogue corpus as JSON: records in, dialogues out."""
+"""The AI Hub emotional dialogue corpus as JSON.
+
+In: the file, or its records. Out: its dialogues, or FileUnreadable with the number of the broken record.
+"""
 
 import json
 import logging
@@ -14,7 +17,7 @@ log = logging.getLogger("aihub")
 
 
 class Dialogue(NamedTuple):
-    """What the project uses of a record. text: the first human sentence. profile: the person, for grouped splits."""
+    """The fields of a record that the project uses. text: the first human sentence. profile: the person, whose texts share a split."""
 
     text: str
     emotion: str
@@ -29,17 +32,17 @@ class Dialogue(NamedTuple):
 
 
 def is_dialogue(record: Any) -> bool:
-    """Tell a record of the corpus from any other JSON by its shape."""
+    """Tell a record of the corpus from other JSON by its keys."""
     return isinstance(record, dict) and {"profile", "talk"} <= record.keys()
 
 
 def read_corpus(file: Path) -> list[Dialogue]:
-    """Read the corpus JSON; raise FileUnreadable for another file, a broken record or an emotion code that does not exist."""
+    """Read the corpus; raise FileUnreadable for another file, a broken record or an unknown emotion code."""
     text, _ = read_text(file)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FileUnreadable(file, f"is no complete JSON ({error})", "it may be cut off, get it again") from None
+        raise FileUnreadable(file, f"is not complete JSON ({error})", "it may be cut off, download it again") from None
     if not isinstance(content, list) or not content or not is_dialogue(content[0]):
         shape = "of another AI Hub corpus" if isinstance(content, dict) and "data" in content else "without 'profile' and 'talk'"
         raise FileUnreadable(file, f"holds JSON {shape}", "give the JSON of 감성대화말뭉치 (emotional dialogues)")
@@ -47,7 +50,7 @@ def read_corpus(file: Path) -> list[Dialogue]:
 
 
 def dialogues_of(file: Path, records: Iterable[Any]) -> Iterator[Dialogue]:
-    """Yield the dialogues of records; raise FileUnreadable for a broken one. file: for the sentences."""
+    """Yield the dialogues of records; raise FileUnreadable for a broken record. file: for the sentence of the error."""
     unknown_codes = set()
     for number, record in enumerate(records, 1):
         try:
@@ -63,9 +66,9 @@ def dialogues_of(file: Path, records: Iterable[Any]) -> Iterator[Dialogue]:
                 raise TypeError
             "".join(dialogue).encode()
         except UnicodeEncodeError:
-            raise FileUnreadable(file, f"has half a character (a lone surrogate) in record {number:,}", "correct that record") from None
+            raise FileUnreadable(file, f"has a lone surrogate, half of a character, in record {number:,}", "correct that record") from None
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else "a value is of the wrong kind"
+            what = f"{error} is missing" if isinstance(error, KeyError) else "a value has the wrong type"
             raise FileUnreadable(
                 file,
                 f"has a broken dialogue as record {number:,} ({what})",
@@ -73,10 +76,10 @@ def dialogues_of(file: Path, records: Iterable[Any]) -> Iterator[Dialogue]:
             ) from None
         if dialogue.emotion not in EMOTIONS:
             raise FileUnreadable(
-                file, f"has the emotion code {dialogue.emotion!r} in record {number:,}", "the corpus knows E10 to E69, correct the record"
+                file, f"has the emotion code {dialogue.emotion!r} in record {number:,}", "correct the record: the codes are E10 to E69"
             )
         for value, names in ((dialogue.age, AGES), (dialogue.gender, GENDERS), (dialogue.situation, SITUATIONS)):
             if value not in names and value not in unknown_codes:
                 unknown_codes.add(value)
-                log.warning("%s: code %r of record %d is not in the corpus's list; counted under its code", file, value, number)
+                log.warning("%s: record %d has the unknown code %r: it is counted under that code", file, number, value)
         yield dialogue

@@ -1,7 +1,9 @@
-"""Delimited text of any size: separator, quoting, header and columns are found out and told, and no row is lost.
+"""Delimited text (CSV, TSV) of any size.
 
-Real files disagree on each of them: CSV rules swallow 252 of the 1,000 rows of a file whose quotes are just characters, and a file
-that was quoted twice keeps a layer of quotes. So the whole file is read by both rules before one is chosen.
+In: a file and the options of the user. Out: its dialect (encoding, separator, quoting, columns) and its rows, none lost.
+
+Real files differ in each of these. In one published file quotes are plain characters: CSV rules swallow 252 of its 1,000 rows.
+A file that was quoted twice keeps a layer of quotes. So the reader tries both rules on the complete file before it chooses one.
 """
 
 import codecs
@@ -19,25 +21,24 @@ from typing import Literal, NamedTuple
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.columns import columns_of
 from stages.shared.sources.encoding import encoding_of
+from stages.shared.sources.facts import SourceFacts
 from stages.shared.sources.files import ReadObserver, Shard, opened
-from stages.shared.sources.rows import AUTO, Columns, ReadOptions, Row
+from stages.shared.sources.rows import AUTO, MAX_CHARACTERS, Columns, ReadOptions, Row
+from stages.shared.splits import only_line
 
-log = logging.getLogger("preprocess")
+log = logging.getLogger("delimited")
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 QUOTINGS: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "twice": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
-MAX_HEADER = 4096  # bytes of a file that is nothing but a header
-MAX_LINE = 2**20  # characters of a line and of a record: no text is as long, and a longer one would take the memory
 SAMPLE_ROWS = 1000
 SHOWN_LINES = 10
 LINE_END = re.compile(r"\r\n|\r|\n")
-csv.field_size_limit(MAX_LINE)
-Record = tuple[int, list[str]]  # line of its end, fields
+Record = tuple[int, list[str]]  # the line in which it ends, its fields
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written. quoting: csv, none (quotes are characters) or twice. columns: where text and label stand."""
+    """How a file is written. quoting: csv, none (quotes are plain characters) or twice."""
 
     encoding: str
     separator: str
@@ -45,123 +46,130 @@ class Dialect:
     columns: Columns
 
     @property
-    def facts(self) -> dict[str, str]:
-        return {
-            "format": "aihub table" if self.columns.corpus else "delimited",
-            "encoding": self.encoding,
-            "separator": SEPARATORS.get(self.separator, self.separator),
-            "quoting": self.quoting,
-            **self.columns.facts,
-        }
+    def facts(self) -> SourceFacts:
+        found = SourceFacts.of_file(
+            format="aihub table" if self.columns.is_aihub else "delimited",
+            encoding=self.encoding,
+            separator=SEPARATORS.get(self.separator, self.separator),
+            quoting=self.quoting,
+        )
+        return found | self.columns.facts
 
 
-def dialect_of(shard: Shard, how: ReadOptions) -> Dialect:
-    """Find out how a file is written, but for what `how` says; raise FileUnreadable or ColumnMissing."""
-    encoding = encoding_for(shard, how)
+def dialect_of(shard: Shard, options: ReadOptions) -> Dialect:
+    """Return the dialect of a file: what `options` say, and the rest as found; raise FileUnreadable or ColumnMissing."""
+    encoding = encoding_for(shard, options)
     with lines_of(shard, encoding) as lines:
         sample = [line for line in islice(lines, SAMPLE_ROWS) if line.strip()]
-    separator = how.separator if how.separator != AUTO else _separator(sample, how)
-    quoting = how.quoting if how.quoting != AUTO else _quoting(shard, encoding, separator)
+    separator = options.separator if options.separator != AUTO else _separator(sample, options)
+    quoting = options.quoting if options.quoting != AUTO else _quoting(shard, encoding, separator)
     with lines_of(shard, encoding) as lines:
         first = [fields for _, fields in islice(records_of(shard, lines, separator, quoting), SAMPLE_ROWS)]
     if not first:
         raise FileUnreadable(shard.file, "is empty", "give a file with labelled texts")
-    return Dialect(encoding, separator, quoting, columns_of(shard, first, how))
+    return Dialect(encoding, separator, quoting, columns_of(shard, first, options))
 
 
-def encoding_for(shard: Shard, how: ReadOptions) -> str:
-    """Return the encoding that is wanted, or found; a mark at the start of UTF-8 is never part of the text."""
-    if how.encoding != AUTO:
-        return "utf-8-sig" if codecs.lookup(how.encoding).name == "utf-8" else how.encoding
+def encoding_for(shard: Shard, options: ReadOptions) -> str:
+    """Return the encoding that the options name, or the one found. A byte order mark of UTF-8 is never part of the text."""
+    if options.encoding != AUTO:
+        return "utf-8-sig" if codecs.lookup(options.encoding).name == "utf-8" else options.encoding
     with opened(shard) as stream:
         return encoding_of(shard.file, stream)
 
 
-def has_only_header(shard: Shard) -> bool:
+def is_header_only(shard: Shard) -> bool:
     """Tell whether a file is a header that names text and label, and nothing else."""
     with opened(shard) as stream:
-        start = stream.read(MAX_HEADER)
-    lines = [line for line in start.decode("utf-8-sig", "replace").splitlines() if line.strip()]
-    return len(start) < MAX_HEADER and len(lines) == 1 and ReadOptions(lambda _: False).named_in(next(csv.reader(lines)))
+        line = only_line(stream)
+    return line is not None and ReadOptions(lambda _: False).named_in(next(csv.reader([line])))
 
 
-def read_delimited(shard: Shard, dialect: Dialect, how: ReadOptions, watch: ReadObserver) -> Iterator[Row]:
-    """Yield the rows of a file; raise FileUnreadable for ragged rows and for rows inside a quoted text."""
+def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observer: ReadObserver) -> Iterator[Row]:
+    """Yield the rows of a file; raise FileUnreadable for ragged rows, and for rows inside a quoted text."""
     columns, width = dialect.columns, dialect.columns.width
     ragged: list[int] = []
     repeated = 0
-    with lines_of(shard, dialect.encoding, watch) as lines:
+    with lines_of(shard, dialect.encoding, observer) as lines:
         for line, fields in records_of(shard, lines, dialect.separator, dialect.quoting):
-            if len(fields) < width or (any(fields[width:]) and not how.loose):
+            if len(fields) < width or (any(fields[width:]) and not options.allow_extra_fields):
                 ragged.append(line)
                 continue
             if columns.names and fields[:width] == columns.names:
                 repeated += 1
                 continue
             if dialect.quoting != "none" and any(map(LINE_END.search, fields)):
-                _refuse_swallowed_rows(shard, line, fields, dialect, how)
+                _refuse_swallowed_rows(shard, line, fields, dialect, options)
             yield Row(fields[columns.text], columns.label_of(fields), line)
     if ragged:
         shown = ", ".join(f"{line:,}" for line in ragged[:SHOWN_LINES]) + (", ..." if len(ragged) > SHOWN_LINES else "")
         raise FileUnreadable(
             shard.file,
-            f"has {len(ragged):,} rows with another number of fields than {width}, which end in line {shown}",
-            f"put a text that holds a {SEPARATORS.get(dialect.separator, 'separator')} in double quotes, or remove what is too much",
+            f"has {len(ragged):,} rows whose number of fields is not {width}; they end in line {shown}",
+            f"put each text with a {SEPARATORS.get(dialect.separator, 'separator')} into double quotes, or remove the extra fields",
         )
     if repeated > 1:
-        log.info("%s: its header stands there %d times more", shard.file, repeated - 1)
+        log.info("%s repeats its header %d times", shard.file, repeated - 1)
 
 
 @contextmanager
-def lines_of(shard: Shard, encoding: str, watch: ReadObserver | None = None) -> Iterator[Iterator[str]]:
-    """Give the lines of a file with their ends; they raise FileUnreadable where one is too long, holds a NUL or does not decode."""
-    with opened(shard, watch) as stream:
+def lines_of(shard: Shard, encoding: str, observer: ReadObserver | None = None) -> Iterator[Iterator[str]]:
+    """Yield an iterator of the lines of a file, with their ends.
+
+    It raises FileUnreadable for a line that is too long, holds a NUL byte or does not decode.
+    """
+    with opened(shard, observer) as stream:
         yield _lines(shard, io.TextIOWrapper(io.BufferedReader(stream, 2**18), encoding=encoding, newline=""))
 
 
 def _lines(shard: Shard, reader: io.TextIOWrapper) -> Iterator[str]:
     number = 0
     try:
-        while line := reader.readline(MAX_LINE):
+        while line := reader.readline(MAX_CHARACTERS):
             number += 1
-            if len(line) == MAX_LINE:
+            if len(line) == MAX_CHARACTERS:
                 raise FileUnreadable(
-                    shard.file, f"has over {MAX_LINE:,} characters in line {number:,}", "it is no table of texts, or damaged"
+                    shard.file,
+                    f"has over {MAX_CHARACTERS:,} characters in line {number:,}",
+                    "check that the file is a table of texts and not damaged",
                 )
             if "\0" in line:
-                raise FileUnreadable(shard.file, f"has a NUL byte in line {number:,}", "it is damaged or not a text file, export it again")
+                raise FileUnreadable(
+                    shard.file, f"has a NUL byte in line {number:,}", "export it again as text, for it is damaged or not a text file"
+                )
             yield line
     except UnicodeError as error:
         raise not_decoded(shard, error, f"line {number:,}") from None
 
 
 def not_decoded(shard: Shard, error: UnicodeError, place: str) -> FileUnreadable:
-    """Return the sentence on bytes that are not of the encoding. place: what was read before them."""
+    """Return the error for bytes that are not of the encoding. place: the line or record before them."""
     problem = f"cannot be decoded ({error})"
     if isinstance(error, UnicodeDecodeError):
-        problem = f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} behind {place})"
+        problem = f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} after {place})"
     return FileUnreadable(shard.file, problem, "repair it, or name its encoding in preprocess.encoding")
 
 
 def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str) -> Iterator[Record]:
-    """Yield the records that are not blank, with the line each ends in; raise FileUnreadable for broken quotes."""
+    """Yield the records that are not blank, each with the line in which it ends; raise FileUnreadable for broken quotes."""
     size = 0
 
     def counted() -> Iterator[str]:
         nonlocal size
         for line in lines:
             size += len(line)
-            if size > MAX_LINE:
+            if size > MAX_CHARACTERS:
                 raise FileUnreadable(
-                    shard.file, f"has a row of over {MAX_LINE:,} characters, up to line {reader.line_num:,}", "close its quotes"
+                    shard.file, f"has a row of over {MAX_CHARACTERS:,} characters, up to line {reader.line_num:,}", "close its quotes"
                 )
             yield line
 
+    csv.field_size_limit(MAX_CHARACTERS)  # of the process: other code may set it to another value
     reader = csv.reader(counted(), delimiter=separator, quoting=QUOTINGS[quoting], strict=True)
     try:
         for fields in reader:
             size = 0
-            if reader.line_num == 1 and fields[:1] == ["sep="]:  # which Excel reads, and writes nowhere
+            if reader.line_num == 1 and fields[:1] == ["sep="]:  # a line for Excel, which is not part of the table
                 continue
             if len(fields) > 1 or any(field.strip() for field in fields):
                 yield reader.line_num, [unquoted(field) for field in fields] if quoting == "twice" else fields
@@ -174,15 +182,15 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
 
 
 def unquoted(field: str) -> str:
-    """Take off a second layer of quotes."""
+    """Return a field without its second layer of quotes."""
     return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 
-def _separator(sample: Sequence[str], how: ReadOptions) -> str:
-    """Choose the separator whose header names the columns, else the one that cuts most lines into the same number of fields."""
+def _separator(sample: Sequence[str], options: ReadOptions) -> str:
+    """Return the separator whose header names the columns, else the one that gives most lines the same number of fields."""
     header = next(iter(sample), "")
     for separator in SEPARATORS:
-        if how.named_in([name.strip().strip('"') for name in header.split(separator)]):
+        if options.named_in([name.strip().strip('"') for name in header.split(separator)]):
             return separator
 
     def evenness(separator: str) -> float:
@@ -194,9 +202,10 @@ def _separator(sample: Sequence[str], how: ReadOptions) -> str:
 
 
 class Profile(NamedTuple):
-    """What reading by one rule gives. problem: the sentence it ended with.
+    """The result of reading a file by one rule of quoting. problem: the error that ended it.
 
-    wrapped: whether most fields with quotes begin and end with one. twice: whether all do, and hold doubled ones.
+    even: whether all rows have the same number of fields, at least two. wrapped: whether most fields with quotes begin and end with one.
+    twice: whether all fields with quotes do, and some hold doubled quotes.
     """
 
     rows: int
@@ -207,9 +216,10 @@ class Profile(NamedTuple):
 
 
 def _quoting(shard: Shard, encoding: str, separator: str) -> str:
-    """Read the whole file by the rules of CSV, and with quotes as characters; where that gives an even table of more rows, it is right.
+    """Return the quoting that fits the complete file.
 
-    Not where most quotes wrap a field: then the rules of CSV are meant, and broken.
+    "none" is right if plain quotes give an even table, and the rules of CSV give fewer rows, uneven rows or an error.
+    If most quotes wrap a field, the file means the rules of CSV, even where it breaks them.
     """
     with lines_of(shard, encoding) as lines:
         if not any('"' in line for line in lines):
@@ -226,7 +236,7 @@ def _quoting(shard: Shard, encoding: str, separator: str) -> str:
 def _profile(shard: Shard, encoding: str, separator: str, quoting: Literal["csv", "none"]) -> Profile:
     rows = 0
     widths: set[int] = set()
-    wrapped = doubled = bare = 0  # fields with quotes: in a whole layer of quotes, in one with doubled quotes within, in none
+    wrapped = doubled = bare = 0  # fields with quotes: in a layer of quotes, with doubled quotes inside, without a layer
     try:
         with lines_of(shard, encoding) as lines:
             for _, fields in records_of(shard, lines, separator, quoting):
@@ -246,20 +256,23 @@ def _profile(shard: Shard, encoding: str, separator: str, quoting: Literal["csv"
     return Profile(rows, len(widths) == 1 and widths != {1}, None, wrapped > bare, bool(wrapped and doubled and not bare))
 
 
-def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], dialect: Dialect, how: ReadOptions) -> None:
-    """Raise FileUnreadable where a quoted text of several lines holds whole rows: its opening quote was never meant to quote.
+def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], dialect: Dialect, options: ReadOptions) -> None:
+    """Raise FileUnreadable if a quoted text of several lines holds complete rows: its opening quote was meant as a character.
 
-    Its first and last piece are parts of rows, whose other fields stand beside it; their label must be within the piece.
+    The first and last line of the text are parts of rows; the other fields of these rows stand next to the text.
+    Such a part counts as a row only if the label stands within it.
     """
     columns = dialect.columns
     place = next(place for place, field in enumerate(fields) if LINE_END.search(field))
-    pieces = list(csv.reader(LINE_END.split(fields[place]), delimiter=dialect.separator))
-    rows = [([*fields[:place], *pieces[0]], place, columns.width)]
-    rows += [(piece, 0, columns.width) for piece in pieces[1:-1]]
-    rows.append(([*pieces[-1], *fields[place + 1 :]], 0, len(pieces[-1])))
+    lines = list(csv.reader(LINE_END.split(fields[place]), delimiter=dialect.separator))
+    rows = [([*fields[:place], *lines[0]], place, columns.width)]
+    rows += [(line_fields, 0, columns.width) for line_fields in lines[1:-1]]
+    rows.append(([*lines[-1], *fields[place + 1 :]], 0, len(lines[-1])))
     for row, begin, end in rows:
         within = all(begin <= position < end for position in columns.labels)
-        if within and len(row) == columns.width and (columns.corpus or how.knows(columns.label_of(row))):
+        if within and len(row) == columns.width and (columns.is_aihub or options.is_label(columns.label_of(row))):
             raise FileUnreadable(
-                shard.file, f"has whole rows inside a quoted text that ends in line {line:,}", "double the quotes that are part of a text"
+                shard.file,
+                f"has complete rows inside a quoted text that ends in line {line:,}",
+                "double the quotes that are part of a text",
             )

@@ -1,6 +1,6 @@
-"""Read a text file whatever its encoding: UTF-8, UTF-16, cp949 (Korean Windows) or cp1252 (Western Windows).
+"""The encoding of a text file: UTF-8, UTF-16, cp949 (Korean Windows) or cp1252 (Western Windows).
 
-Never guesses in silence: the encoding is returned, and the stages report it.
+In: the bytes of a file. Out: its text and the name of its encoding, which the stages report.
 """
 
 import codecs
@@ -16,15 +16,17 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-KSX1001_SHARE = 0.5  # of the characters beyond ASCII: Korean text is far above it, Western bytes read as cp949 far below
-HANGUL_SHARE = 0.5  # of the same: Japanese bytes read as cp949 give loose letters
-HANJA_SHARE = 0.2  # of the same: Chinese bytes read as cp949 give far more of them than Korean text has
-UTF8_SHARE = 0.9  # of the same: above it, bytes that are no UTF-8 are damage in a UTF-8 file
-WESTERN_SHARE = 0.8  # of the characters beyond ASCII: bytes of another encoding give signs that no text holds in such numbers
-BEYOND_SHARE = 0.5  # letters beyond ASCII to one of ASCII: Cyrillic, Greek and Hebrew bytes read as cp1252 are far above it
-FEW = 10  # of them, which say nothing
-WESTERN_SIGNS = "‘’“”–—…•·€£¥§°©®™«»¿¡´×½¼¾²³±\u00a0"  # beside the letters
-BROKEN_KSX1001_SHARE = 0.9  # above it, bytes that are no cp949 are damage in a Korean file
+# Each SHARE is a share of the characters beyond ASCII.
+KSX1001_SHARE = 0.5  # Korean text is far above it, Western bytes read as cp949 are far below
+HANGUL_SHARE = 0.5  # Japanese bytes read as cp949 give single letters instead of syllables
+HANJA_SHARE = 0.2  # Chinese bytes read as cp949 give far more hanja than Korean text has
+UTF8_SHARE = 0.9  # above it, bytes that are not UTF-8 are damage in a UTF-8 file
+WESTERN_SHARE = 0.8  # bytes of another encoding give more signs than any text has
+BROKEN_KSX1001_SHARE = 0.9  # above it, bytes that are not cp949 are damage in a Korean file
+BEYOND_RATIO = 0.5  # letters beyond ASCII per ASCII letter: Cyrillic, Greek and Hebrew bytes read as cp1252 are far above it
+FEW = 10  # letters beyond ASCII: BEYOND_RATIO needs more to decide
+WESTERN_SIGNS = "‘’“”–—…•·€£¥§°©®™«»¿¡´×½¼¾²³±\u00a0"  # in addition to the letters
+SAMPLE_BYTES = 2**20
 
 
 class DecodedText(NamedTuple):
@@ -33,7 +35,7 @@ class DecodedText(NamedTuple):
 
 
 def read_text(file: Path) -> DecodedText:
-    """Return the text of a file and its encoding; raise FileUnreadable when it is missing, empty, or no text."""
+    """Return the text of a file and its encoding; raise FileUnreadable if it is missing, empty or not a text."""
     data = _read_bytes(file)
     encoding = _encoding(data)
     if encoding is None:
@@ -46,7 +48,10 @@ def read_text(file: Path) -> DecodedText:
 
 
 def decoded(file: Path, data: bytes, encoding: str) -> str:
-    """Return the text of bytes; raise FileUnreadable where they do not decode, or hold a NUL or nothing; `file` is for the sentences."""
+    """Return the text of bytes; raise FileUnreadable if they do not decode, hold a NUL or are blank.
+
+    file: for the sentence of the error.
+    """
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -56,26 +61,23 @@ def decoded(file: Path, data: bytes, encoding: str) -> str:
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise FileUnreadable(file, f"has a NUL byte in line {line:,}", "it is damaged or not a text file, export it again")
+        raise FileUnreadable(file, f"has a NUL byte in line {line:,}", "export it again as text, for it is damaged or not a text file")
     if not text.strip():
         raise FileUnreadable(file, "is empty", "give a file with labelled texts")
     return text
 
 
-SAMPLE_BYTES = 2**20
-
-
 def encoding_of(file: Path, stream: io.RawIOBase) -> str:
-    """Return the encoding of a stream of any length, by its first mebibyte with a character beyond ASCII; `file` is for the sentence only.
+    """Return the encoding of a stream of any length, by its first mebibyte with a character beyond ASCII.
 
-    Raises FileUnreadable when that is no text. What comes later may still not decode.
+    file: for the sentence of the error. Raises FileUnreadable if that mebibyte is not text. Later bytes may still not decode.
     """
     buffered = io.BufferedReader(stream)
     sample = buffered.read(SAMPLE_BYTES)
     marked = sample.startswith(tuple(BYTE_ORDER_MARKS)) or b"\0" in sample[:2000]
     while sample.isascii() and not marked and (more := buffered.read(SAMPLE_BYTES)):
         sample = sample[sample.rfind(b"\n") + 1 :][-SAMPLE_BYTES:] + more
-    encoding = _encoding(sample, whole=not buffered.read(1))
+    encoding = _encoding(sample, complete=not buffered.read(1))
     if encoding is None:
         raise FileUnreadable(
             file,
@@ -91,45 +93,45 @@ def _read_bytes(file: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise FileUnreadable(file, "does not exist", "check its path") from None
     except PermissionError:
-        raise FileUnreadable(file, "may not be read", "change its rights") from None
+        raise FileUnreadable(file, "cannot be read (permission denied)", "change its permissions") from None
     except IsADirectoryError:
         raise FileUnreadable(file, "is a directory", "name one file in it") from None
 
 
-def _encoding(data: bytes, whole: bool = True) -> str | None:
-    """Return the encoding of bytes; unless they are whole, they may end within a character."""
+def _encoding(data: bytes, complete: bool = True) -> str | None:
+    """Return the encoding of bytes. complete: False if the bytes are a sample, which may end within a character."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
-            return encoding if _text(data, encoding, whole) is not None else None
-    if utf16 := _utf16_without_mark(data, whole):
+            return encoding if _text(data, encoding, complete) is not None else None
+    if utf16 := _utf16_without_mark(data, complete):
         return utf16
-    if _text(data, "utf-8", whole) is not None:
+    if _text(data, "utf-8", complete) is not None:
         return "utf-8"
     if _is_damaged_utf8(data):
         return None
-    korean = _text(data, "cp949", whole)
+    korean = _text(data, "cp949", complete)
     if korean is not None and _is_korean(korean):
         return "cp949"
     if _ksx1001_share(data.decode("cp949", "replace")) >= BROKEN_KSX1001_SHARE:
-        return None  # damaged cp949, or Chinese or Japanese
-    western = _text(data, "cp1252", whole)
+        return None  # damaged cp949, Chinese or Japanese
+    western = _text(data, "cp1252", complete)
     return "cp1252" if western is not None and _is_western(western) else None
 
 
-def _text(data: bytes, encoding: str, whole: bool) -> str | None:
-    """Return the text of bytes, or None where they are of another encoding."""
+def _text(data: bytes, encoding: str, complete: bool) -> str | None:
+    """Return the text of bytes, or None if they have another encoding."""
     try:
-        return codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
+        return codecs.getincrementaldecoder(encoding)().decode(data, final=complete)
     except UnicodeDecodeError:
         return None
 
 
-def _utf16_without_mark(data: bytes, whole: bool) -> str | None:
-    """Find UTF-16 by its NUL bytes, which stand on one side of the ASCII characters only."""
+def _utf16_without_mark(data: bytes, complete: bool) -> str | None:
+    """Recognise UTF-16 by its NUL bytes, which are all before or all after the ASCII characters."""
     if b"\0" not in data[:2000] or len(data) % 2:
         return None
     for encoding in ("utf-16-le", "utf-16-be"):
-        text = _text(data, encoding, whole)
+        text = _text(data, encoding, complete)
         if text is not None and "\0" not in text and text.count("\n") > data.count(b"\n") / 2:
             return encoding
     return None
@@ -146,7 +148,7 @@ def _is_damaged_utf8(data: bytes) -> bool:
 
 
 def _ksx1001_share(text: str) -> float:
-    """Return the share of KS X 1001 characters, to which real Korean text keeps, among those beyond ASCII."""
+    """Return the share of KS X 1001 characters among those beyond ASCII. Real Korean text hardly uses others."""
     beyond_ascii = _beyond_ascii(text)
     return sum(len(character.encode("euc_kr", "ignore")) == 2 for character in beyond_ascii) / max(1, len(beyond_ascii))
 
@@ -165,7 +167,7 @@ def _is_western(text: str) -> bool:
     letters = sum(map(str.isalpha, beyond_ascii))
     known = letters + sum(character in WESTERN_SIGNS for character in beyond_ascii)
     ascii_letters = sum(character.isalpha() for character in text[:200_000] if character <= "\x7f")
-    return known >= WESTERN_SHARE * len(beyond_ascii) and letters <= max(FEW, BEYOND_SHARE * ascii_letters)
+    return known >= WESTERN_SHARE * len(beyond_ascii) and letters <= max(FEW, BEYOND_RATIO * ascii_letters)
 
 
 def _first_invalid_byte(data: bytes) -> str:

@@ -1,4 +1,7 @@
-"""The files of a source: one file or a folder of shards, each plain or gzip, read as a stream that is hashed on its way."""
+"""The files of a source: one file or a folder of shards, each plain or gzip.
+
+In: the path of a source. Out: its shards, and the decompressed bytes of each as a stream that hashes the file while it is read.
+"""
 
 import gzip
 import hashlib
@@ -26,12 +29,12 @@ KINDS = {
     ".xlsx": "xlsx",
 }
 KNOWN = "CSV, TSV, TXT, JSONL, JSON, Parquet or XLSX, the text formats also as .gz"
-MAX_RATIO = 300  # bytes that one packed byte may hold: honest text stays under 50, a zip bomb has 1,000
-FREE_BYTES = 64 * 2**20  # that may come out of any packed file
+MAX_RATIO = 300  # decompressed bytes per compressed byte: real text stays under 50, a zip bomb has 1,000
+FREE_BYTES = 64 * 2**20  # decompressed bytes that every file may have, whatever its ratio
 
 
 class State(NamedTuple):
-    """What changes when a file does."""
+    """The properties that differ after a file was changed."""
 
     inode: int
     size: int
@@ -39,26 +42,26 @@ class State(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One file of a source. packed: gzip."""
+    """One file of a source. compressed: by gzip."""
 
     file: Path
     kind: str
-    packed: bool
+    compressed: bool
     state: State
 
 
 class ReadObserver(Protocol):
-    """Who follows the reading of a file."""
+    """An object that follows the reading of a file."""
 
     def read(self, size: int) -> None:
-        """So many bytes more were read."""
+        """Note that `size` more bytes of the file were read."""
 
     def ended(self, file: Path, sha256: str) -> None:
-        """The file is read to its end."""
+        """Note that the file was read to its end."""
 
 
 def shards_of(source: Path) -> list[Shard]:
-    """Return the files of a source in the order of their names; raise FileUnreadable where there is none, or one of another kind."""
+    """Return the files of a source in the order of their names; raise FileUnreadable if there are none or of several kinds."""
     source = as_stored(source)
     if not source.is_dir():
         return [_shard(source)]
@@ -75,7 +78,7 @@ def shards_of(source: Path) -> list[Shard]:
 
 
 def as_stored(file: Path) -> Path:
-    """Find a path whose names are stored decomposed (as macOS does) by its composed names, and the reverse."""
+    """Return the path as the disk stores it: macOS stores names decomposed (NFD), other systems composed (NFC)."""
     if file.exists() or file == file.parent:
         return file
     parent = as_stored(file.parent)
@@ -86,28 +89,31 @@ def as_stored(file: Path) -> Path:
 
 
 def _shard(file: Path, within: Path | None = None) -> Shard:
-    packed = file.suffix.lower() == ".gz"
-    suffix = (file.with_suffix("") if packed else file).suffix.lower()
+    compressed = file.suffix.lower() == ".gz"
+    suffix = (file.with_suffix("") if compressed else file).suffix.lower()
     if file.is_dir():
-        raise FileUnreadable(file, "is a folder in a folder", "put all files side by side")
+        raise FileUnreadable(file, "is a folder in a folder", "put all files into one folder")
     if file.exists() and not file.is_file():
-        raise FileUnreadable(file, "is no regular file", "copy what it gives into one")
+        raise FileUnreadable(file, "is not a regular file", "copy its content into one")
     _refuse_strange_link(file, within)
     kind = KINDS.get(suffix)
     if kind is None:
         raise FileUnreadable(file, f"has the unknown file type '{suffix}'", f"give {KNOWN}")
-    if packed and kind in ("parquet", "xlsx"):
-        raise FileUnreadable(file, f"is a packed {suffix} file, which is packed within already", "unpack it")
+    if compressed and kind in ("parquet", "xlsx"):
+        raise FileUnreadable(file, f"is a compressed {suffix} file, a format that is already compressed", "decompress it")
     try:
-        return Shard(file, kind, packed, _state(file))
+        return Shard(file, kind, compressed, _state(file))
     except (FileNotFoundError, NotADirectoryError):
         raise FileUnreadable(file, "does not exist", "check its path") from None
 
 
 def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
-    """Refuse a link out of the project, as an unpacked archive may hold one, on any part of the path; DVC's cache may lie elsewhere."""
+    """Refuse a symbolic link out of the project on any part of the path.
+
+    An archive from elsewhere may contain such a link. DVC's cache may be outside the project.
+    """
     root, target = project_root().resolve(), file.resolve()
-    in_project = Path(os.path.normpath(file.absolute())).is_relative_to(root)  # a path by .. leads beside it
+    in_project = Path(os.path.normpath(file.absolute())).is_relative_to(root)  # a path with .. may lead out of it
     if not file.is_symlink() and (not in_project or target.is_relative_to(root)):
         return
     allowed = [root, *([within.resolve()] if within else [])]
@@ -116,74 +122,76 @@ def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
 
 
 @contextmanager
-def opened(shard: Shard, watch: ReadObserver | None = None) -> "Iterator[Stream]":
-    """Open a shard for reading its unpacked bytes; raise FileUnreadable where that is not possible.
+def opened(shard: Shard, observer: ReadObserver | None = None) -> "Iterator[Stream]":
+    """Open a shard for reading its decompressed bytes; raise FileUnreadable if the user may not read it.
 
-    watch: is told of what is read, which is then read to the end; raises FileUnreadable where the file was changed meanwhile.
+    observer: if there is one, the shard is read to its end, and FileUnreadable is raised if the file changed meanwhile.
     """
     try:
         with shard.file.open("rb") as file:
-            stream = Stream(shard, file, watch)
+            stream = Stream(shard, file, observer)
             yield stream
-            if watch:
-                watch.ended(shard.file, stream.finish())
+            if observer:
+                observer.ended(shard.file, stream.finish())
     except PermissionError:
-        raise FileUnreadable(shard.file, "may not be read", "change its rights") from None
+        raise FileUnreadable(shard.file, "cannot be read (permission denied)", "change its permissions") from None
 
 
 class Stream(io.RawIOBase):
-    """The unpacked bytes of a shard. done: bytes of the file that were read."""
+    """The decompressed bytes of a shard. done: how many bytes of the file were read."""
 
-    def __init__(self, shard: Shard, file: BinaryIO, watch: ReadObserver | None) -> None:
+    def __init__(self, shard: Shard, file: BinaryIO, observer: ReadObserver | None) -> None:
         self._shard = shard
-        self._watch = watch
+        self._observer = observer
         self._hash = hashlib.sha256()
         self._file = file
-        self._packed = gzip.GzipFile(fileobj=_HashingReader(self)) if shard.packed else None
+        self._gzip = gzip.GzipFile(fileobj=_HashingReader(self)) if shard.compressed else None
         self.done = 0
-        self._unpacked = 0
+        self._decompressed = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        data = self._unpack(len(buffer)) if self._packed else self.tapped(len(buffer))
+        data = self._decompress(len(buffer)) if self._gzip else self.read_raw(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
-    def tapped(self, size: int = -1) -> bytes:
-        """Read and hash bytes of the file as it is."""
+    def read_raw(self, size: int = -1) -> bytes:
+        """Read and hash bytes of the file, without decompressing them."""
         data = self._file.read(size)
         self._hash.update(data)
         self.done += len(data)
-        if self._watch:
-            self._watch.read(len(data))
+        if self._observer:
+            self._observer.read(len(data))
         return data
 
     def finish(self) -> str:
-        """Read what is left and return the sha256 of the file; raise FileUnreadable where it was changed meanwhile."""
-        while self.tapped(2**20):
+        """Read the rest and return the sha256 of the file; raise FileUnreadable if the file changed since it was found."""
+        while self.read_raw(2**20):
             pass
         if _state(self._file) != self._shard.state or _state(self._shard.file) != self._shard.state:
-            raise FileUnreadable(self._shard.file, "was changed while it was read", "run again when nothing writes to it")
+            raise FileUnreadable(self._shard.file, "was changed while it was read", "run again when no program writes to it")
         return self._hash.hexdigest()
 
-    def _unpack(self, size: int) -> bytes:
-        assert self._packed
+    def _decompress(self, size: int) -> bytes:
+        assert self._gzip
         try:
-            data = self._packed.read(size)
+            data = self._gzip.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise FileUnreadable(self._shard.file, f"is no whole gzip file ({error})", "get it again") from None
-        self._unpacked += len(data)
-        if self._unpacked > FREE_BYTES + MAX_RATIO * self.done:
+            raise FileUnreadable(self._shard.file, f"is not a complete gzip file ({error})", "download it again") from None
+        self._decompressed += len(data)
+        if self._decompressed > FREE_BYTES + MAX_RATIO * self.done:
             raise FileUnreadable(
-                self._shard.file, f"holds over {MAX_RATIO} times its size, as no honest text does", "unpack it by hand, and look at it"
+                self._shard.file,
+                f"decompresses to over {MAX_RATIO} times its size, which no real text does",
+                "decompress it and check its content",
             )
         return data
 
 
 class _HashingReader(io.RawIOBase):
-    """What GzipFile reads from: the file's own bytes, on their way hashed."""
+    """The file that GzipFile reads: it hashes the compressed bytes."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -192,7 +200,7 @@ class _HashingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        data = self._stream.tapped(len(buffer))
+        data = self._stream.read_raw(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 

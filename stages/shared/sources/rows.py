@@ -1,12 +1,15 @@
-"""What every kind of source gives: rows of a text and a label, and how they were found."""
+"""What all formats of a source share: a row, the columns it comes from, and the options for reading."""
 
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stages.shared.sources.facts import SourceFacts
+
 AUTO = "auto"
-# Names of columns in data sets that people bring, the likeliest first.
+MAX_CHARACTERS = 2**20  # of a line, a record and a row: no text is as long, and a longer one would fill the memory
+# Column names in public data sets, the likeliest first.
 TEXT_NAMES = (
     *("text", "sentence", "document", "review", "reviewtext", "review_text", "content", "comment", "comment_text", "tweet", "utterance"),
     *("message", "body", "sentences", "texts", "문장", "텍스트", "리뷰", "댓글", "내용", "발화", "본문"),
@@ -18,7 +21,10 @@ LABEL_NAMES = (
 
 
 class Row(NamedTuple):
-    """A text and its label as they stand in the file. line: of its end, or its number. person: who spoke, where the source says it."""
+    """A text and its label as they stand in the file.
+
+    line: the line in which the row ends, or its number. person: who spoke, where the source says it.
+    """
 
     text: str
     label: str
@@ -28,17 +34,17 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Columns:
-    """Where text and label stand, of how many columns. names: those of the header, or None where there is none.
+    """The positions of text and label among the columns of a table.
 
-    corpus: the table is an AI Hub edition, whose label is of two columns, group and emotion. guessed: `text` or `label`, where the
-    column was chosen by its values.
+    labels: one position, or those of group and emotion in an AI Hub table. width: the number of columns.
+    names: the header, or None if the table has none. guessed: `text` or `label`, where the column was chosen by its values.
     """
 
     text: int
     labels: tuple[int, ...]
     width: int
     names: list[str] | None
-    corpus: bool = False
+    is_aihub: bool = False
     guessed: tuple[str, ...] = ()
 
     def label_of(self, fields: Sequence[str]) -> str:
@@ -46,28 +52,28 @@ class Columns:
         return "/".join(fields[position] for position in self.labels)
 
     @property
-    def facts(self) -> dict[str, str]:
-        """What the report says of them."""
+    def facts(self) -> SourceFacts:
         text, *labels = [str(at) if self.names is None else self.names[at].strip() for at in (self.text, *self.labels)]
-        found = {"header": "no" if self.names is None else "yes", "text_column": text, "label_column": "/".join(labels)}
-        return found | ({"guessed": " and ".join(self.guessed)} if self.guessed else {})
+        header = "no" if self.names is None else "yes"
+        found = SourceFacts.of_file(header=header, text_column=text, label_column="/".join(labels))
+        return found | SourceFacts(guessed=self.guessed)
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user says about a source; `auto` is found out.
+    """How to read a source. The readers find out each value that is `auto`.
 
-    knows: tells whether a value is a label of the task. loose: rows may have more fields than the header.
+    is_label: whether a value is a label of the task. allow_extra_fields: rows may have more fields than the header.
     """
 
-    knows: Callable[[str], bool]
+    is_label: Callable[[str], bool]
     text_column: str = AUTO
     label_column: str = AUTO
     encoding: str = AUTO
     separator: str = AUTO
     quoting: str = AUTO
     header: str = AUTO
-    loose: bool = False
+    allow_extra_fields: bool = False
 
     def named_in(self, header: Sequence[str]) -> bool:
         """Tell whether a header names both columns."""
@@ -76,7 +82,7 @@ class ReadOptions:
 
     @staticmethod
     def position(header: Sequence[str], wanted: str, likely: Sequence[str]) -> int | None:
-        """Return the position of a named column, or of the likeliest."""
+        """Return the position of the wanted column, or of the likeliest one if the user wants `auto`."""
         if wanted != AUTO:
             return header.index(wanted) if wanted in header else None
         names = [unicodedata.normalize("NFC", name).strip().casefold() for name in header]
@@ -84,5 +90,5 @@ class ReadOptions:
 
     @staticmethod
     def number(column: str, width: int) -> int | None:
-        """Return the position that a number names in a table of so many columns."""
+        """Return the position that `column` gives as a number, or None if a table of `width` columns does not have it."""
         return int(column) if column.isdecimal() and int(column) < width else None

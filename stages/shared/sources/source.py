@@ -1,8 +1,10 @@
-"""A user's file, or folder of shards, as a stream of rows, with the facts of how it was read."""
+"""A source: a user's file, or folder of shards, as one stream of rows.
+
+In: a path and the options for reading. Out: the rows of all files, and the facts of how they were read.
+"""
 
 import hashlib
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -11,35 +13,36 @@ from tqdm import tqdm
 
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.aihub import dialogues_of, is_dialogue
-from stages.shared.sources.delimited import MAX_LINE, dialect_of, encoding_for, has_only_header, read_delimited
+from stages.shared.sources.delimited import dialect_of, encoding_for, is_header_only, read_delimited
+from stages.shared.sources.facts import SourceFacts
 from stages.shared.sources.files import Shard, shards_of
 from stages.shared.sources.json_list import elements_of
 from stages.shared.sources.records import read_json_lines, read_parquet, read_sheet, rows_of_records
-from stages.shared.sources.rows import ReadOptions, Row
+from stages.shared.sources.rows import MAX_CHARACTERS, ReadOptions, Row
 
-LARGE = 10 * 2**20  # bytes from which a bar is drawn
+LARGE = 10 * 2**20  # bytes: a larger source shows a progress bar
 
 
 class Source:
-    """All files of a source. facts: of how they were read, where files differ all that were found.
+    """All files of a source. facts: how the files were read so far. is_aihub: whether they are of the AI Hub corpus.
 
-    corpus: whether it is of AI Hub. file: that is being read.
+    file: the file that is being read.
     """
 
-    def __init__(self, path: Path, how: ReadOptions, *, optional: bool) -> None:
-        """Find the files; optional: a file with a header and no rows will do."""
-        self._how = how
+    def __init__(self, path: Path, options: ReadOptions, *, optional: bool) -> None:
+        """Find the files. optional: accept files that have a header and no rows."""
+        self._options = options
         self._optional = optional
         self._shards = shards_of(path)
         self._hashes: list[tuple[str, str]] = []
         self._bar: Any = None
-        self.facts: dict[str, str] = {}
-        self.corpus = False
+        self.facts = SourceFacts()
+        self.is_aihub = False
         self.file = path
 
     @property
     def sha256(self) -> str:
-        """Hash of the file, or of the names and hashes of all."""
+        """The hash of the only file, or of the names and hashes of all files."""
         if len(self._hashes) == 1:
             return self._hashes[0][1]
         return hashlib.sha256("".join(f"{sha256}  {name}\n" for name, sha256 in self._hashes).encode()).hexdigest()
@@ -47,20 +50,22 @@ class Source:
     def rows(self) -> Iterator[Row]:
         """Yield all rows, file by file; raise FileUnreadable or ColumnMissing."""
         size = sum(shard.state.size for shard in self._shards)
-        with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or not sys.stderr.isatty()) as self._bar:
+        with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or None) as self._bar:
             for shard in self._shards:
-                if self._optional and shard.kind == "delimited" and has_only_header(shard):
+                if self._optional and shard.kind == "delimited" and is_header_only(shard):
                     continue
                 self.file, number = shard.file, 0
                 for number, row in enumerate(self._rows_of(shard), 1):  # noqa: B007
-                    if len(row.text) > MAX_LINE:
-                        raise FileUnreadable(shard.file, f"has a text of over {MAX_LINE:,} characters in row {row.line:,}", "cut it")
+                    if len(row.text) > MAX_CHARACTERS:
+                        raise FileUnreadable(
+                            shard.file, f"has a text of over {MAX_CHARACTERS:,} characters in row {row.line:,}", "shorten it"
+                        )
                     yield row
                 if not number and not self._optional:
                     raise FileUnreadable(shard.file, "has a header but no rows", "give a file with labelled texts")
 
     def read(self, size: int) -> None:
-        """Move the bar."""
+        """Move the progress bar."""
         self._bar.update(size)
 
     def ended(self, file: Path, sha256: str) -> None:
@@ -69,22 +74,22 @@ class Source:
 
     def _rows_of(self, shard: Shard) -> Iterator[Row]:
         if shard.kind == "delimited":
-            dialect = dialect_of(shard, self._how)
-            self._found(shard, dialect.facts, dialect.columns.corpus)
-            return read_delimited(shard, dialect, self._how, self)
+            dialect = dialect_of(shard, self._options)
+            self._found(shard, dialect.facts, dialect.columns.is_aihub)
+            return read_delimited(shard, dialect, self._options, self)
         if shard.kind == "xlsx":
-            sheet, rows = read_sheet(shard, self._how, self)
-            self._found(shard, sheet.facts, sheet.columns.corpus)
+            sheet, rows = read_sheet(shard, self._options, self)
+            self._found(shard, sheet.facts, sheet.columns.is_aihub)
             return rows
         if shard.kind == "parquet":
-            names, rows = read_parquet(shard, self._how, self)
-            self._found(shard, {"format": "parquet", **names.facts})
+            names, rows = read_parquet(shard, self._options, self)
+            self._found(shard, SourceFacts.of_file(format="parquet") | names.facts)
             return rows
-        encoding = encoding_for(shard, self._how)
+        encoding = encoding_for(shard, self._options)
         if shard.kind == "json":
             return self._json_rows(shard, encoding)
-        names, rows = read_json_lines(shard, encoding, self._how, self)
-        self._found(shard, {"format": "jsonl", "encoding": encoding, **names.facts})
+        names, rows = read_json_lines(shard, encoding, self._options, self)
+        self._found(shard, SourceFacts.of_file(format="jsonl", encoding=encoding) | names.facts)
         return rows
 
     def _json_rows(self, shard: Shard, encoding: str) -> Iterator[Row]:
@@ -92,17 +97,19 @@ class Source:
         first = list(islice(records, 1))
         records = chain(first, records)
         if first and is_dialogue(first[0]):
-            self._found(shard, {"format": "aihub", "encoding": encoding}, corpus=True)
+            self._found(shard, SourceFacts.of_file(format="aihub", encoding=encoding), is_aihub=True)
             dialogues = enumerate(dialogues_of(shard.file, records), 1)
             return (Row(dialogue.text, dialogue.emotion, number, dialogue.profile) for number, dialogue in dialogues)
-        names, rows = rows_of_records(shard.file, enumerate(records, 1), self._how)
-        self._found(shard, {"format": "json", "encoding": encoding, **names.facts})
+        names, rows = rows_of_records(shard.file, enumerate(records, 1), self._options)
+        self._found(shard, SourceFacts.of_file(format="json", encoding=encoding) | names.facts)
         return rows
 
-    def _found(self, shard: Shard, facts: Mapping[str, str], corpus: bool = False) -> None:
-        if self.facts and corpus != self.corpus:
-            raise FileUnreadable(shard.file, "is no AI Hub corpus as the other files are", "keep one kind in a folder")
-        self.corpus = corpus
-        for name, value in facts.items():
-            before = self.facts.get(name, value)
-            self.facts[name] = before if value in before.split(" | ") else f"{before} | {value}"
+    def _found(self, shard: Shard, facts: SourceFacts, is_aihub: bool = False) -> None:
+        if self.facts.format and is_aihub != self.is_aihub:
+            raise FileUnreadable(
+                shard.file,
+                f"{'is' if is_aihub else 'is not'} of the AI Hub corpus, unlike the files before it",
+                "keep one kind in a folder",
+            )
+        self.is_aihub = is_aihub
+        self.facts |= facts

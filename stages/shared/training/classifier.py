@@ -1,4 +1,7 @@
-"""The classifier that `train` fine-tunes: the base with a new head, its Trainer, and what is told of each epoch."""
+"""The classifier that `train` fine-tunes: the base model with a new head, its trainers, and the log of its epochs.
+
+In: the folder of a base model, class names and the machine. Out: a model, and Trainers of it.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -11,24 +14,20 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Tr
 
 from stages.shared.batches import Texts
 from stages.shared.training.learning_curve import learning_curve, scores
+from stages.shared.training.machine import Machine
 from stages.shared.training.recipe import Recipe
 from stages.shared.training.trainer import BatchTrainer, Loss, attention, without_dropout
 
 if TYPE_CHECKING:
     from stages.shared.tracking import TrainingRun
 
-log = logging.getLogger("train")
+log = logging.getLogger("classifier")
 
-ANSWERED = 4  # times the tokens of a batch that is learnt from, for one that is only answered: nothing is kept of it
+EVALUATION_FACTOR = 4  # tokens of an evaluation batch to those of a micro-batch: evaluation keeps no activations
 
 
-def load_classifier(
-    base_dir: Path, class_names: tuple[str, ...], machine: Mapping[str, str | int], longest: int, seed: int
-) -> PreTrainedModel:
-    """Load the encoder with a new head, in fp32 and without dropout.
-
-    longest: tokens of a text.
-    """
+def load_classifier(base_dir: Path, class_names: tuple[str, ...], machine: Machine, max_tokens: int, seed: int) -> PreTrainedModel:
+    """Load the encoder with a new head, in fp32 and without dropout; max_tokens: tokens of the longest text."""
     set_seed(seed)
     id2label = dict(enumerate(class_names))
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -36,21 +35,21 @@ def load_classifier(
         dtype=torch.float32,
         num_labels=len(class_names),
         id2label=id2label,
-        label2id={name: number for number, name in id2label.items()},
-        attn_implementation=attention(machine, longest),
+        label2id={name: class_id for class_id, name in id2label.items()},
+        attn_implementation=attention(machine, max_tokens),
     )
     without_dropout(model)
     return model
 
 
-def texts_at_once(texts: Mapping[str, Texts], chosen: Recipe) -> int:
-    """Return how many texts a batch that is only answered may hold, by the tokens of a batch of training texts and the longest text."""
-    tokens = ANSWERED * chosen.texts_a_step / chosen.parts_of_a_step * float(texts["train"].lengths.mean())
+def evaluation_batch_size(texts: Mapping[str, Texts], chosen: Recipe) -> int:
+    """Return the texts of an evaluation batch: EVALUATION_FACTOR times the tokens of a mean micro-batch, by the longest text."""
+    tokens = EVALUATION_FACTOR * chosen.texts_a_step / chosen.parts_of_a_step * float(texts["train"].lengths.mean())
     return max(1, int(tokens / max(float(split.lengths.max()) for split in texts.values())))
 
 
 class ClassifierTrainer(BatchTrainer):
-    """Trainer of a sequence classifier. Evaluation reports `scores`, whatever the loss of training is."""
+    """Train a sequence classifier. Evaluation reports `scores`, whatever the training loss is."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(compute_metrics=scores, **options)
@@ -70,7 +69,7 @@ class ClassifierTrainer(BatchTrainer):
 
 
 class CrossEntropyTrainer(ClassifierTrainer):
-    """Trainer whose loss is that of the answers against the labels."""
+    """Train on labels: the loss compares the logits with them."""
 
     def __init__(self, *, loss: Loss, **options: Any) -> None:
         super().__init__(**options)
@@ -81,7 +80,7 @@ class CrossEntropyTrainer(ClassifierTrainer):
 
 
 class EpochLog(TrainerCallback):
-    """Tell each epoch to the console, and to MLflow where there is a run; one that is gone on with hears of its first epochs too."""
+    """Log each epoch to the console, and to MLflow if there is a run; a resumed run gets its earlier epochs again."""
 
     def __init__(self, run_log: "TrainingRun | None", epochs: int) -> None:
         self._run_log = run_log
@@ -93,8 +92,8 @@ class EpochLog(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         row = learning_curve(state.log_history)[-1]
-        told = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
-        log.info("epoch %d of at most %d: %s", row["epoch"], self._epochs, told)
+        values = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
+        log.info("epoch %d of at most %d: %s", row["epoch"], self._epochs, values)
         self._mirror(row)
 
     def _mirror(self, row: Mapping[str, float]) -> None:

@@ -1,4 +1,7 @@
-"""Content hashes: what a model came from, so that equal inputs have equal names wherever and whenever it was made."""
+"""Lineage: SHA-256 hashes of what a model came from, so that equal inputs have equal names on any machine and at any time.
+
+In: files, folders, values and modules of the project. Out: their hashes.
+"""
 
 import ast
 import hashlib
@@ -19,18 +22,21 @@ def folder_sha256(folder: Path) -> str:
 
 
 def value_sha256(value: Mapping[str, Any]) -> str:
-    """Hash a JSON-like value, whatever the order of its keys."""
+    """Hash a JSON-like value; the order of its keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
 
 
 def code_sha256(module: Path) -> str:
-    """Hash a module of the project and those that it imports."""
+    """Hash a module of the project and all modules of the project that it imports, directly or through others."""
     return value_sha256({file.relative_to(ROOT).as_posix(): file_sha256(file) for file in sorted(own_imports(module))})
 
 
 @cache
 def own_imports(module: Path) -> frozenset[Path]:
-    """Return the project's files that a file of it imports anywhere in it, directly or through others, itself included."""
+    """Return a module of the project and the project's modules that it imports, directly or through others.
+
+    Imports inside functions count too.
+    """
     found = {module}
     for name in imported_names(module):
         file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
@@ -40,7 +46,7 @@ def own_imports(module: Path) -> frozenset[Path]:
 
 
 def imported_names(module: Path) -> set[str]:
-    """Return every dotted name that a file imports, and `module.name` for what it imports from a module."""
+    """Return every dotted name that a file imports, and `module.name` for each name that it imports from a module."""
     names = set()
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.Import):

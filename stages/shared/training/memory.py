@@ -1,43 +1,28 @@
-"""What memory a training may take: kept between steps, an error where it runs out, and steps in as many parts as will fit.
+"""The memory that the system gives a training: how much is free, a sentence when it runs out, and blocks kept from step to step.
 
-On Linux the kernel kills whoever takes the last memory, without a word. A training on the CPU so limits itself to what is free
-when it begins, and asking for more becomes an error that can be told. A GPU says so itself.
+In: /proc, cgroups and the limits of this process. Out: bytes, and OutOfMemory.
+On Linux the kernel kills a process that takes the last memory, without a message. So a training on the CPU limits itself to the memory
+that is free when it begins: asking for more is then an error. A GPU raises such an error itself.
 """
 
 import ctypes
-import logging
-import math
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import gather_object
 
-from stages.shared.batches import PaddingCollator, Texts
 from stages.shared.errors import StageError
-from stages.shared.training.checkpoints import put, remove_checkpoints
-from stages.shared.training.recipe import Recipe, Wanted, recipe
-from stages.shared.training.sampler import EqualTokenSampler
+from stages.shared.training.launch import processes_on_this_host
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-log = logging.getLogger("train")
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-CGROUPS, GROUPS_OF_THIS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-USABLE_SHARE = 0.9  # share of the room that may be filled by what is foreseen
-LENGTH_RESERVE = 0.25  # of the texts of the first epoch's heaviest batch: later epochs mix the lengths anew
-OPTIMIZER_COPIES = 3  # of the weights, later on: two means of AdamW, and the best epoch's when it is read back
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # options of mallopt in glibc's malloc.h
+CGROUP_ROOT, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 OOM_MESSAGES = ("allocate memory", "out of memory", "could not create a")  # of torch, of CUDA, of oneDNN
 
 
 class OutOfMemory(StageError):
-    """A step that takes more memory than there is."""
+    """A step takes more memory than there is."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -46,32 +31,32 @@ class OutOfMemory(StageError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that there was no more memory."""
+    """Tell whether an error means that the memory ran out."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in OOM_MESSAGES)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in OOM_MESSAGES)
     )
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the large blocks of a step for the next one: asking the system for them anew cost a tenth of the time."""
+    """Have glibc keep the large blocks of a step for the next step. Getting them from the system again took a tenth of the time."""
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
             mallopt(option, value)
 
 
 @contextmanager
-def limited_to_what_is_free(*, on_cpu: bool) -> Iterator[None]:
-    """Have this process get an error where it asks for more memory than is free now; raise OutOfMemory for it.
+def limited_to_free_memory(*, on_cpu: bool) -> Iterator[None]:
+    """Limit this process to the memory that is free now, and raise OutOfMemory where the block asks for more.
 
-    Of several processes on a machine each may take an equal share. Sets no limit but on Linux, on the CPU.
+    Processes of one training on one host get equal shares. Without effect on a GPU, and on systems other than Linux.
     """
-    limits = on_cpu and sys.platform == "linux"
-    if limits:
+    has_limit = on_cpu and sys.platform == "linux"
+    if has_limit:
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = _taken_bytes() + _share_of_what_is_free()
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+        limit = taken_bytes() + free_share_bytes()
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -79,134 +64,53 @@ def limited_to_what_is_free(*, on_cpu: bool) -> Iterator[None]:
             raise
         raise OutOfMemory from error
     finally:
-        if limits:
+        if has_limit:
             resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def free_bytes() -> int:
-    """Return what Linux can still give this process: what is free in the machine, and less where a group of its processes has less.
-
-    Containers, systemd and SLURM set such limits, on its group or on one that holds it.
-    """
-    free = _kilobytes(Path("/proc/meminfo"), "MemAvailable")
-    for folder, most, taken, cache in _groups():
-        with suppress(OSError, ValueError, StopIteration):  # no such group, or "max" for no limit
-            limit, used = (int((folder / name).read_text("utf-8")) for name in (most, taken))
-            lines = (folder / "memory.stat").read_text("utf-8").splitlines()
-            given_back = next(int(line.split()[1]) for line in lines if line.startswith(f"{cache} "))  # files read: they make room
-            free = min(free, limit - used + given_back)
-    return free
-
-
-def _groups() -> Iterator[tuple[Path, str, str, str]]:
-    """Give folder and file names of the memory groups of this process, its own first; a container may see its own as the root."""
-    of_version_1 = (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    of_version_2 = (CGROUPS, "memory.max", "memory.current", "inactive_file")
-    lines = GROUPS_OF_THIS.read_text("utf-8").splitlines() if GROUPS_OF_THIS.exists() else []
-    for line in [*lines, "0::/", "0:memory:/"]:
-        _, controllers, path = line.split(":", 2)
-        if not controllers or "memory" in controllers.split(","):
-            root, most, taken, cache = of_version_1 if controllers else of_version_2
-            inner = root / path.strip("/")
-            for folder in (inner, *inner.parents):
-                if folder.is_relative_to(root):
-                    yield folder, most, taken, cache
-
-
-def _share_of_what_is_free() -> int:
-    return free_bytes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-
-
-def _taken_bytes() -> int:
-    """Return what this process has taken; it does not fall, for freed memory is kept (keep_freed_memory)."""
+def taken_bytes() -> int:
+    """Return the memory that this process has taken. It does not fall, because glibc keeps freed blocks (keep_freed_memory)."""
     return _kilobytes(Path("/proc/self/status"), "VmData")
 
 
+def free_share_bytes() -> int:
+    """Return the free memory of one process of the training."""
+    return free_bytes() // processes_on_this_host()
+
+
+def free_bytes() -> int:
+    """Return the memory that Linux can still give this process: the free memory of the machine, or less if a cgroup has less.
+
+    Containers, systemd and SLURM set such limits, on the cgroup of this process or on one above it.
+    """
+    free = _kilobytes(Path("/proc/meminfo"), "MemAvailable")
+    for folder, limit_file, usage_file, cache_key in _cgroups():
+        with suppress(OSError, ValueError, StopIteration):  # there is no such cgroup, or its limit is the word "max"
+            limit, usage = (int((folder / name).read_text("utf-8")) for name in (limit_file, usage_file))
+            lines = (folder / "memory.stat").read_text("utf-8").splitlines()
+            file_cache = next(int(line.split()[1]) for line in lines if line.startswith(f"{cache_key} "))  # the kernel frees it on demand
+            free = min(free, limit - usage + file_cache)
+    return free
+
+
+def _cgroups() -> Iterator[tuple[Path, str, str, str]]:
+    """Yield the folder of each cgroup of this process, the inner ones first, and the names in it of limit, usage and file cache.
+
+    The roots come last, because a container may see its own cgroup as the root.
+    """
+    version_1 = (CGROUP_ROOT / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    version_2 = (CGROUP_ROOT, "memory.max", "memory.current", "inactive_file")
+    lines = OWN_CGROUPS.read_text("utf-8").splitlines() if OWN_CGROUPS.exists() else []
+    for line in [*lines, "0::/", "0:memory:/"]:
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            root, limit_file, usage_file, cache_key = version_1 if controllers else version_2
+            inner = root / path.strip("/")
+            for folder in (inner, *inner.parents):
+                if folder.is_relative_to(root):
+                    yield folder, limit_file, usage_file, cache_key
+
+
 def _kilobytes(file: Path, name: str) -> int:
+    """Return a value that a file of /proc states in kilobytes, in bytes."""
     return next(int(line.split()[1]) for line in file.read_text("utf-8").splitlines() if line.startswith(f"{name}:")) * 1024
-
-
-def recipe_that_fits(
-    model: "PreTrainedModel", texts: Texts, wanted: Wanted, machine: Mapping[str, str | int], checkpoints_dir: Path
-) -> Recipe:
-    """Return the recipe for the texts, where the batch size is auto with a step in as many parts as fit into memory.
-
-    After a kill, what has begun by label goes on so, in no fewer parts; what has begun in pairs that no longer fit begins anew by label.
-    Raises StageError where a step has not a text for each process and part, OutOfMemory where not even a single text fits.
-    """
-    classes = model.config.num_labels
-    kept = checkpoints_dir / "parts_of_a_step"  # of a training by label
-    begun = int(kept.read_text("utf-8")) if kept.exists() else None
-    chosen = recipe(len(texts), classes, wanted._replace(by_label=wanted.by_label or "it has begun so") if begun else wanted)
-    if wanted.batch_size == "auto":
-        parts = parts_that_fit(model, texts, chosen._replace(parts_of_a_step=begun or chosen.parts_of_a_step), machine)
-        if chosen.pairs and parts > 1:
-            chosen = recipe(len(texts), classes, wanted._replace(by_label="a step does not fit into memory at once"))
-            remove_checkpoints(checkpoints_dir)  # those of pairs, before a kill
-            parts = parts_that_fit(model, texts, chosen, machine)
-        chosen = chosen._replace(parts_of_a_step=parts)
-        if not chosen.pairs:
-            put(kept, str(parts).encode())
-    processes = int(machine["processes"])
-    if not chosen.pairs and chosen.parts_of_a_step * processes > chosen.texts_a_step:
-        raise StageError(
-            f"a step of {chosen.texts_a_step} texts is too small for {processes} processes and {chosen.parts_of_a_step} parts: "
-            "raise train.batch_size or start fewer processes"
-        )
-    return chosen
-
-
-def parts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Mapping[str, str | int]) -> int:
-    """Return in how many parts a step fits into memory: those chosen, or twice as many until it does, the same in all processes.
-
-    Raises OutOfMemory where not even a single text does.
-    """
-    processes = 1 if chosen.pairs else int(machine["processes"])  # pairs are not shared
-
-    def heaviest(parts: int) -> list[int]:
-        rows = EqualTokenSampler(texts.lengths, chosen.texts_a_step, 0, parts=parts, processes=processes).heaviest()
-        return rows + rows[: math.ceil(LENGTH_RESERVE * len(rows))]
-
-    parts = chosen.parts_of_a_step
-    fitting = min(gather_object([_texts_that_fit(model, [texts[row] for row in heaviest(parts)], machine)]))
-    if fitting < 1:
-        raise OutOfMemory
-    while len(heaviest(parts)) > fitting and parts * processes * 2 <= min(chosen.texts_a_step, len(texts)):
-        parts *= 2
-    if parts != chosen.parts_of_a_step:
-        log.warning("a step of %d texts does not fit into memory at once: it is computed in %d parts", chosen.texts_a_step, parts)
-    return parts
-
-
-def _texts_that_fit(model: "PreTrainedModel", items: Sequence[dict[str, Any]], machine: Mapping[str, str | int]) -> float:
-    """Return how many of some like-long texts a batch may hold, at most all of them.
-
-    Learns from twice as many each time, as long as the next attempt is sure to fit beside what the optimizer will take.
-    """
-    device = str(machine["device"])
-    if device == "mps" or (device == "cpu" and sys.platform != "linux"):
-        return len(items)
-    model.to(device)
-    room = USABLE_SHARE * (torch.cuda.mem_get_info()[0] if device == "cuda" else _share_of_what_is_free())
-    room -= OPTIMIZER_COPIES * sum(weights.numel() * weights.element_size() for weights in model.parameters())
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()  # what a teacher or a warm-up took
-    start = torch.cuda.memory_allocated() if device == "cuda" else _taken_bytes()
-    count, peak, earlier = 0, 0, 0
-    following = 1
-    while True:
-        _learn_and_forget(model, items[:following], machine)
-        earlier, peak = peak, (torch.cuda.max_memory_allocated() if device == "cuda" else _taken_bytes()) - start
-        each = (peak - earlier) / (following - count) / USABLE_SHARE
-        count, following = following, min(2 * following, len(items))
-        if count == following or peak + each * (following - count) > room:
-            return min(len(items), count + (room - peak) / max(each, 1.0))
-
-
-def _learn_and_forget(model: "PreTrainedModel", items: Sequence[dict[str, Any]], machine: Mapping[str, str | int]) -> None:
-    device, precision = str(machine["device"]), machine["precision"]
-    batch = PaddingCollator(model.config.pad_token_id)(items)
-    with torch.autocast(device, torch.float16 if precision == "fp16" else torch.bfloat16, enabled=precision != "fp32"):
-        logits = model(**{name: batch[name].to(device) for name in ("input_ids", "attention_mask")}).logits
-    logits.float().square().sum().backward()
-    model.zero_grad(set_to_none=True)

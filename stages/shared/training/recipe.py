@@ -1,18 +1,20 @@
-"""How long, in what steps and how fast to learn from so many texts, for params that leave it open.
+"""The training recipe: what `auto` means for epochs, texts a step and learning rate.
 
-Few texts need many epochs in small steps, for a step is what moves the weights (docs/lab/few-texts.md).
+In: the number of texts and classes, and the train params. Out: a Recipe, which the log states too.
+Few texts need many epochs in small steps, because each step moves the weights (docs/lab/few-texts.md).
 """
 
 import logging
 from typing import Literal, NamedTuple
 
-log = logging.getLogger("train")
+log = logging.getLogger("recipe")
 
 
 class Recipe(NamedTuple):
-    """texts_a_step: on average; learning_rate: its peak; parts_of_a_step: batches that a step is computed in.
+    """The values that a training uses. The field names are keys of metrics/train.json.
 
-    pairs: whether pairs are learnt from in the place of labels (ContrastiveTrainer).
+    texts_a_step: on average. learning_rate: its peak. parts_of_a_step: micro-batches of a step.
+    pairs: contrastive training, not cross-entropy training.
     """
 
     epochs: int
@@ -23,17 +25,20 @@ class Recipe(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What params give or leave open, and why few texts are learnt from by label and not in pairs, or None if they need not be."""
+    """The train params as given ("auto" where left open).
+
+    contrastive_refused: why contrastive training is ruled out (None: it is allowed).
+    """
 
     epochs: int | Literal["auto"] = "auto"
     batch_size: int | Literal["auto"] = "auto"
     gradient_accumulation: int = 1
     learning_rate: float | Literal["auto"] = "auto"
-    by_label: str | None = None
+    contrastive_refused: str | None = None
 
 
 ANY = float("inf")
-RECIPES = (  # for up to so many texts, up to so many of a class; the first row that fits
+RECIPES = (  # most texts, most texts of a class on average, recipe; the first row that fits counts
     (800, 100, Recipe(20, 16, 1e-4, pairs=True)),
     (800, 100, Recipe(20, 16, 1e-4)),
     (800, ANY, Recipe(5, 16, 1e-4, pairs=True)),
@@ -43,29 +48,30 @@ RECIPES = (  # for up to so many texts, up to so many of a class; the first row 
     (100_000, ANY, Recipe(3, 64, 1e-4)),
     (ANY, ANY, Recipe(2, 64, 1e-4)),
 )
-FEWEST = 8  # texts of a step, or it has too few pairs
+MIN_CONTRASTIVE_BATCH = 8  # texts of a step; fewer make too few pairs
 
 
-def usual(texts: int, classes: int, *, in_pairs: bool = True) -> Recipe:
-    """Return what so many texts of so many classes are learnt from with; in_pairs: whether they may be."""
-    fitting = (row for most, of_a_class, row in RECIPES if texts <= most and texts <= of_a_class * classes)
-    return next(row for row in fitting if in_pairs or not row.pairs)
+def default_recipe(texts: int, classes: int, *, contrastive: bool = True) -> Recipe:
+    """Return the recipe for a number of texts and classes; contrastive: whether contrastive training is allowed."""
+    fitting = (row for most, most_of_a_class, row in RECIPES if texts <= most and texts <= most_of_a_class * classes)
+    return next(row for row in fitting if contrastive or not row.pairs)
 
 
 def recipe(texts: int, classes: int, wanted: Wanted) -> Recipe:
-    """Fill in what is auto by the number of texts to learn from, in all and of a class, and say so."""
-    row = usual(texts, classes, in_pairs=not wanted.by_label)
-    accumulated = wanted.gradient_accumulation
+    """Return the recipe with the given params in place of the defaults, and log it."""
+    default = default_recipe(texts, classes, contrastive=not wanted.contrastive_refused)
+    accumulation = wanted.gradient_accumulation
     chosen = Recipe(
-        row.epochs if wanted.epochs == "auto" else wanted.epochs,
-        max(row.texts_a_step, accumulated) if wanted.batch_size == "auto" else wanted.batch_size * accumulated,
-        row.learning_rate if wanted.learning_rate == "auto" else wanted.learning_rate,
-        accumulated,
-        row.pairs,
+        default.epochs if wanted.epochs == "auto" else wanted.epochs,
+        max(default.texts_a_step, accumulation) if wanted.batch_size == "auto" else wanted.batch_size * accumulation,
+        default.learning_rate if wanted.learning_rate == "auto" else wanted.learning_rate,
+        accumulation,
+        default.pairs,
     )
-    how = "in pairs, " if chosen.pairs else "at most "
-    told = f"{texts:,} texts, {texts // classes:,} of a class"
-    log.info("%s: %s%d epochs in steps of %d texts, learning rate %.1e", told, how, *chosen[:3])
-    if wanted.by_label and usual(texts, classes).pairs:
-        log.info("so few texts could be learnt from in pairs (docs/lab/few-texts.md), and are not: %s", wanted.by_label)
+    log.info(
+        "%s texts, %s of a class: %s %d epochs in steps of %d texts, learning rate %.1e",
+        f"{texts:,}", f"{texts // classes:,}", "contrastive training," if chosen.pairs else "at most", *chosen[:3],
+    )  # fmt: skip
+    if wanted.contrastive_refused and default_recipe(texts, classes).pairs:
+        log.info("contrastive training is off: %s (docs/how-to/few-texts.md)", wanted.contrastive_refused)
     return chosen

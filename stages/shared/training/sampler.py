@@ -1,4 +1,8 @@
-"""Steps of about equal tokens, and token dropout."""
+"""The steps of an epoch: texts of similar length share a step, and each step has about the same number of tokens.
+
+In: the length of each text, a batch size and a seed. Out: the rows of each micro-batch.
+So time and memory of a step do not depend on which texts it got. Token dropout stands here too, because it changes with the epoch.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,46 +14,40 @@ from torch.utils.data import DataLoader, Sampler
 from stages.shared.batches import Texts
 from stages.shared.errors import StageError
 
-LENGTH_JITTER = 0.2  # of the lengths before they are sorted: 6 % of padding, and neighbours that change from epoch to epoch
+LENGTH_JITTER = 0.2  # largest share that a length grows by before sorting: neighbours change with the epoch, and 6 % of a batch is padding
 
 
 class TokenDropout(Texts):
-    """Texts of which some tokens are hidden, so that no verdict hangs on single words.
+    """Texts with a share of their tokens masked, other tokens in each epoch, so that no answer depends on single words.
 
-    What is hidden depends on the seed and the epoch alone, not on who computes which batch.
+    Which tokens are masked depends on seed and epoch only, not on the process that computes a batch.
     """
 
-    def __init__(
-        self,
-        texts: Texts,
-        share: float,
-        seed: int,
-        mask: int,
-        special: NDArray[np.int32],
-    ) -> None:
+    def __init__(self, texts: Texts, share: float, seed: int, mask_id: int, special_ids: NDArray[np.int32]) -> None:
         super().__init__(texts.ids, texts.ends, texts.labels)
-        self._whole = texts.ids
-        self._may_be_hidden = ~np.isin(texts.ids, special)
+        self._unmasked_ids = texts.ids
+        self._maskable = ~np.isin(texts.ids, special_ids)
         self._share = share
         self._seed = seed
-        self._mask = np.int32(mask)
+        self._mask_id = np.int32(mask_id)
 
     @classmethod
-    def of(cls, texts: Texts, share: float, seed: int, mask: int, special: NDArray[np.int32]) -> Texts:
-        """Return the same texts, of which a share of the tokens has the id `mask`, others in each epoch, special ones never."""
-        return cls(texts, share, seed, mask, special) if share else texts
+    def of(cls, texts: Texts, share: float, seed: int, mask_id: int, special_ids: NDArray[np.int32]) -> Texts:
+        """Return the texts with token dropout, or unchanged if the share is 0; special tokens are never masked."""
+        return cls(texts, share, seed, mask_id, special_ids) if share else texts
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the masked tokens of an epoch."""
         rng = np.random.default_rng((self._seed, epoch))
-        hidden = rng.random(len(self._whole), dtype=np.float32) < self._share
-        self.ids = np.where(hidden & self._may_be_hidden, self._mask, self._whole)
+        masked = rng.random(len(self._unmasked_ids), dtype=np.float32) < self._share
+        self.ids = np.where(masked & self._maskable, self._mask_id, self._unmasked_ids)
 
 
 class EqualTokenSampler(Sampler[list[int]]):
-    """Batches of rows: each epoch has the same number of steps, each step about the same number of tokens.
+    """Yield the rows of each micro-batch. Every epoch has the same number of steps, and every step about the same number of tokens.
 
-    lengths: tokens of each text. batch_size: texts of a step on average. parts: batches that a step is computed in.
-    process, processes: which share of each step is ours; together they always make the same steps. told: hears of each epoch too.
+    lengths: tokens of each text. batch_size: mean number of texts in a step. micro_batches: of a step, in each process.
+    process, processes: which share of each step is ours; the steps do not depend on it. listener: texts whose set_epoch is called too.
     """
 
     def __init__(
@@ -58,35 +56,35 @@ class EqualTokenSampler(Sampler[list[int]]):
         batch_size: int,
         seed: int,
         *,
-        parts: int = 1,
+        micro_batches: int = 1,
         process: int = 0,
         processes: int = 1,
-        told: Texts | None = None,
+        listener: Texts | None = None,
     ) -> None:
         self.lengths = lengths
-        self.fewest = parts * processes  # texts of a step: one for each batch
-        if len(lengths) < self.fewest:
-            remedy = "lower train.gradient_accumulation" if parts > 1 else "start fewer processes"
-            raise StageError(f"{len(lengths)} texts are too few for {self.fewest} batches a step: {remedy}")
-        self.steps = max(1, min(round(len(lengths) / batch_size), len(lengths) // self.fewest))
+        self.min_texts = micro_batches * processes  # of a step: each micro-batch needs one
+        if len(lengths) < self.min_texts:
+            remedy = "lower train.gradient_accumulation" if micro_batches > 1 else "start fewer processes"
+            raise StageError(f"{len(lengths)} texts are too few for {self.min_texts} micro-batches a step: {remedy}")
+        self.steps = max(1, min(round(len(lengths) / batch_size), len(lengths) // self.min_texts))
         self.seed = seed
-        self.parts = parts
+        self.micro_batches = micro_batches
         self.process = process
         self.processes = processes
-        self.told = told
+        self.listener = listener
         self.epoch = 0
 
     def __len__(self) -> int:
-        return self.steps * self.parts
+        return self.steps * self.micro_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order; every epoch has its own, whatever was drawn before it."""
+        """Choose the order of an epoch; it depends on seed and epoch only."""
         self.epoch = epoch
-        if self.told:
-            self.told.set_epoch(epoch)
+        if self.listener:
+            self.listener.set_epoch(epoch)
 
     def heaviest(self) -> list[int]:
-        """Return the batch of the first epoch that takes the most memory."""
+        """Return the micro-batch of the first epoch that takes the most memory."""
         self.set_epoch(0)
         return max(self, key=lambda rows: len(rows) * int(self.lengths[rows].max()) ** 2)
 
@@ -96,19 +94,19 @@ class EqualTokenSampler(Sampler[list[int]]):
         starts = self._starts(np.cumsum(self.lengths[order]))
         for step in rng.permutation(self.steps):
             rows = order[starts[step] : starts[step + 1]]
-            for part in range(self.parts):
-                yield rows[self.process * self.parts + part :: self.fewest].tolist()
+            for micro_batch in range(self.micro_batches):
+                yield rows[self.process * self.micro_batches + micro_batch :: self.min_texts].tolist()
 
     def _starts(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place of each step's first text: equal shares of the tokens, but never under the fewest texts."""
+        """Return where each step begins in the order: equal shares of the tokens, but at least min_texts texts."""
         shares = ends[-1] * np.arange(self.steps + 1) / self.steps
-        least = self.fewest * np.arange(self.steps + 1)
-        places = np.maximum.accumulate(np.searchsorted(ends, shares, side="right") - least) + least
-        return np.minimum(places, len(ends) - least[::-1])
+        least = self.min_texts * np.arange(self.steps + 1)
+        starts = np.maximum.accumulate(np.searchsorted(ends, shares, side="right") - least) + least
+        return np.minimum(starts, len(ends) - least[::-1])
 
 
 class Batches(DataLoader[dict[str, Any]]):
-    """A loader whose sampler hears of each epoch; the Trainer asks for no more."""
+    """A loader that passes the epoch on to its sampler. The Trainer calls set_epoch if a loader has it."""
 
     def set_epoch(self, epoch: int) -> None:
         self.batch_sampler.set_epoch(epoch)

@@ -1,8 +1,11 @@
-"""What a teacher answers to the texts that a model learns from: a larger fine-tuned model, or the linear one."""
+"""The teacher of a distillation: its logits for the texts of the train split.
+
+In: the folder of a larger fine-tuned model, or none, and the train split. Out: logits (rows, classes), or None.
+Where a vocabulary is fitted and no folder is named, the linear baseline is the teacher.
+"""
 
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,83 +14,98 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.shared.baseline import out_of_fold_log_probabilities
 from stages.shared.batches import tokenize
 from stages.shared.errors import StageError
-from stages.shared.training.checkpoints import load_or_make
+from stages.shared.splits import is_header_only
+from stages.shared.training.checkpoints import TrainingFolder, load_or_make
+from stages.shared.training.machine import Machine
 from stages.shared.training.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger("train")
+log = logging.getLogger("teacher")
 
-TOKENS = 8192  # of a batch
+BATCH_TOKENS = 8192
+
+
+class TeacherUnusable(StageError):
+    """A teacher that cannot teach."""
+
+    def __init__(self, folder: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"the teacher {folder} {problem}: {remedy}")
 
 
 def teacher_logits(
     teacher: Path,
     split: "pd.DataFrame",
     class_names: Sequence[str],
-    machine: Mapping[str, str | int],
-    folder: Path,
+    machine: Machine,
+    folder: TrainingFolder,
     *,
     linear_seed: int | None,
 ) -> Tensor | None:
-    """Return the logits (rows, classes) that the train split is learnt from besides its labels, or None where nobody teaches.
+    """Return the teacher's logits (rows, classes) for the train split, or None if there is no teacher.
 
-    teacher: folder of a fine-tuned model, or a table without rows for none. linear_seed: has a linear model stand in where there is none.
-    folder: keeps the answers for the other processes and for a training that goes on.
+    teacher: the folder of a fine-tuned model, or a header-only file. linear_seed: seed of the linear baseline, which takes the place
+    of a header-only file (None: it does not). folder: keeps the logits for the other processes and for a resumed training.
     """
-    is_none = teacher.is_file() and not teacher.read_bytes().partition(b"\n")[2].strip()
-    if is_none and linear_seed is None:
+    has_model = not is_header_only(teacher)
+    if not has_model and linear_seed is None:
         return None
 
     def make() -> bytes:
-        if is_none and linear_seed is not None:
-            log.info("a linear model of words and letters answers the texts, to teach too")
-            linear = out_of_fold_log_probabilities(split, len(class_names), linear_seed)
-            if linear is None:
-                log.warning("no linear model teaches: there is a class of a single text, or one class only")
-                return save({})
-            return save({"logits": torch.from_numpy(linear)})
-        return save({"logits": answers(teacher, split["text"].tolist(), class_names, machine)})
+        if has_model or linear_seed is None:
+            return save({"logits": model_logits(teacher, split["text"].tolist(), class_names, machine)})
+        log.info("the linear baseline classifies the train split: it is the teacher")
+        linear = out_of_fold_log_probabilities(split, len(class_names), linear_seed)
+        if linear is None:
+            log.warning("there is no teacher: the linear baseline needs two classes, and two texts of each")
+            return save({})
+        return save({"logits": torch.from_numpy(linear)})
 
-    return load(load_or_make(folder / "teacher.safetensors", make)).get("logits")
+    return load(load_or_make(folder.teacher, make)).get("logits")
 
 
-def answers(folder: Path, texts: Sequence[str], class_names: Sequence[str], machine: Mapping[str, str | int]) -> Tensor:
-    """Return the teacher's logits, (texts, classes), classes in the order of class_names.
+def model_logits(folder: Path, texts: Sequence[str], class_names: Sequence[str], machine: Machine) -> Tensor:
+    """Return the logits (texts, classes) of a fine-tuned model, its classes in the order of class_names.
 
-    folder: of AutoModelForSequenceClassification with its tokenizer. Raises StageError where it is none, or has other classes.
+    folder: what AutoModelForSequenceClassification loads, with its tokenizer. Raises StageError if it cannot be loaded
+    or has other classes.
     """
-    if not (folder / "config.json").is_file():
-        raise StageError(f"train.teacher is {folder}: name the folder of a fine-tuned model, or data/raw/none.csv for none")
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval().to(str(machine["device"]))
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        if tokenizer.pad_token_id is None:
-            raise ValueError("its tokenizer knows no padding")
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise StageError(f"the teacher {folder} cannot be loaded ({str(error).strip().splitlines()[0]})") from None
-    names = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    model, tokenizer = _load(folder, machine.device)
+    names = [model.config.id2label[class_id] for class_id in range(model.config.num_labels)]
     if sorted(names) != sorted(class_names):
-        raise StageError(f"the teacher {folder} knows the classes {', '.join(names)}, and not {', '.join(class_names)}: train it on these")
-    tokenizer.model_max_length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
+        raise TeacherUnusable(folder, f"has the classes {', '.join(names)}, not {', '.join(class_names)}", "train it on these")
     encoded = tokenize(texts, None, tokenizer)
     logits = torch.empty(len(texts), len(names))
-    bar = tqdm(total=len(texts), desc="teacher", unit=" texts", disable=not sys.stderr.isatty())
-    autocast = torch.autocast(str(machine["device"]), torch.bfloat16, enabled=machine["precision"] == "bf16")
+    autocast = torch.autocast(machine.device, torch.bfloat16, enabled=machine.precision == "bf16")
     try:
-        with bar, torch.inference_mode(), autocast:
-            for batch in encoded.sorted_batches(max(1, TOKENS // int(encoded.lengths.max())), tokenizer.pad_token_id):
+        with tqdm(total=len(texts), desc="teacher", unit=" texts", disable=None) as bar, torch.inference_mode(), autocast:
+            for batch in encoded.sorted_batches(max(1, BATCH_TOKENS // int(encoded.lengths.max())), tokenizer.pad_token_id):
                 inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
                 logits[batch["row"]] = model(**inputs).logits.float().cpu()
                 bar.update(len(batch["row"]))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise StageError(f"out of memory while the teacher {folder} answers: free some, or name a smaller one in train.teacher") from error
+        raise TeacherUnusable(folder, "runs out of memory", "free some, or name a smaller model in train.teacher") from error
     return logits[:, [names.index(name) for name in class_names]]
+
+
+def _load(folder: Path, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if not (folder / "config.json").is_file():
+        raise StageError(f"train.teacher is {folder}: name the folder of a fine-tuned model, or data/raw/none.csv for none")
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval().to(device)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if tokenizer.pad_token_id is None:
+            raise ValueError("its tokenizer has no padding token")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TeacherUnusable(folder, f"cannot be loaded ({reason})", "name another folder in train.teacher") from None
+    tokenizer.model_max_length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
+    return model, tokenizer

@@ -1,15 +1,15 @@
-"""The Trainer of transformers, with steps of equal cost, a loss that is told exactly, and one way to stop that loses nothing.
+"""The Trainer of transformers, with steps of about equal tokens, an exact loss, and checkpoints from which it resumes.
 
-One process or many (torchrun, accelerate launch): a step has the same texts and the same loss, each process computes a share.
+In: a model, Texts and training arguments. Out: trained weights and the losses of each epoch.
+With several processes a step has the same texts and the same loss, and each process computes its share.
 """
 
 import json
 import logging
 import math
-import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,64 +20,80 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from serving.inference.cpu import usable_cores
-from stages.shared.batches import NO_CLASS, Texts
+from stages.shared.batches import NO_LABEL, Texts
 from stages.shared.errors import StageError
-from stages.shared.training.checkpoints import CheckpointCallback, newest_checkpoint, put, remove_incomplete, stopping_at_checkpoints
-from stages.shared.training.memory import keep_freed_memory
+from stages.shared.training.checkpoints import (
+    CheckpointCallback,
+    newest_checkpoint,
+    remove_incomplete,
+    stopping_at_checkpoints,
+    write_atomic,
+)
+from stages.shared.training.machine import Machine
 from stages.shared.training.sampler import Batches, EqualTokenSampler
 
-log = logging.getLogger("train")
+log = logging.getLogger("trainer")
 
 SHORT = 128  # tokens
-WEIGHT_DECAY = 0.01  # that of BERT; in the few steps of a fine-tuning it takes under 1 % of a weight
+WEIGHT_DECAY = 0.01  # as in BERT; the few steps of a fine-tuning take under 1 % off a weight
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (texts, classes), labels (texts,), rows (texts,) -> the sum over the texts
 
 
 class LossNotFinite(StageError):
-    """A step whose loss, or its gradient, is no number."""
+    """The loss of a step, or its gradient, is NaN or infinite."""
 
     def __init__(self, what: str, step: int, rows: Sequence[int], remedy: str) -> None:
         lines = ", ".join(str(row + 2) for row in rows[:8]) + (f" and {len(rows) - 8} more" if rows[8:] else "")
-        super().__init__(
-            f"the {what} is not a number in step {step}, whose batch holds the texts of lines {lines} of the train split: {remedy}"
-        )
+        super().__init__(f"the {what} is not a number in step {step}, with the texts of lines {lines} of the train split: {remedy}")
 
 
 class BatchTrainer(Trainer, ABC):
-    """Trainer over `Texts` in steps of equal cost, whose loss is a sum over the batch.
+    """Train on `Texts` in steps of about equal tokens, with a loss that is a sum over the batch.
 
-    batch_size: texts of a step on average. embedding_rate: what the learning rate is multiplied by for the embeddings of pieces.
+    batch_size: mean number of texts in a step. embedding_rate: factor of the learning rate for the token embeddings.
     """
 
-    loss_name: str | None = None  # by the console, of a training whose loss is not that of the answers, and so is told by its own name
-    remedy = "lower train.learning_rate or set train.precision to fp32"  # of a loss that is no number
+    loss_name: str | None = None  # name of the loss in the log, where it is not the classification loss
+    remedy = "lower train.learning_rate or set train.precision to fp32"  # for a loss that is not a number
 
     def __init__(self, *, batch_size: int, embedding_rate: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
-        self.model_accepts_loss_kwargs = True  # so that num_items_in_batch is counted over parts and processes, and given to us
+        self.model_accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch, counted over micro-batches and processes
         self._batch_size = batch_size
         self._embedding_rate = embedding_rate
-        self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # sum of this process since the epoch began, items
-        self._rows: list[int] = []  # of the step, as far as this process computes it
+        self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # of this process, since the epoch began: sum of losses, number of items
+        self._step_rows: list[int] = []  # of this process
         self.remove_callback(PrinterCallback)
 
     @abstractmethod
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the loss of a batch in training, summed over its items."""
+        """Return the training loss of a batch, summed over its items."""
+
+    def sampler(self) -> EqualTokenSampler:
+        """Return the sampler of the micro-batches of this process."""
+        texts: Texts = self.train_dataset
+        return EqualTokenSampler(
+            texts.lengths,
+            self._batch_size,
+            self.args.seed,
+            micro_batches=self.args.gradient_accumulation_steps,
+            process=self.args.process_index,
+            processes=self.args.world_size,
+            listener=texts,  # in the first epoch after a resume the Trainer reaches the sampler, but not our loader
+        )
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches of this process, which are not to be sharded again."""
+        """Return the micro-batches of this process; accelerate must not shard them again."""
         return Batches(
             self.train_dataset,
-            batch_sampler=self._sampler(),
+            batch_sampler=self.sampler(),
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Return the Trainer's optimizer with a group of its own for embeddings that learn at another rate."""
+        """Return the Trainer's optimizer, with a separate group for embeddings that have another learning rate."""
         optimizer = super().create_optimizer(model)
         if self._embedding_rate != 1:
             weights = self.model.get_input_embeddings().weight
@@ -87,45 +103,30 @@ class BatchTrainer(Trainer, ABC):
             optimizer.add_param_group({"params": [weights], "lr": rate, "weight_decay": 0.0})
         return optimizer
 
-    def steps_per_epoch(self) -> int:
-        return self._sampler().steps
-
-    def _sampler(self) -> EqualTokenSampler:
-        texts: Texts = self.train_dataset
-        return EqualTokenSampler(
-            texts.lengths,
-            self._batch_size,
-            self.args.seed,
-            parts=self.args.gradient_accumulation_steps,
-            process=self.args.process_index,
-            processes=self.args.world_size,
-            told=texts,  # by the sampler, for a loader that skips what a checkpoint has seen does not pass it on
-        )
-
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Tensor | int | None = None
     ) -> Any:
-        """Return the mean over the items of the whole step, of which this batch may be a part."""
+        """Return what this micro-batch adds to the mean loss of the step."""
         total = self.total_loss(model, inputs)
         if not math.isfinite(total.item()):
             raise LossNotFinite("loss", self.state.global_step + 1, inputs["row"].tolist(), self.remedy)
-        self._rows += inputs["row"].tolist()
-        items = int((inputs["labels"] != NO_CLASS).sum())
+        self._step_rows += inputs["row"].tolist()
+        items = int((inputs["labels"] != NO_LABEL).sum())
         self._epoch_loss += torch.tensor([total.item(), items], dtype=torch.float64)
         assert num_items_in_batch is not None
-        # a warm-up on short texts may hide no piece at all; the gradients of the processes are averaged
+        # at least 1, because pre-training may mask no token of short texts; times world_size, because processes average their gradients
         return total * self.args.world_size / max(1, num_items_in_batch)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: float | None = None) -> float:
-        """Raise LossNotFinite before a gradient that is no number reaches the weights; fp16 itself leaves such steps out."""
+        """Raise LossNotFinite before a gradient that is not a number reaches the weights; fp16 skips such steps itself."""
         norm = super()._get_grad_norm(model, grad_norm)
-        rows, self._rows = self._rows, []
-        if not math.isfinite(norm) and not self.args.fp16:
-            raise LossNotFinite("gradient", self.state.global_step + 1, sorted(set(gather_object(rows))), self.remedy)  # all have it
+        rows, self._step_rows = self._step_rows, []
+        if not math.isfinite(norm) and not self.args.fp16:  # so in all processes, because the norm is that of the mean gradient
+            raise LossNotFinite("gradient", self.state.global_step + 1, sorted(set(gather_object(rows))), self.remedy)
         return norm
 
     def epoch_loss(self) -> tuple[float, int]:
-        """Return the sum of the losses since the epoch began and the number of items, of all processes."""
+        """Return the sum of the losses since the epoch began and the number of items, over all processes."""
         sums = self._epoch_loss.clone()
         if self.args.world_size > 1:
             sums = self.accelerator.reduce(sums.to(self.args.device), reduction="sum")
@@ -133,13 +134,13 @@ class BatchTrainer(Trainer, ABC):
         return total, int(items)
 
     def restart_epoch_loss(self, total: float = 0.0, items: int = 0) -> None:
-        """Begin to count anew, or go on from what a checkpoint held."""
+        """Start from zero, or from the sum of a checkpoint."""
         ours = self.is_world_process_zero()
         self._epoch_loss = torch.tensor([total * ours, items * ours], dtype=torch.float64)
 
 
 class EpochLoss(TrainerCallback):
-    """Put the mean training loss of each epoch into the Trainer's log, and carry its sum over a checkpoint within the epoch."""
+    """Put the mean training loss of each epoch into the Trainer's log; a checkpoint within an epoch keeps the sum so far."""
 
     def __init__(self, trainer: BatchTrainer) -> None:
         self._trainer = trainer
@@ -164,67 +165,56 @@ class EpochLoss(TrainerCallback):
 
 def train_from_newest(trainer: BatchTrainer) -> None:
     """Train from the newest checkpoint in the Trainer's folder, or from the start."""
-    keeper = CheckpointCallback(trainer.steps_per_epoch())
-    trainer.add_callback(keeper)
+    folder = Path(trainer.args.output_dir)
+    callback = CheckpointCallback(trainer.sampler().steps)
+    trainer.add_callback(callback)
     trainer.add_callback(EpochLoss(trainer))
-    remove_incomplete(Path(trainer.args.output_dir))
-    newest = newest_checkpoint(Path(trainer.args.output_dir))
+    remove_incomplete(folder)
+    newest = newest_checkpoint(folder)
     if newest:
-        log.info("going on from %s", newest)
-        state = json.loads((newest / "trainer_state.json").read_text("utf-8"))
-        if state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]:  # it had ended, early perhaps
-            trainer.args.num_train_epochs = round(state["epoch"])
-        if best := state["best_model_checkpoint"]:  # as an absolute path, and the project may have been moved since
-            state["best_model_checkpoint"] = str(newest.parent / Path(best).name)
-            put(newest / "trainer_state.json", json.dumps(state, indent=2).encode())
-            PartialState().wait_for_everyone()
-    with stopping_at_checkpoints(keeper):
+        log.info("resuming from %s", newest)
+        _adapt(trainer, newest)
+    with stopping_at_checkpoints(callback):
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
 
-def resolve_machine(precision: str, threads: int | str) -> dict[str, str | int]:
-    """Find device, precision, threads and processes, set the threads, and refuse a precision that the device has not."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() and processes == 1 else "cpu"
-    has_bf16 = {
-        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
-        "mps": lambda: False,
-        "cpu": lambda: bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")),
-    }[device]()
-    if precision == "auto":
-        precision = "bf16" if has_bf16 else "fp32"
-    if (precision == "fp16" and device != "cuda") or (precision == "bf16" and not has_bf16):
-        raise StageError(f"train.precision is '{precision}': this {device} cannot train in it, set it to auto or fp32")
-    if threads == "auto":
-        threads = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    PartialState(cpu=device == "cpu", **({"backend": "gloo"} if device == "cpu" and processes > 1 else {}))
-    torch.set_num_threads(int(threads))
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision  # the launcher's word would go before ours
-    keep_freed_memory()
-    return {"device": device, "precision": precision, "threads": int(threads), "processes": processes}
+def _adapt(trainer: BatchTrainer, checkpoint: Path) -> None:
+    """Make the Trainer stop at once if the training had ended; correct the path of the best checkpoint if the project has moved."""
+    file = checkpoint / "trainer_state.json"
+    state = json.loads(file.read_text("utf-8"))
+    if state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]:  # at the last epoch, or by early stopping
+        trainer.args.num_train_epochs = round(state["epoch"])
+    if best := state["best_model_checkpoint"]:  # an absolute path, but the project may have moved
+        state["best_model_checkpoint"] = str(checkpoint.parent / Path(best).name)
+        write_atomic(file, json.dumps(state, indent=2).encode())
+        PartialState().wait_for_everyone()
 
 
-def attention(machine: Mapping[str, str | int], longest: int) -> str | None:
-    """Return the attention for texts of so many tokens at most: a CPU is fastest with the plain one, which takes memory by their square."""
-    return "eager" if machine["device"] == "cpu" and longest <= SHORT else None
+def attention(machine: Machine, max_tokens: int) -> str | None:
+    """Return the attention implementation; max_tokens: of the longest text.
+
+    Plain attention is the fastest on a CPU, but its memory grows with the square of the length.
+    """
+    return "eager" if machine.device == "cpu" and max_tokens <= SHORT else None
 
 
 def without_dropout(model: nn.Module) -> None:
-    """Switch its dropout off, which gained nothing in so few epochs and cost a tenth of the time (docs/lab/training.md)."""
+    """Switch the model's dropout off: it gained nothing in so few epochs and cost a tenth of the time (docs/lab/training.md)."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
 
 
-def arguments(machine: Mapping[str, str | int], **options: Any) -> TrainingArguments:
-    """Return the arguments that all our trainings share; the device and the precision are the machine's."""
+def arguments(machine: Machine, **options: Any) -> TrainingArguments:
+    """Return the arguments that all our trainings share; device and precision come from the machine."""
+    on_cpu = machine.device == "cpu"
     shared = TrainingArguments(
-        bf16=machine["precision"] == "bf16",
-        fp16=machine["precision"] == "fp16",
-        use_cpu=machine["device"] == "cpu",
-        ddp_backend="gloo" if machine["device"] == "cpu" and machine["processes"] != 1 else None,
+        bf16=machine.precision == "bf16",
+        fp16=machine.precision == "fp16",
+        use_cpu=on_cpu,
+        ddp_backend="gloo" if on_cpu and machine.processes != 1 else None,
         ddp_find_unused_parameters=False,
-        dataloader_pin_memory=machine["device"] == "cuda",
+        dataloader_pin_memory=machine.device == "cuda",
         remove_unused_columns=False,
         label_names=["labels"],
         weight_decay=WEIGHT_DECAY,
@@ -234,7 +224,7 @@ def arguments(machine: Mapping[str, str | int], **options: Any) -> TrainingArgum
         disable_tqdm=not sys.stderr.isatty(),
         **options,
     )
-    if shared.n_gpu > 1:  # the Trainer would use all of them in one process, unasked, and the weights would hang on their number
-        log.info("one of %d GPUs is used: SENTIMENT_LAUNCH uses them all (docs/results/scaling.md)", shared.n_gpu)
+    if shared.n_gpu > 1:  # one process would use all of them by default, and the weights would depend on their number
+        log.info("training uses one of %d GPUs; SENTIMENT_LAUNCH uses them all (docs/how-to/several-processes.md)", shared.n_gpu)
         shared._n_gpu = 1
     return shared

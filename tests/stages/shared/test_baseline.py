@@ -1,4 +1,4 @@
-"""That the linear model learns words and letters, tells many classes apart, and judges no row that it has seen."""
+"""The linear baseline learns words and letters, tells many classes apart, and predicts held-out rows only."""
 
 import numpy as np
 import pandas as pd
@@ -22,28 +22,27 @@ def test_baseline_of_many_classes_is_fitted_by_gradient_steps_and_tells_them_apa
     assert (predicted == np.arange(len(emotions))).mean() > 0.9
 
 
-def test_opinions_are_of_models_that_have_not_seen_the_row() -> None:
-    words = [f"word{number}" for number in range(200)]  # each text has its own word, which says nothing of the others
+def test_log_probabilities_of_a_row_come_from_a_model_fitted_without_it() -> None:
+    words = [f"word{number}" for number in range(200)]  # each text has its own word, which says nothing about the others
     train = pd.DataFrame({"text": [f"{'good' if number % 2 else 'bad'} {word}" for number, word in enumerate(words)]})
     right = np.arange(200) % 2
     train["label"] = np.where(np.arange(200) % 10 == 0, 1 - right, right)  # every tenth is wrong
-    out_of_fold_log_probabilities = baseline.out_of_fold_log_probabilities(train, classes=3, seed=1)
-    assert out_of_fold_log_probabilities.shape == (200, 3)
-    np.testing.assert_allclose(np.exp(out_of_fold_log_probabilities).sum(1), 1, rtol=1e-5)
-    assert (out_of_fold_log_probabilities.argmax(1) == right).mean() > 0.95  # a model that had seen the wrong labels would repeat them
-    assert (np.exp(out_of_fold_log_probabilities[:, 2]) < 1e-5).all()  # a class without texts
+    found = baseline.out_of_fold_log_probabilities(train, classes=3, seed=1)
+    assert found.shape == (200, 3)
+    np.testing.assert_allclose(np.exp(found).sum(1), 1, rtol=1e-5)
+    assert (found.argmax(1) == right).mean() > 0.95  # a model fitted on the wrong labels would repeat them
+    assert (np.exp(found[:, 2]) < 1e-5).all()  # a class without texts
 
 
 @pytest.mark.parametrize(("labels", "some"), [([0, 0, 1, 1], True), ([0, 0, 0, 1], False), ([1, 1, 1, 1], False)])
-def test_few_rows_have_opinions_where_each_class_has_two(labels: list[int], some: bool) -> None:
+def test_few_rows_get_log_probabilities_if_each_class_has_two(labels: list[int], some: bool) -> None:
     train = pd.DataFrame({"text": ["bad film", "bad food", "good film", "good food"], "label": labels})
-    out_of_fold_log_probabilities = baseline.out_of_fold_log_probabilities(train, classes=2, seed=1)
-    assert (out_of_fold_log_probabilities is not None) is some
+    assert (baseline.out_of_fold_log_probabilities(train, classes=2, seed=1) is not None) is some
 
 
-def test_no_more_rows_are_fitted_than_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baseline, "MOST_ROWS", 40)
+def test_fit_uses_at_most_max_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "MAX_ROWS", 40)
     train = pd.DataFrame({"text": [f"{'good' if row % 2 else 'bad'} word{row}" for row in range(200)], "label": np.arange(200) % 2})
-    model = baseline._fitted(train, seed=1)
+    model = baseline.fit(train, seed=1)
     assert sum(f"word{row}" in model[0].transformer_list[0][1].vocabulary_ for row in range(200)) == 40
     assert baseline.out_of_fold_log_probabilities(train, classes=2, seed=1).shape == (200, 2)

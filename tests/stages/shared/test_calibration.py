@@ -1,4 +1,4 @@
-"""That the temperature makes scores honest, and that the error that is measured is the one of the definition."""
+"""Calibration: the temperature makes scores true, and the calibration error follows its definition."""
 
 import numpy as np
 import pytest
@@ -10,30 +10,30 @@ from stages.shared.calibration import at_temperature, expected_calibration_error
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_of_made_up_answers_is_found(temperature: float) -> None:
-    draw = np.random.default_rng(0)
-    honest = softmax(draw.normal(size=(20_000, 3)) * 2)
-    labels = (honest.cumsum(axis=1) > draw.random((len(honest), 1))).argmax(axis=1)
-    boastful = at_temperature(honest, 1 / temperature)
-    assert fit_temperature(boastful, labels) == pytest.approx(temperature, rel=0.05)
-    assert expected_calibration_error(honest, labels) < 0.02
+def test_known_temperature_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    calibrated = softmax(rng.normal(size=(20_000, 3)) * 2)
+    labels = (calibrated.cumsum(axis=1) > rng.random((len(calibrated), 1))).argmax(axis=1)
+    overconfident = at_temperature(calibrated, 1 / temperature)
+    assert fit_temperature(overconfident, labels) == pytest.approx(temperature, rel=0.05)
+    assert expected_calibration_error(calibrated, labels) < 0.02
     if temperature == 3.0:
-        assert expected_calibration_error(boastful, labels) > 0.1
+        assert expected_calibration_error(overconfident, labels) > 0.1
 
 
-def test_certain_and_right_answers_have_a_finite_temperature() -> None:
+def test_temperature_is_finite_for_answers_with_score_1() -> None:
     assert 0 < fit_temperature(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])) < 100
     assert 0 < fit_temperature(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])) < 100
 
 
-def test_split_without_a_mistake_leaves_a_doubt() -> None:
+def test_scores_stay_below_1_on_a_split_without_a_mistake() -> None:
     texts = 100
     probabilities, labels = np.tile([[0.9, 0.1], [0.2, 0.8]], (texts // 2, 1)), np.tile([0, 1], texts // 2)
     scores = at_temperature(probabilities, fit_temperature(probabilities, labels)).max(axis=1)
     assert scores.mean() == pytest.approx(1 - 1 / (texts + 1), abs=0.005)
 
 
-def test_error_is_the_weighted_gap_between_score_and_accuracy() -> None:
+def test_calibration_error_is_the_weighted_gap_between_score_and_accuracy() -> None:
     probabilities = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 30)
     labels = np.array([0] * 8 + [1] * 2 + [1] * 15 + [0] * 15)
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0.25 * 0.1 + 0.75 * 0.1)
@@ -41,7 +41,7 @@ def test_error_is_the_weighted_gap_between_score_and_accuracy() -> None:
 
 @settings(max_examples=50)
 @given(st.floats(0.05, 20), st.integers(0, 100))
-def test_no_temperature_changes_an_answer(temperature: float, seed: int) -> None:
+def test_temperature_changes_no_answer(temperature: float, seed: int) -> None:
     probabilities = softmax(np.random.default_rng(seed).normal(size=(20, 4)))
     changed = at_temperature(probabilities, temperature)
     assert (changed.argmax(axis=1) == probabilities.argmax(axis=1)).all()

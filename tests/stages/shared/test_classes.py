@@ -1,4 +1,4 @@
-"""The classes of the task: their names in id order, and which label in a file means which class."""
+"""The classes: their names in id order, and the class that each label in a file means."""
 
 import pydantic
 import pytest
@@ -13,10 +13,11 @@ BINARY = ["negative", "positive"]
 
 
 def classes(labels, target="polarity"):
+    """Return the classes of these params."""
     return ClassParams(labels=labels, aihub_target=target)
 
 
-def test_the_project_s_own_classes_are_negative_and_positive():
+def test_classes_of_the_project_are_negative_and_positive():
     assert load_class_names(ROOT / "params.yaml") == ("negative", "positive")
 
 
@@ -24,11 +25,11 @@ def test_the_project_s_own_classes_are_negative_and_positive():
     ("labels", "names"),
     [(["no", "yes"], ("no", "yes")), ([0, 1], ("0", "1")), (["off", "on", "null"], ("off", "on", "null")), ([1, 2, 3], ("1", "2", "3"))],
 )
-def test_class_names_that_look_like_other_values_stay_words(tmp_path, labels, names):
+def test_class_names_that_look_like_other_values_stay_text(tmp_path, labels, names):
     assert load_class_names(write_params(tmp_path / "params.yaml", {"preprocess": {"labels": labels}})) == names
 
 
-def test_unquoted_yes_and_no_in_the_file_stay_words(tmp_path):
+def test_unquoted_yes_and_no_in_the_file_stay_text(tmp_path):
     file = write_params(tmp_path / "params.yaml", {})
     file.write_text(file.read_text("utf-8").replace("[negative, positive]", "[no, yes]", 1), "utf-8")
     assert load_class_names(file) == ("no", "yes")
@@ -42,12 +43,12 @@ def test_class_names_are_cleaned_like_texts():
     ("label", "number"),
     [("negative", 0), ("Positive", 1), (" POSITIVE ", 1), ("0", 0), ("1", 1), ("1.0", 1), ("0.0", 0), ("positive\u200b", 1)],
 )
-def test_a_label_is_a_class_by_name_in_any_case_or_by_id(label, number):
+def test_label_means_a_class_by_name_in_any_case_or_by_id(label, number):
     assert classes(BINARY).label_id(label) == number
 
 
 @pytest.mark.parametrize("label", ["", "neutral", "2", "-1", "0.5", "1.5", "01", "pos", "yes"])
-def test_any_other_label_is_no_class(label):
+def test_other_label_means_no_class(label):
     assert classes(BINARY).label_id(label) is None
 
 
@@ -61,30 +62,30 @@ def test_any_other_label_is_no_class(label):
     ],
     ids=["as ids", "stars", "turned round", "signs"],
 )
-def test_classes_named_by_numbers_are_meant_by_name_never_by_id(labels, number_of):
+def test_label_means_a_class_with_a_number_as_name_by_name_only(labels, number_of):
     task = classes(labels)
     assert {label: task.label_id(label) for label in number_of} == number_of
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "a"], ["a", "A"], ["a", " a "], ["a", ""], ["a", "\u200b"], ["é", "e\u0301"], ["one"], []])
-def test_class_names_that_cannot_be_told_apart_are_refused(labels):
+def test_class_names_that_are_equal_as_labels_are_refused(labels):
     with pytest.raises(pydantic.ValidationError):
         classes(labels)
 
 
 @pytest.mark.parametrize("labels", [["positive", "negative"], ["긍정", "부정"], ["other", "Positive"], ["sad", "happy"]])
-def test_polarity_finds_the_positive_class_by_its_name_else_takes_the_second(labels):
+def test_joy_is_the_class_that_is_named_positive_or_else_the_second(labels):
     positive = 0 if labels[0] in ("positive", "긍정") else 1
     ids = classes(labels).id_by_emotion
     assert (ids["E60"], ids["E10"]) == (positive, 1 - positive)
 
 
-def test_polarity_calls_joy_positive_and_all_else_negative():
+def test_polarity_makes_joy_positive_and_all_else_negative():
     positive = {code for code, number in classes(BINARY).id_by_emotion.items() if number == 1}
     assert positive == {f"E{number}" for number in range(60, 70)}
 
 
-def test_the_six_groups_are_named_by_the_corpus_where_labels_are_left_alone():
+def test_six_groups_have_the_names_of_the_corpus_if_labels_are_the_default():
     task = classes(BINARY, "emotion")
     assert task.class_names == tuple(KOREAN)
     assert [task.id_by_emotion[f"E{tens}0"] for tens in range(1, 7)] == [0, 1, 2, 3, 4, 5]
@@ -95,7 +96,7 @@ def test_the_six_groups_are_named_by_the_corpus_where_labels_are_left_alone():
     [KOREAN, ENGLISH, list(aihub.GROUPS), KOREAN[::-1], ["Joy", *ENGLISH[:5]], ["슬픔", "anger", "E3 불안", "E4", "FLUSTER", "기쁨"]],
     ids=["korean", "english", "codes", "backwards", "joy first", "mixed"],
 )
-def test_the_six_groups_may_be_named_in_either_language_and_any_order(labels):
+def test_six_groups_may_be_named_in_either_language_and_any_order(labels):
     task = classes(labels, "emotion")
     assert task.class_names == tuple(labels)
     for code, number in task.id_by_emotion.items():
@@ -145,12 +146,12 @@ def test_class_names_and_emotion_codes_agree_on_every_id(task):
 
 
 @pytest.mark.parametrize("forms", [("1", "1.0", "1.00", "true", "True", " 1"), ("0", "0.0", "false", "FALSE", "0\u00a0")])
-def test_a_label_is_the_same_in_all_forms_that_tables_give_it(forms):
+def test_label_means_the_same_class_in_every_form_that_tables_give_it(forms):
     ids = {classes(["negative", "positive"]).label_id(form) for form in forms}
     assert ids == {int(forms[0])}
 
 
-def test_names_that_are_numbers_with_a_point_are_names_in_all_forms():
-    """Else 1.0, as it stands in a CSV, and 1, as it comes from JSON, would be two classes."""
+def test_class_name_that_is_a_number_with_a_point_is_a_name_in_every_form():
+    """Without this, 1.0 from a CSV and 1 from JSON would be two classes."""
     named = classes(["1.0", "0.0"])
     assert [named.label_id(form) for form in ("1.0", "1", "0.0", "0")] == [0, 0, 1, 1]

@@ -1,4 +1,4 @@
-"""That outputs are written whole or not at all, and that a metrics file is made for `git diff`."""
+"""Outputs: they are complete or absent, and a metrics file suits `git diff`."""
 
 import json
 import math
@@ -11,21 +11,22 @@ from stages.shared.outputs import all_or_none, atomic_files, atomic_folder, writ
 
 
 class Interrupted(Exception):
-    """What ends a stage half-way."""
+    """A stage stops in the middle of an output."""
 
 
 def stop_half_way(output: AbstractContextManager[list[Path] | Path]) -> None:
-    """Begin to write an output, and fail."""
+    """Begin an output, and fail."""
     with output as draft:
         (draft[0] if isinstance(draft, list) else draft / "new.bin").write_text("new", "utf-8")
         raise Interrupted
 
 
 def names(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted."""
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_all_files_appear_when_the_block_ends_well(tmp_path: Path) -> None:
+def test_all_files_appear_after_the_block(tmp_path: Path) -> None:
     files = [tmp_path / "deep" / "er" / "a.csv", tmp_path / "b.csv"]
     with atomic_files(*files) as drafts:
         for draft in drafts:
@@ -37,7 +38,7 @@ def test_all_files_appear_when_the_block_ends_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [None, "old"])
-def test_no_file_changes_when_the_block_fails(tmp_path: Path, old: str | None) -> None:
+def test_no_file_changes_if_the_block_fails(tmp_path: Path, old: str | None) -> None:
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for file in files if old else []:
         file.write_text("old", "utf-8")
@@ -47,7 +48,7 @@ def test_no_file_changes_when_the_block_fails(tmp_path: Path, old: str | None) -
     assert [file.read_text("utf-8") for file in files if old] == (["old", "old"] if old else [])
 
 
-def test_no_file_changes_when_one_was_not_written(tmp_path: Path) -> None:
+def test_no_file_changes_if_one_draft_is_missing(tmp_path: Path) -> None:
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     files[0].write_text("old", "utf-8")
     with pytest.raises(FileNotFoundError), atomic_files(*files) as drafts:
@@ -56,7 +57,7 @@ def test_no_file_changes_when_one_was_not_written(tmp_path: Path) -> None:
     assert files[0].read_text("utf-8") == "old"
 
 
-def test_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
+def test_new_folder_replaces_the_old_one_completely(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "final"
     for content in ("old", "new"):
         with atomic_folder(folder) as draft:
@@ -66,7 +67,7 @@ def test_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     assert names(folder.parent) == ["final"]
 
 
-def test_folder_stays_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
+def test_folder_stays_as_it_was_if_the_block_fails(tmp_path: Path) -> None:
     folder = tmp_path / "final"
     folder.mkdir()
     (folder / "old.bin").write_text("old", "utf-8")
@@ -76,7 +77,7 @@ def test_folder_stays_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
     assert names(tmp_path) == ["final"]
 
 
-def test_rest_of_a_killed_run_is_no_part_of_the_next(tmp_path: Path) -> None:
+def test_draft_of_a_killed_run_does_not_enter_the_next_output(tmp_path: Path) -> None:
     (tmp_path / ".final.partial").mkdir()
     (tmp_path / ".final.partial" / "rest.bin").write_text("x", "utf-8")
     with atomic_folder(tmp_path / "final") as draft:
@@ -89,14 +90,14 @@ def test_text_is_written_with_line_feeds_in_utf8(tmp_path: Path) -> None:
     assert (tmp_path / "report.txt").read_bytes() == "정확도\n90 %\n".encode()
 
 
-def test_metrics_are_sorted_short_and_end_with_a_newline(tmp_path: Path) -> None:
+def test_metrics_have_sorted_keys_short_numbers_and_a_final_newline(tmp_path: Path) -> None:
     write_metrics(tmp_path / "m.json", {"b": 1 / 3, "a": {"긍정": 2, "d": True, "c": None}, "e": [0.12345678, (1, 2)], "f": "x"})
     expected = {"a": {"c": None, "d": True, "긍정": 2}, "b": 0.333333, "e": [0.123457, [1, 2]], "f": "x"}
     assert (tmp_path / "m.json").read_text("utf-8") == json.dumps(expected, ensure_ascii=False, indent=2) + "\n"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_null(tmp_path: Path, value: float) -> None:
+def test_nan_and_infinity_become_null(tmp_path: Path, value: float) -> None:
     write_metrics(tmp_path / "m.json", {"a": value, "b": [value, {"c": value}]})
     assert json.loads((tmp_path / "m.json").read_text("utf-8")) == {"a": None, "b": [None, {"c": None}]}
 
@@ -107,12 +108,12 @@ def test_equal_metrics_give_equal_bytes_whatever_their_order(tmp_path: Path) -> 
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
-def test_nothing_has_no_sign(tmp_path: Path) -> None:
+def test_zero_has_no_sign(tmp_path: Path) -> None:
     write_metrics(tmp_path / "m.json", {"gain": -1e-9})
     assert "-0.0" not in (tmp_path / "m.json").read_text("utf-8")
 
 
-def test_metrics_that_json_cannot_hold_leave_the_old_file(tmp_path: Path) -> None:
+def test_metrics_that_json_cannot_express_leave_the_old_file(tmp_path: Path) -> None:
     write_metrics(tmp_path / "m.json", {"a": 1})
     with pytest.raises(TypeError):
         write_metrics(tmp_path / "m.json", {"a": object()})
@@ -120,7 +121,7 @@ def test_metrics_that_json_cannot_hold_leave_the_old_file(tmp_path: Path) -> Non
     assert names(tmp_path) == ["m.json"]
 
 
-def test_a_failure_takes_back_what_was_in_place_already(tmp_path):
+def test_failure_removes_outputs_that_are_already_in_place(tmp_path):
     def fail_after_two_outputs():
         with all_or_none():
             write_text(tmp_path / "a.txt", "new")
@@ -134,7 +135,7 @@ def test_a_failure_takes_back_what_was_in_place_already(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_success_keeps_all(tmp_path):
+def test_success_keeps_all_outputs(tmp_path):
     with all_or_none():
         write_text(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"

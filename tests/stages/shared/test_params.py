@@ -1,4 +1,4 @@
-"""params.yaml refuses nonsense before any data is read, and says which key, which value and what was expected."""
+"""Params: a wrong value stops a stage before it reads data, with a sentence that names key, value and expectation."""
 
 from pathlib import Path
 
@@ -28,12 +28,13 @@ SECTIONS = {
 
 
 def refusal(file: Path, section: str) -> str:
+    """Load a section that is refused, and return the sentence."""
     with pytest.raises(ParamsInvalid) as refused:
         load(file, section, SECTIONS[section])
     return str(refused.value)
 
 
-def test_the_project_s_own_params_are_accepted_and_no_section_is_left_over():
+def test_params_of_the_project_are_accepted_and_every_section_has_a_stage():
     content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))
     assert set(content) == set(SECTIONS)
     for section, model in SECTIONS.items():
@@ -41,14 +42,14 @@ def test_the_project_s_own_params_are_accepted_and_no_section_is_left_over():
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_an_unknown_key_is_refused_in_every_section(tmp_path, section):
+def test_unknown_key_is_refused_in_every_section(tmp_path, section):
     file = write_params(tmp_path / "params.yaml", {section: {"qqqq": 1}})
-    assert f"{section}.qqqq is no known param: known are " in refusal(file, section)
+    assert f"{section}.qqqq is not a param: the params are " in refusal(file, section)
 
 
-def test_a_misspelt_key_gets_a_suggestion(tmp_path):
+def test_misspelt_key_gets_a_suggestion(tmp_path):
     file = write_params(tmp_path / "params.yaml", {"preprocess": {"test_sise": 0.2}})
-    assert refusal(file, "preprocess") == f"{file}: preprocess.test_sise is no known param: did you mean 'test_size'?"
+    assert refusal(file, "preprocess") == f"{file}: preprocess.test_sise is not a param: did you mean 'test_size'?"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_misspelt_key_gets_a_suggestion(tmp_path):
         ("evaluate", "report_language", "fr", "evaluate.report_language is 'fr': "),
     ],
 )
-def test_a_value_of_wrong_type_or_range_is_named_with_what_was_expected(tmp_path, section, key, value, expected):
+def test_value_of_wrong_type_or_range_is_named_with_what_was_expected(tmp_path, section, key, value, expected):
     file = write_params(tmp_path / "params.yaml", {section: {key: value}})
     sentences = refusal(file, section).splitlines()
     assert sentences[0].startswith(f"{file}: {expected}")
@@ -80,7 +81,7 @@ def test_a_value_of_wrong_type_or_range_is_named_with_what_was_expected(tmp_path
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_is_none_is_refused(tmp_path, value):
+def test_nan_and_infinity_are_refused(tmp_path, value):
     file = write_params(tmp_path / "params.yaml", {"preprocess": {"test_size": value}})
     assert "preprocess.test_size is " in refusal(file, "preprocess")
 
@@ -101,7 +102,7 @@ def test_labels_that_do_not_fit_the_target_are_named_without_the_whole_section(t
     assert "text_column" not in sentence
 
 
-def test_a_missing_key_is_named(tmp_path):
+def test_missing_key_is_named(tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text("emotion_distribution:\n  corpus: a.json\n", "utf-8")
     assert refusal(file, "emotion_distribution") == f"{file}: emotion_distribution.report_language is missing: restore it from git"
@@ -112,7 +113,7 @@ def test_a_missing_key_is_named(tmp_path):
     ["", "other: 1\n", "- preprocess\n", "preprocess:\n", "preprocess: all\n", "preprocess: [1]\n"],
     ids=["empty", "other", "list", "null", "word", "no keys"],
 )
-def test_a_missing_section_is_named(tmp_path, content):
+def test_missing_section_is_named(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_text(content, "utf-8")
     assert refusal(file, "preprocess") == f"{file}: has no section 'preprocess': restore it from git"
@@ -130,7 +131,7 @@ def test_a_missing_section_is_named(tmp_path, content):
     ],
     ids=["open bracket", "tab", "key twice", "indent", "bytes", "tag"],
 )
-def test_what_is_no_yaml_is_refused_in_one_sentence(tmp_path, content):
+def test_file_that_is_not_yaml_is_refused_in_one_sentence(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_bytes(content)
     sentence = refusal(file, "preprocess")
@@ -138,19 +139,19 @@ def test_what_is_no_yaml_is_refused_in_one_sentence(tmp_path, content):
     assert "\n" not in sentence
 
 
-def test_a_missing_file_is_refused(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     assert "does not exist: run from the root of the project" in refusal(tmp_path / "params.yaml", "preprocess")
 
 
 @pytest.mark.parametrize("number", ["3e-05", "3.0e-5", "0.00003"])
-def test_a_small_number_is_a_number_however_it_is_written(tmp_path, number):
+def test_small_number_is_a_number_in_every_notation(tmp_path, number):
     file = write_params(tmp_path / "params.yaml", {})
     before = next(line for line in file.read_text("utf-8").splitlines() if "learning_rate:" in line)
     file.write_text(file.read_text("utf-8").replace(before, f"  learning_rate: {number}"), "utf-8")
     assert load(file, "train", TrainParams).learning_rate == 3e-5
 
 
-def test_a_small_number_that_the_yaml_library_writes_is_read_back(tmp_path):
+def test_small_number_that_the_yaml_library_writes_is_read_back(tmp_path):
     file = write_params(tmp_path / "params.yaml", {"train": {"learning_rate": 3e-05}})
     assert "learning_rate: 3e-05" in file.read_text("utf-8")
     assert load(file, "train", TrainParams).learning_rate == 3e-05

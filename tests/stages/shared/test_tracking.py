@@ -1,4 +1,4 @@
-"""Tracking: first use in parallel, Hangul names, relative stores, real PostgreSQL, stores that are not there."""
+"""The MLflow mirror: first use in parallel, Hangul names, relative stores, real PostgreSQL, and stores that cannot be reached."""
 
 import os
 import shutil
@@ -21,11 +21,12 @@ OPEN = "from stages.shared import tracking; store = tracking.open_store(); print
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The main checkout of a test, with an empty store."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     return tmp_path
 
 
-def test_four_processes_may_be_the_first_at_once(root: Path) -> None:
+def test_four_processes_at_once_can_create_the_store(root: Path) -> None:
     command = [sys.executable, "-c", OPEN]
     first = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     printed = [process.communicate(timeout=240) for process in first]
@@ -34,14 +35,14 @@ def test_four_processes_may_be_the_first_at_once(root: Path) -> None:
     assert (root / "mlflow.db").exists()
 
 
-def test_store_and_artifacts_lie_in_the_main_checkout(root: Path) -> None:
+def test_store_and_artifacts_are_in_the_main_checkout(root: Path) -> None:
     store = tracking.open_store()
     experiment = store.client.get_experiment(store.experiment_id)
     assert tracking.store_uri() == f"sqlite:///{root / 'mlflow.db'}"
     assert experiment.artifact_location == (root / "mlartifacts").as_uri()
 
 
-def test_relative_sqlite_uri_counts_from_the_main_checkout(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_sqlite_uri_starts_in_the_main_checkout(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere/x.db")
     assert tracking.store_uri() == f"sqlite:///{root}/elsewhere/x.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////absolute/x.db")
@@ -58,6 +59,45 @@ def test_runs_are_named_after_the_dvc_experiment_and_found_by_model(root: Path, 
     fresh = store.run_of_model("unseen", "evaluate")
     assert fresh != run_id
     assert store.client.get_run(fresh).data.tags[tracking.MODEL_TAG] == "unseen"
+
+
+def test_run_names_its_source_and_its_model_in_the_ui(root: Path) -> None:
+    store = tracking.open_store()
+    with tracking.training_run(store, ROOT / "params.yaml") as run:
+        run.finish("abc123", {"train": "def"}, [], [])
+    tags = store.client.get_run(run.run_id).data.tags
+    assert (tags["mlflow.source.type"], tags["mlflow.source.name"]) == ("LOCAL", "stages/train.py")
+    assert tags.get("mlflow.source.git.commit") == tags.get("parent_commit")
+    assert "`models/final`" in tags["mlflow.note.content"]
+    assert "`abc123`" in tags["mlflow.note.content"]
+    assert (tags["model_sha256"], tags["sha256.train"]) == ("abc123", "def")
+
+
+def test_experiment_is_described_as_model_training(root: Path) -> None:
+    tags = {}
+    for _ in range(2):
+        store = tracking.open_store()
+        tags = store.client.get_experiment(store.experiment_id).tags
+        assert tags["mlflow.experimentKind"] == "custom_model_development"
+        assert "dvc.yaml" in tags["mlflow.note.content"]
+    store.client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "my own words")
+    tracking.open_store()
+    assert store.client.get_experiment(store.experiment_id).tags["mlflow.note.content"] == "my own words"
+
+
+def test_experiment_of_an_older_version_gets_the_tags_that_it_lacks(root: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking.store_uri())
+    old = client.create_experiment(tracking.EXPERIMENT)
+    assert tracking.open_store().experiment_id == old
+    assert client.get_experiment(old).tags.items() >= tracking.EXPERIMENT_TAGS.items()
+
+
+def test_command_prints_the_uri_and_logs_the_page_of_the_runs(root: Path) -> None:
+    done = run_command(sys.executable, "-m", "stages.shared.tracking", "http://127.0.0.1:5000")
+    assert done.stdout == f"sqlite:///{root / 'mlflow.db'}\n"
+    assert "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning" in done.stderr
 
 
 def test_hangul_and_bracketed_metric_names_stay_distinct(root: Path, tmp_path: Path) -> None:
@@ -96,14 +136,14 @@ def test_unreachable_store_is_a_sentence_without_the_password(root: Path, monkey
     assert "secret" not in str(caught.value)
 
 
-def test_old_file_store_is_named_with_the_command_to_migrate_it(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_of_an_old_file_store_has_the_command_that_migrates_it(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     (root / "mlruns/0").mkdir(parents=True)
     (root / "mlruns/0/meta.yaml").write_text("", "utf-8")
-    tracking.point_out_old_store(root)
+    tracking.warn_of_old_store(root)
     assert "mlflow migrate-filestore --source" in caplog.text
 
 
-def test_a_failed_training_is_marked_failed(root: Path) -> None:
+def test_run_of_a_failed_training_is_marked_failed(root: Path) -> None:
     with pytest.raises(ZeroDivisionError), tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as run:
         raise ZeroDivisionError(run)
     store = tracking.open_store()
@@ -118,7 +158,7 @@ def test_a_failed_training_is_marked_failed(root: Path) -> None:
     [({}, 1), ({"train.seed": 8}, 2), ({"DVC_EXP_NAME": "mossy-hare"}, 2)],
     ids=["the same", "other params", "another experiment"],
 )
-def test_a_run_is_gone_on_with_where_it_is_of_the_same_training(
+def test_run_of_a_stopped_training_is_resumed_if_params_and_origin_are_the_same(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], runs: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt), tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as first:
@@ -135,7 +175,7 @@ def test_a_run_is_gone_on_with_where_it_is_of_the_same_training(
     assert store.client.get_run(second.run_id).info.status == "FINISHED"
 
 
-def test_a_run_that_ended_well_is_left_alone(root: Path) -> None:
+def test_run_that_ended_well_is_not_resumed(root: Path) -> None:
     store = tracking.open_store()
     with tracking.training_run(store, ROOT / "params.yaml") as first:
         pass
@@ -145,12 +185,12 @@ def test_a_run_that_ended_well_is_left_alone(root: Path) -> None:
     assert store.client.get_run(first.run_id).info.status == "FINISHED"
 
 
-def test_a_run_that_the_store_has_not_is_started_anew(root: Path) -> None:
+def test_run_that_the_store_does_not_have_is_replaced_by_a_new_one(root: Path) -> None:
     with tracking.training_run(tracking.open_store(), ROOT / "params.yaml", "0" * 32) as run:
         assert run.run_id != "0" * 32
 
 
-def test_a_store_that_fails_under_way_is_a_warning_and_the_training_ends_well(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_store_that_fails_later_is_a_warning_and_the_training_ends_well(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     with tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as run:
         run.epoch({"epoch": 1, "validation_loss": 0.5})
         assert "not mirrored" not in caplog.text
@@ -162,7 +202,7 @@ def test_a_store_that_fails_under_way_is_a_warning_and_the_training_ends_well(ro
 
 @pytest.fixture
 def postgresql() -> Iterator[str]:
-    """A PostgreSQL server of our own on a free loopback port."""
+    """The URI of a PostgreSQL server that runs for one test, on a free port of loopback."""
     binaries = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
     tools = binaries or Path(shutil.which("initdb") or "/nowhere/initdb").parent
     assert (tools / "initdb").exists(), "PostgreSQL is not installed: apt-get install postgresql"
@@ -192,7 +232,7 @@ def postgresql() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def test_postgresql_is_a_store_like_any_other(root: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_works_as_a_store(root: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql)
     with tracking.training_run(tracking.open_store(), ROOT / "params.yaml") as run:
         run.epoch({"epoch": 1, "validation_loss": 0.5})

@@ -1,6 +1,7 @@
-"""How well a tokenizer knows a language: the share of pieces that say nothing.
+"""Coverage: how well the base model's tokenizer knows the language of the texts.
 
-A vocabulary of another language breaks words into single letters or [UNK]; a model on top of it learns little.
+In: a tokenizer and texts. Out: the shares of tokens that say nothing, and the decision to fit a vocabulary.
+A vocabulary of another language breaks words into single letters or [UNK], and a model on top of it learns little.
 """
 
 import logging
@@ -11,50 +12,52 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-UNKNOWN_LIMIT = 0.02  # of all pieces; English on an English vocabulary is under 0.001, Korean on it 0.085
-SINGLE_CHARACTER_LIMIT = 0.4  # of all pieces; English on an English vocabulary is about 0.1, Korean on it over 0.8
-WORDS = ("CJK", "HANGUL SYLLABLE", "HIRAGANA", "KATAKANA")  # characters that good vocabularies hold as words and endings
-TEXTS = 5_000  # are enough to tell
-FEWEST_TEXTS = 2_000  # to fit a vocabulary on
+log = logging.getLogger("coverage")
+
+UNKNOWN_LIMIT = 0.02  # of all tokens; on an English vocabulary English has under 0.001, Korean 0.085
+SINGLE_CHARACTER_LIMIT = 0.4  # of all tokens; on an English vocabulary English has about 0.1, Korean over 0.8
+WHOLE_WORDS = ("CJK", "HANGUL SYLLABLE", "HIRAGANA", "KATAKANA")  # Unicode names of characters that can be a word or an ending
+MEASURED_TEXTS = 5_000  # suffice for the shares
+MIN_TEXTS = 2_000  # to fit a vocabulary on
+REMEDY = "Set base_model.source to an encoder of that language (for Korean e.g. hub:klue/roberta-base@<commit>, or path:<folder>)"
 
 
 def measure(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> dict[str, float]:
-    """Return the shares of unknown and of single-character pieces among all pieces of the (first 5,000) texts.
+    """Return the shares of unknown and of single-character tokens in the first 5,000 texts.
 
-    Punctuation, digits, ideographs and syllables do not count as single characters: each is a word or an ending of its own in good
-    vocabularies too. A vocabulary without Korean breaks syllables into jamo, one without Japanese lacks most ideographs.
+    Punctuation, digits, ideographs and syllables do not count as single characters: good vocabularies have them as tokens too.
+    A vocabulary without Korean breaks syllables into jamo; one without Japanese lacks most ideographs.
     """
-    pieces = [piece for text in list(texts)[:TEXTS] for piece in tokenizer.tokenize(text)]
-    single = sum(_is_lone_letter(piece) for piece in pieces)
-    total = max(1, len(pieces))
-    return {"unknown_share": pieces.count(tokenizer.unk_token) / total, "single_character_share": single / total}
+    tokens = [token for text in list(texts)[:MEASURED_TEXTS] for token in tokenizer.tokenize(text)]
+    single = sum(_is_lone_letter(token) for token in tokens)
+    total = max(1, len(tokens))
+    return {"unknown_share": tokens.count(tokenizer.unk_token) / total, "single_character_share": single / total}
 
 
-def _is_lone_letter(piece: str) -> bool:
-    core = piece.removeprefix("##").lstrip("▁Ġ")
-    return len(core) == 1 and core.isalpha() and not unicodedata.name(core, "").startswith(WORDS)
+def _is_lone_letter(token: str) -> bool:
+    core = token.removeprefix("##").lstrip("▁Ġ")
+    return len(core) == 1 and core.isalpha() and not unicodedata.name(core, "").startswith(WHOLE_WORDS)
 
 
 def is_poor(shares: dict[str, float]) -> bool:
-    """Tell whether a vocabulary says too little of the texts."""
+    """Tell whether too many tokens say nothing."""
     return shares["unknown_share"] > UNKNOWN_LIMIT or shares["single_character_share"] > SINGLE_CHARACTER_LIMIT
 
 
-def asks_for_refit(log: logging.Logger, shares: dict[str, float], choice: str, texts: int) -> bool:
-    """Decide whether a vocabulary is to be fitted on the texts (choice: auto, keep, refit), and say so and why."""
+def needs_refit(shares: dict[str, float], choice: str, texts: int) -> bool:
+    """Decide whether to fit a vocabulary on the texts, and log why; choice: auto, keep or refit."""
     measured = (
-        f"{shares['unknown_share']:.1%} of the tokenizer's pieces are unknown (limit {UNKNOWN_LIMIT:.0%}) and "
-        f"{shares['single_character_share']:.1%} single characters (limit {SINGLE_CHARACTER_LIMIT:.0%})"
+        f"{shares['unknown_share']:.1%} of the base model's tokens are unknown (limit {UNKNOWN_LIMIT:.0%}) and "
+        f"{shares['single_character_share']:.1%} are single characters (limit {SINGLE_CHARACTER_LIMIT:.0%})"
     )
-    other = "Set base_model.source to an encoder of that language (for Korean e.g. hub:klue/roberta-base@<commit>, or path:<folder>)"
-    if choice == "refit" or (choice == "auto" and is_poor(shares) and texts >= FEWEST_TEXTS):
-        log.warning("A VOCABULARY IS FITTED ON THE TEXTS: %s. %s where you can: it has seen more text than yours", measured, other)
+    if choice == "refit" or (choice == "auto" and is_poor(shares) and texts >= MIN_TEXTS):
+        log.warning("A VOCABULARY IS FITTED ON THE TEXTS: %s. %s where you can: it has seen more text than yours", measured, REMEDY)
         return True
     if is_poor(shares):
-        few = f", and {texts:,} texts are too few to fit a vocabulary on ({FEWEST_TEXTS:,})" if choice == "auto" else ""
+        few = f". {texts:,} texts are too few to fit a vocabulary on: it needs {MIN_TEXTS:,}" if choice == "auto" else ""
         log.warning(
             "THE BASE MODEL DOES NOT KNOW THE LANGUAGE OF THESE TEXTS: %s%s. Expect a poor model. %s, "
-            "and compare with the linear baseline in the report.",
-            measured, few, other,
+            "and compare with the linear baseline in the report",
+            measured, few, REMEDY,
         )  # fmt: skip
     return False

@@ -1,4 +1,4 @@
-"""Texts that differ in little are found, and only they are."""
+"""Near duplicates are found, and no other pairs."""
 
 from itertools import combinations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.shared.dataset.near_duplicates import LEAST, LENGTH, near_pairs, rows_of_band, similarity
+from stages.shared.dataset.near_duplicates import MIN_SHINGLES, SHINGLE_LENGTH, near_pairs, rows_of_band, similarity
 
 
 def found(texts: list[str], threshold: float, chunk: int = 50) -> set[tuple[int, int]]:
@@ -16,11 +16,11 @@ def found(texts: list[str], threshold: float, chunk: int = 50) -> set[tuple[int,
 
 
 def edited(rng: np.random.Generator, text: str, times: int) -> str:
-    """The text with some characters replaced."""
-    signs = list(text)
-    for place in rng.integers(len(signs), size=times):
-        signs[place] = chr(rng.integers(0xAC00, 0xD7A4))
-    return "".join(signs)
+    """Return the text with some characters replaced."""
+    characters = list(text)
+    for place in rng.integers(len(characters), size=times):
+        characters[place] = chr(rng.integers(0xAC00, 0xD7A4))
+    return "".join(characters)
 
 
 @pytest.mark.parametrize("threshold", [0.6, 0.8, 0.9])
@@ -30,20 +30,20 @@ def test_nearly_all_pairs_above_the_threshold_are_found_and_none_below_it(thresh
     for _ in range(300):
         text = "".join(chr(code) for code in rng.integers(0xAC00, 0xD7A4, size=rng.integers(40, 160)))
         texts += [text, edited(rng, text, int(rng.integers(1, 6)))]
-    alike = {(one, other) for one, other in combinations(range(len(texts)), 2) if similarity(texts[one], texts[other]) >= threshold}
+    near = {(one, other) for one, other in combinations(range(len(texts)), 2) if similarity(texts[one], texts[other]) >= threshold}
     pairs = found(texts, threshold)
-    assert len(alike) > 50
-    assert pairs <= alike
-    assert len(pairs) >= 0.95 * len(alike)
+    assert len(near) > 50
+    assert pairs <= near
+    assert len(pairs) >= 0.95 * len(near)
 
 
-def test_texts_of_many_like_ones_hang_together_in_a_chain():
+def test_many_near_duplicates_form_one_connected_group():
     texts = [f"the very same text of some length, number {number}" for number in range(300)]
     linked = {place for pair in found(texts, 0.8) for place in pair}
     assert linked == set(range(300))
 
 
-def test_a_text_of_a_few_characters_is_near_to_none():
+def test_a_text_of_a_few_characters_has_no_near_duplicates():
     assert found(["good", "good", "a good", "", "ok"] * 3, 0.1) <= {(2, 7), (7, 12), (2, 12)}
 
 
@@ -54,14 +54,14 @@ def test_any_texts_in_any_chunks_give_the_same_pairs(texts, chunk):
     equal = {
         (one, other)
         for one, other in combinations(range(len(texts)), 2)
-        if texts[one] == texts[other] and len(texts[one]) >= LEAST + LENGTH - 1
+        if texts[one] == texts[other] and len(texts[one]) >= MIN_SHINGLES + SHINGLE_LENGTH - 1
     }
     linked = {place for pair in pairs for place in pair}
     assert {place for pair in equal for place in pair} <= linked
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 1.0])
-def test_a_band_is_as_long_as_can_be_without_missing_pairs(threshold):
+def test_bands_are_as_long_as_the_recall_allows(threshold):
     rows = rows_of_band(threshold)
     assert 1 <= rows <= 64
     assert rows_of_band(min(1.0, threshold + 0.1)) >= rows

@@ -1,4 +1,4 @@
-"""The data report says first what is wrong, shows texts as they are, needs no network, and can be read by everybody."""
+"""The data report shows warnings first and texts as they are, needs no network, and is accessible."""
 
 import hashlib
 import re
@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-from tests.conftest import chromium
+from commands.pictures import browser as chromium
 from tests.stages.test_preprocess import TABLE, process_files, written
 
 
@@ -26,16 +26,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def test_what_is_wrong_stands_first(page):
+def test_warnings_come_first(page):
     text = page.read_text("utf-8")
     warnings = text.partition('aria-label="Warnings"')[2].partition("</section>")[0]
     for sentence in (
-        "2 rows have a text that stands in the source with several labels",
+        "2 rows have a text that has several labels in the source",
         "1 rows have no text",
-        "taken out of train",
-        "1 texts hold the sign U+FFFD",
+        "removed from train",
+        "1 texts hold U+FFFD",
         "was read as cp949",
-        "The source file has no header: column 0 is the text, 1 the label",
+        "The source file has no header: column 0 is the text, column 1 is the label",
         "test has no text of: positive",
         "longer than train.max_length",
     ):
@@ -43,7 +43,7 @@ def test_what_is_wrong_stands_first(page):
     assert text.index("Warnings") < text.index("Classes in each split")
 
 
-def test_texts_that_hang_together_are_warned_of_and_counted(tmp_path):
+def test_a_large_group_of_near_duplicates_is_counted_with_a_warning(tmp_path):
     rows = [
         f"{word},{label}" for label in (0, 1) for word in (hashlib.md5(f"{label} {number}".encode()).hexdigest() for number in range(40))
     ]
@@ -51,18 +51,18 @@ def test_texts_that_hang_together_are_warned_of_and_counted(tmp_path):
     source = written(tmp_path, "text,label\n" + "\n".join(rows))
     metrics = process_files(tmp_path, {"source": source}, near_duplicates=0.6)
     assert metrics["largest_group"] == 60
-    assert metrics["tokens"]["longest"] == len(" the film that we saw was very long 59"), "with the blank that the tokenizer puts first"
-    assert "60 rows hang together" in (tmp_path / "report.html").read_text("utf-8")
+    assert metrics["tokens"]["longest"] == len(" the film that we saw was very long 59"), "the tokenizer puts a blank first"
+    assert "60 rows form one group" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_texts_are_shown_as_they_are_and_never_run(page):
+def test_texts_are_shown_as_they_are_and_never_run_as_code(page):
     text = page.read_text("utf-8")
     assert "<script" not in text
     assert "같은 글" in text
     assert "negative 1, positive 1" in text
 
 
-def test_page_needs_no_network_and_says_nothing_of_the_machine(page):
+def test_page_needs_no_network_and_shows_no_path_of_the_machine(page):
     text = page.read_text("utf-8")
     assert not re.search(r"https?://|src=|@import|url\(", text)
     assert str(page.parent) not in text
@@ -79,4 +79,23 @@ def test_page_passes_axe_and_fits_its_window(page, scheme, width):
         wide = tab.evaluate("document.documentElement.scrollWidth")
         browser.close()
     assert found.violations_count == 0, found.generate_report()
-    assert wide == width, "tables scroll within the page"
+    assert wide == width, "wide tables scroll inside the page"
+
+
+def test_columns_guessed_in_several_files_are_named_in_a_warning(tmp_path):
+    """Before SourceFacts had tuples, the joined values of several files raised a KeyError here."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    written(folder, TABLE.replace("text,label", "words,label"), "1.csv")
+    written(folder, TABLE.replace("film", "meal").replace("text,label", "text,verdict"), "2.csv")
+    process_files(tmp_path, {"source": folder})
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "no known name for the column of the text and label: &#39;words | text&#39; and &#39;label | verdict&#39;" in page
+
+
+def test_dropped_and_corrected_rows_point_to_the_files_of_the_stage(tmp_path):
+    corrections = written(tmp_path, "text,label\nfilm 1 was good,\n", "my_corrections.csv")
+    process_files(tmp_path, {"source": written(tmp_path, TABLE)}, corrections=corrections)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "my_corrections.csv removes the text" in page
+    assert "dropped.csv lists all of them" in page

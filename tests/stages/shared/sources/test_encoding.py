@@ -1,4 +1,4 @@
-"""Any encoding a user's file comes in is read and named; what is no text is refused with the line."""
+"""A text in any supported encoding is read, and its encoding returned. Other bytes are refused with the line."""
 
 import io
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_big_endian_utf16_with_its_mark_is_read(tmp_path):
     assert read_text(written(tmp_path, b"\xfe\xff" + KOREAN.encode("utf-16-be"))) == (KOREAN, "utf-16")
 
 
-def test_plain_ascii_is_called_utf8(tmp_path):
+def test_plain_ascii_is_read_as_utf8(tmp_path):
     assert read_text(written(tmp_path, b"text\nfine\n")).encoding == "utf-8"
 
 
@@ -48,12 +48,12 @@ def test_western_windows_text_is_read_as_cp1252(tmp_path, text):
     assert read_text(written(tmp_path, text.encode("cp1252"))) == (text, "cp1252")
 
 
-def test_a_source_that_may_not_be_read_is_not_called_unwritable(tmp_path, monkeypatch):
+def test_a_source_without_permission_is_refused_as_unreadable(tmp_path, monkeypatch):
     def forbidden(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", forbidden)
-    with pytest.raises(FileUnreadable, match="may not be read"):
+    with pytest.raises(FileUnreadable, match="cannot be read"):
         read_text(tmp_path / "texts.csv")
 
 
@@ -63,7 +63,7 @@ def test_line_ends_stay_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("text", [KOREAN, "text,label\nthe café wasn’t good,0\n“très bien”,1\n"], ids=["korean", "western"])
 @pytest.mark.parametrize("byte", [0xFF, 0xE9], ids=hex)
-def test_a_broken_byte_is_named_with_its_line(tmp_path, text, byte):
+def test_a_broken_byte_is_refused_with_its_line(tmp_path, text, byte):
     file = written(tmp_path, text.encode() * 10 + b"bad %c byte\n" % byte)
     line = 10 * text.count("\n") + 1
     with pytest.raises(FileUnreadable, match=rf"texts\.csv is neither UTF-8, .*byte 0x{byte:02x} in line {line}\b"):
@@ -87,18 +87,18 @@ def test_a_byte_order_mark_before_other_bytes_is_refused(tmp_path, data):
     [(b"text,label\ngood \0film,1\n", 2), (b"text,label\n\0good,1\nbad,0\nfine,1\n", 2), (KOREAN.encode() + b"\0", 4)],
     ids=["inside", "after a line end", "at the end"],
 )
-def test_a_nul_byte_is_named_with_its_line(tmp_path, data, line):
+def test_a_nul_byte_is_refused_with_its_line(tmp_path, data, line):
     with pytest.raises(FileUnreadable, match=f"has a NUL byte in line {line}: "):
         read_text(written(tmp_path, data))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \r\n\t", b"\xef\xbb\xbf", b"\xff\xfe"], ids=["no bytes", "blanks", "utf-8 mark", "utf-16 mark"])
-def test_a_file_without_text_is_called_empty(tmp_path, data):
+def test_a_file_without_text_is_refused_as_empty(tmp_path, data):
     with pytest.raises(FileUnreadable, match="is empty: give a file with labelled texts"):
         read_text(written(tmp_path, data))
 
 
-def test_a_missing_file_and_a_directory_are_named(tmp_path):
+def test_a_missing_file_and_a_directory_are_refused(tmp_path):
     with pytest.raises(FileUnreadable, match=r"gone\.csv does not exist: check its path"):
         read_text(tmp_path / "gone.csv")
     with pytest.raises(FileUnreadable, match="is a directory: name one file in it"):
@@ -126,8 +126,8 @@ def test_chinese_and_japanese_bytes_are_refused_and_not_read_as_something_else(t
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
 @pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
-def test_a_long_file_is_known_wherever_the_sample_ends(before, encoding):
-    """The first mebibyte ends within a letter, or between two surrogates, for some of them; there may be no line to cut at."""
+def test_the_encoding_of_a_long_file_is_found_wherever_the_sample_ends(before, encoding):
+    """The first mebibyte may end within a letter or between two surrogates, and the file may have no line end."""
     letters = "정말재미있어요" if encoding == "cp949" else "정말재미있어요😀"
     assert encoding_of(Path("long.json"), io.BytesIO((before + letters * 100_000).encode(encoding))) == encoding
 

@@ -1,4 +1,4 @@
-"""That several processes train as one does: the same steps, the same losses, one writer."""
+"""Several processes train as one does: equal steps, equal losses, one writer."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ from tests.conftest import ROOT, read_json, run_command, write_params
 from tests.stages.test_train import environment, training
 
 TWO = f"{Path(sys.executable).parent}/torchrun --nproc-per-node 2"
-# its precision is not that of the params, which count
+# the precision of the params counts, not this one
 ACCELERATE = f"{Path(sys.executable).parent}/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision bf16"
 TRAINING = {"batch_size": 16, "epochs": 2, "threads": 1, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
 def splits(real_bundle: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some texts of the sample; the project's own base learns from them, the tiny one would sit on a plateau at first."""
+    """Some texts of the sample. The project's own base model learns them; the loss of the tiny one would not fall at first."""
     folder = tmp_path_factory.mktemp("splits")
     for name, texts in (("train", 96), ("validation", 48)):
         lines = (ROOT / "data" / f"{name}.csv").read_text("utf-8").splitlines(keepends=True)
@@ -59,7 +59,7 @@ def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], 
     assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
 
 
-def test_two_processes_learn_from_pairs_as_one_does(splits: Path, tmp_path: Path) -> None:
+def test_contrastive_training_in_two_processes_has_the_losses_of_one(splits: Path, tmp_path: Path) -> None:
     left_open = {"epochs": "auto", "batch_size": 48, "learning_rate": "auto", "max_length": 16}
     alone, both = (curve(splits, tmp_path / name, launch, **left_open) for name, launch in (("alone", ""), ("both", TWO)))
     assert len(alone) == 10  # five evaluations
@@ -67,7 +67,7 @@ def test_two_processes_learn_from_pairs_as_one_does(splits: Path, tmp_path: Path
     assert max(alone[::2]) - min(alone[::2]) > 0.01
 
 
-def test_two_processes_find_together_what_fits(splits: Path, tmp_path: Path) -> None:
+def test_two_processes_agree_on_what_fits_into_memory(splits: Path, tmp_path: Path) -> None:
     alone, both = (curve(splits, tmp_path / name, launch, epochs=1, batch_size="auto") for name, launch in (("alone", ""), ("both", TWO)))
     assert both == pytest.approx(alone, abs=1e-3)
 
@@ -77,42 +77,42 @@ def test_accelerate_launches_the_stage(splits: Path, alone: list[float], tmp_pat
 
 
 def interrupted(splits: Path, root: Path, interrupt: Callable[[psutil.Process, list[psutil.Process]], None]) -> str:
-    """Train in two processes, interrupt the launcher or one of them behind the first checkpoint, and return what they said."""
+    """Train in two processes, interrupt the launcher or one of them after the first checkpoint, and return what they logged."""
     command = training(splits, ROOT / "models/base", root, write_params(root.with_suffix(".yaml"), {"train": TRAINING}))
     variables = os.environ | environment(root) | {"SENTIMENT_LAUNCH": TWO, "SENTIMENT_CHECKPOINT_SECONDS": "0"}
-    with (root / "said").open("w") as said, subprocess.Popen(command, cwd=ROOT, env=variables, stderr=said) as launcher:
+    with (root / "stderr").open("w") as stderr, subprocess.Popen(command, cwd=ROOT, env=variables, stderr=stderr) as launcher:
         while not list(root.glob("models/checkpoints/*/checkpoint-*/whole")) and launcher.poll() is None:
             time.sleep(0.01)
         workers = psutil.Process(launcher.pid).children()
         interrupt(psutil.Process(launcher.pid), workers)
         assert launcher.wait(120) != 0
     assert not psutil.wait_procs(workers, timeout=60)[1]
-    return (root / "said").read_text()
+    return (root / "stderr").read_text()
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_training_of_which_one_process_is_killed_ends_and_goes_on(splits: Path, alone: list[float], tmp_path: Path, rank: str) -> None:
+def test_training_ends_if_one_process_is_killed_and_can_be_resumed(splits: Path, alone: list[float], tmp_path: Path, rank: str) -> None:
     root = tmp_path / "root"
-    said = interrupted(splits, root, lambda _, workers: next(worker for worker in workers if worker.environ().get("RANK") == rank).kill())
-    assert "epoch 2 of at most 2" not in said
+    stderr = interrupted(splits, root, lambda _, workers: next(worker for worker in workers if worker.environ().get("RANK") == rank).kill())
+    assert "epoch 2 of at most 2" not in stderr
     assert curve(splits, root, TWO) == pytest.approx(alone, abs=1e-3)
     assert not [folder for folder in root.glob("models/checkpoints/*") if folder.is_dir()]
 
 
-def test_training_in_two_processes_that_is_stopped_makes_a_checkpoint_and_goes_on(splits: Path, alone: list[float], tmp_path: Path) -> None:
-    said = interrupted(splits, tmp_path, lambda launcher, _: launcher.terminate())
-    assert "the training is kept: the same command goes on with it" in said
-    assert "epoch 2 of at most 2" not in said
+def test_stopped_training_in_two_processes_makes_a_checkpoint_and_can_be_resumed(splits: Path, alone: list[float], tmp_path: Path) -> None:
+    stderr = interrupted(splits, tmp_path, lambda launcher, _: launcher.terminate())
+    assert "the training is kept: run the same command again to resume it" in stderr
+    assert "epoch 2 of at most 2" not in stderr
     assert curve(splits, tmp_path, TWO) == pytest.approx(alone, abs=1e-3)
 
 
-def test_accumulated_batches_have_the_losses_of_whole_ones(splits: Path, alone: list[float], tmp_path: Path) -> None:
-    parts = curve(splits, tmp_path / "root", batch_size=4, gradient_accumulation=4)
-    assert parts == pytest.approx(alone, abs=1e-3)
+def test_steps_in_micro_batches_have_the_losses_of_steps_at_once(splits: Path, alone: list[float], tmp_path: Path) -> None:
+    accumulated = curve(splits, tmp_path / "root", batch_size=4, gradient_accumulation=4)
+    assert accumulated == pytest.approx(alone, abs=1e-3)
 
 
 @pytest.mark.parametrize("launch", ["mpirun -n 2", 'torchrun "'])
-def test_launcher_that_is_not_there_is_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path, launch: str) -> None:
+def test_launcher_that_cannot_be_run_is_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path, launch: str) -> None:
     params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING})
     done = run_command(*training(tiny_model, tiny_base, tmp_path, params_file), **environment(tmp_path), SENTIMENT_LAUNCH=launch)
     assert done.returncode == 1
@@ -125,11 +125,11 @@ def test_step_too_small_for_the_processes_is_refused(splits: Path, tiny_base: Pa
     params_file = write_params(tmp_path / "params.yaml", {"train": {**TRAINING, "batch_size": 1, "max_length": 32}})
     done = run_command(*training(splits, tiny_base, tmp_path, params_file), **environment(tmp_path), SENTIMENT_LAUNCH=TWO)
     assert done.returncode != 0
-    assert "ERROR: a step of 1 texts is too small for 2 processes and 1 parts: raise train.batch_size" in done.stderr
+    assert "ERROR: a step of 1 texts is too small for 2 processes with 1 micro-batches each: raise train.batch_size" in done.stderr
 
 
-def test_texts_too_few_for_the_batches_of_a_step_are_refused(splits: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_texts_too_few_for_the_micro_batches_of_a_step_are_refused(splits: Path, tiny_base: Path, tmp_path: Path) -> None:
     params_file = write_params(tmp_path / "params.yaml", {"train": {**TRAINING, "gradient_accumulation": 100, "max_length": 32}})
     done = run_command(*training(splits, tiny_base, tmp_path, params_file), **environment(tmp_path))
     assert done.returncode == 1
-    assert "96 texts are too few for 100 batches a step: lower train.gradient_accumulation" in done.stderr
+    assert "96 texts are too few for 100 micro-batches a step: lower train.gradient_accumulation" in done.stderr
