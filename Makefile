@@ -5,13 +5,13 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 WORKERS ?= 1
 MLFLOW_PORT ?= 5000
-# pip options for torch alone; README names the index of its CPU build, which on Linux saves several GB.
+# pip options for torch alone; docs/how-to/install.md names the index of its CPU build, which on Linux saves several GB.
 TORCH_INDEX ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report test check serve mlflow bench lock tune verify aihub dataset system-packages
+.PHONY: help install run report test test-fast coverage check reference pictures serve mlflow bench lock tune verify aihub dataset test-packages system-packages
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
@@ -29,39 +29,45 @@ install: .venv/installed  ## make .venv and install requirements.txt into it
 	python -m commands.offline_plots
 	@touch $@
 
-run: install  ## run the whole graph, then print the reports and what differs from the committed metrics
-	@REPORT=later dvc repro
-	@$(MAKE) --no-print-directory report
+run: install  ## run the graph, then print the report and what differs from the committed metrics
+	@python -m commands.run
 
-report: install  ## print the saved reports
-	@test -e data/evaluation.txt || { echo "There is no report yet: make run"; exit 1; }
-	@cat data/emotion_distribution.txt; echo; cat data/evaluation.txt; echo
-	@changes="$$(dvc metrics diff)" || exit 1; if [ -z "$$changes" ]; then echo "The metrics equal the committed ones."; else echo "$$changes"; \
-	echo "Another CPU or precision gives other weights, so metrics differ a little from the committed ones (machine: metrics/train.json)."; fi
+report: install  ## print the saved report
+	@python -m commands.report
 
-test: install system-packages  ## run all tests; installs what they need
-	pip install --quiet -r tests/requirements.txt
-	@test -e models/serving/bundle.json || REPORT=later dvc repro export
-	python -m pytest --numprocesses 2 --dist loadfile
+test: install system-packages test-packages  ## run all tests; installs what they need
+	@test -e models/serving/bundle.json || SENTIMENT_REPORT=later dvc repro export
+	python -m pytest --numprocesses 2 --dist worksteal
 
-check: install  ## lint and type check
-	pip install --quiet -r tests/requirements.txt
+test-fast: install system-packages test-packages  ## run the tests that take under two minutes together
+	python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+
+coverage: install system-packages test-packages  ## run all tests and list the lines that none of them runs
+	python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term-missing
+
+check: install test-packages  ## lint, format, spelling, types and import laws
 	ruff check .
 	ruff format --check .
+	typos
 	mypy
 	lint-imports
+
+reference: install  ## write the generated pages of docs/
+	@python -m commands.reference
+
+pictures: install test-packages  ## photograph the reports for the README
+	@python -m commands.pictures
 
 serve: install  ## serve models/serving on HOST:PORT, with WORKERS processes
 	@python -m serving --host $(HOST) --port $(PORT) --workers $(WORKERS)
 
 mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PORT
-	@uri="$$(python -m stages.shared.tracking)" || exit 1; case "$$uri" in \
-	  http*) echo "MLFLOW_TRACKING_URI names a server: open it in a browser";; \
+	@uri="$$(python -m stages.shared.tracking http://$(HOST):$(MLFLOW_PORT))" || exit 1; case "$$uri" in \
+	  http*) echo "MLFLOW_TRACKING_URI names a server, which runs already";; \
 	  *) MLFLOW_BACKEND_STORE_URI="$$uri" mlflow server --host $(HOST) --port $(MLFLOW_PORT) --workers 1 --default-artifact-root mlartifacts;; esac
 
-bench: install  ## measure what docs/ states
+bench: install test-packages  ## measure what docs/ states
 	@command -v wrk >/dev/null || { echo "The benchmarks need wrk. Type: sudo apt-get install wrk"; exit 1; }
-	pip install --quiet -r tests/requirements.txt
 	python -m benchmarks.preprocess
 	python -m benchmarks.label_noise
 	python -m benchmarks.transfer
@@ -91,6 +97,9 @@ dataset: install  ## take a data set of the Hugging Face Hub in: make dataset HU
 	@python -m commands.import_hub $(if $(HUB),"$(HUB)") $(if $(CONFIG),"$(CONFIG)")
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+test-packages: install
+	@pip install --quiet -r tests/requirements.txt
+
 system-packages:
 	@missing=""; if command -v dpkg >/dev/null; then \
 	  missing="$$(for name in fonts-nanum postgresql; do dpkg -s $$name >/dev/null 2>&1 || echo -n "$$name "; done)"; \
