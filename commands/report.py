@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
+from rich.text import Text
 
 from stages.shared.project import git
 
@@ -60,7 +61,7 @@ def print_list(console: Console, title: str, lines: Mapping[str, str]) -> None:
     width = max(map(len, lines), default=0)
     console.print(f"\n[bold]{title}[/bold]")
     for name, words in lines.items():
-        console.print(f"  [cyan]{name:<{width}}[/cyan]  {words}", soft_wrap=True)
+        console.print(Text.assemble("  ", (name.ljust(width), "cyan"), "  ", words), soft_wrap=True)
 
 
 def against_committed(committed: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,53 @@ VOCABULARY = "the a it was is not very good great fine lovely bad awful poor bro
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+SLOW = (  # modules that `make test-fast` leaves out: they start servers, commands, real trainings or DVC
+    "tests/commands/test_import_aihub.py",
+    "tests/commands/test_import_hub.py",
+    "tests/commands/test_tune.py",
+    "tests/commands/test_verify.py",
+    "tests/docs/test_examples.py",
+    "tests/serving/runtime/test_workers.py",
+    "tests/serving/tables/test_output.py",
+    "tests/serving/test_main.py",
+    "tests/serving/test_reliability.py",
+    "tests/serving/test_score.py",
+    "tests/serving/test_settings.py",
+    "tests/serving/web/routes/test_admin.py",
+    "tests/serving/web/routes/test_file.py",
+    "tests/stages/shared/dataset/test_near_duplicates.py",
+    "tests/stages/shared/dataset/test_row_store.py",
+    "tests/stages/shared/engines/test_onnx_file.py",
+    "tests/stages/shared/test_tracking.py",
+    "tests/stages/shared/training/test_checkpoints.py",
+    "tests/stages/shared/training/test_launch.py",
+    "tests/stages/shared/training/test_loss.py",
+    "tests/stages/shared/training/test_memory.py",
+    "tests/stages/shared/training/test_micro_batches.py",
+    "tests/stages/shared/training/test_mlflow_run.py",
+    "tests/stages/shared/training/test_pairs.py",
+    "tests/stages/shared/training/test_teacher.py",
+    "tests/stages/shared/training/vocabulary/test_refit.py",
+    "tests/stages/test_base_model.py",
+    "tests/stages/test_evaluate.py",
+    "tests/stages/test_export.py",
+    "tests/stages/test_train.py",
+    "tests/test_model.py",
+    "tests/test_pipeline.py",
+)
+
 TINY_PREPROCESS: dict[str, object] = {"validation_size": 0.1, "test_size": 0.2, "near_duplicates": 0}  # texts of the tiny table are alike
+
+
+def pytest_configure() -> None:
+    """Have the commands that tests start find the tools of this environment first, whether make started pytest or not."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +80,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture(scope="session")

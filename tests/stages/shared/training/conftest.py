@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import read_json, write_params
+from tests.conftest import BuiltOnce, read_json, write_params
 from tests.stages.training import RESUMABLE, Training
 
 
@@ -14,10 +14,14 @@ def resumable_params(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(doubtful: Path, tiny_base: Path, resumable_params: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(doubtful: Path, tiny_base: Path, resumable_params: Path, built_once: BuiltOnce) -> dict[str, bytes]:
     """The outputs of a training that is not disturbed and makes no checkpoint within an epoch."""
-    training = Training(doubtful, tiny_base, tmp_path_factory.mktemp("undisturbed"), resumable_params)
-    assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.stderr
-    metrics = read_json(training.root / "train.json")
-    assert 1 < metrics["best_epoch"] < metrics["epochs_run"] < metrics["recipe"]["epochs"]  # it stops early, and a kill must not undo that
-    return training.results
+
+    def build(folder: Path) -> None:
+        training = Training(doubtful, tiny_base, folder, resumable_params)
+        assert training.run(SENTIMENT_CHECKPOINT_SECONDS="3600") == 0, training.stderr
+        metrics = read_json(training.root / "train.json")
+        # it stops early, and a kill must not undo that
+        assert 1 < metrics["best_epoch"] < metrics["epochs_run"] < metrics["recipe"]["epochs"]
+
+    return Training(doubtful, tiny_base, built_once("undisturbed", build), resumable_params).results

@@ -1,5 +1,6 @@
 """Several processes train as one does: equal steps, equal losses, one writer."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,29 +12,46 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ROOT, read_json, run_command, write_params
+from tests.conftest import ROOT, BuiltOnce, read_json, run_command, write_params
 from tests.stages.test_train import environment, training
 
 TWO = f"{Path(sys.executable).parent}/torchrun --nproc-per-node 2"
 # the precision of the params counts, not this one
 ACCELERATE = f"{Path(sys.executable).parent}/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision bf16"
-TRAINING = {"batch_size": 16, "epochs": 2, "threads": 1, "precision": "fp32"}
+TRAINING = {"batch_size": 16, "epochs": 2, "learning_rate": 0.001, "threads": 1, "precision": "fp32"}
 
 
-@pytest.fixture(scope="module")
-def splits(real_bundle: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some texts of the sample. The project's own base model learns them; the loss of the tiny one would not fall at first."""
-    folder = tmp_path_factory.mktemp("splits")
-    for name, texts in (("train", 96), ("validation", 48)):
-        lines = (ROOT / "data" / f"{name}.csv").read_text("utf-8").splitlines(keepends=True)
-        (folder / f"{name}.csv").write_text("".join(lines[: texts + 1]), "utf-8")
-    shutil.copy(tiny_model / "preprocess.json", folder / "preprocess.json")
-    return folder
+@pytest.fixture(scope="session")
+def base(real_bundle: Path, built_once: BuiltOnce) -> Path:
+    """The project's own base model with its two lowest layers: it learns at once, and the tiny one would not."""
+
+    def build(folder: Path) -> None:
+        from transformers import AutoTokenizer, DistilBertModel
+
+        whole = real_bundle.parent / "base"
+        DistilBertModel.from_pretrained(whole, n_layers=2).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(whole).save_pretrained(folder)
+
+    return built_once("two_layers", build)
 
 
-def curve(splits: Path, root: Path, launch: str = "", **changes: object) -> list[float]:
+@pytest.fixture(scope="session")
+def splits(real_bundle: Path, base: Path, tiny_model: Path, built_once: BuiltOnce) -> Path:
+    """Some texts of the sample, and the base model beside them."""
+
+    def build(folder: Path) -> None:
+        for name, texts in (("train", 96), ("validation", 48)):
+            lines = (ROOT / "data" / f"{name}.csv").read_text("utf-8").splitlines(keepends=True)
+            (folder / f"{name}.csv").write_text("".join(lines[: texts + 1]), "utf-8")
+        shutil.copy(tiny_model / "preprocess.json", folder / "preprocess.json")
+        (folder / "base").symlink_to(base)
+
+    return built_once("launch_splits", build)
+
+
+def curve(splits: Path, root: Path, launch: str = "", base: Path | None = None, **changes: object) -> list[float]:
     params_file = write_params(root.with_suffix(".yaml"), {"train": {**TRAINING, **changes}})
-    done = run_command(*training(splits, ROOT / "models/base", root, params_file), **environment(root), SENTIMENT_LAUNCH=launch)
+    done = run_command(*training(splits, base or splits / "base", root, params_file), **environment(root), SENTIMENT_LAUNCH=launch)
     assert done.returncode == 0, done.stderr
     metrics = read_json(root / "train.json")
     assert metrics["machine"]["processes"] == (2 if launch == TWO else 1)
@@ -42,9 +60,14 @@ def curve(splits: Path, root: Path, launch: str = "", **changes: object) -> list
     return [row[name] for row in metrics["curve"] for name in ("train_loss", "validation_loss")]
 
 
-@pytest.fixture(scope="module")
-def alone(splits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
-    return curve(splits, tmp_path_factory.mktemp("alone") / "root")
+@pytest.fixture(scope="session")
+def alone(splits: Path, built_once: BuiltOnce) -> list[float]:
+    """The losses of one process."""
+
+    def build(folder: Path) -> None:
+        (folder / "losses.json").write_text(json.dumps(curve(splits, folder / "root")), "utf-8")
+
+    return json.loads((built_once("alone", build) / "losses.json").read_text("utf-8"))
 
 
 def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], tmp_path: Path) -> None:
@@ -61,7 +84,8 @@ def test_two_processes_have_the_losses_of_one(splits: Path, alone: list[float], 
 
 def test_contrastive_training_in_two_processes_has_the_losses_of_one(splits: Path, tmp_path: Path) -> None:
     left_open = {"epochs": "auto", "batch_size": 48, "learning_rate": "auto", "max_length": 16}
-    alone, both = (curve(splits, tmp_path / name, launch, **left_open) for name, launch in (("alone", ""), ("both", TWO)))
+    complete = ROOT / "models/base"  # two layers do not tell the few texts apart
+    alone, both = (curve(splits, tmp_path / name, launch, complete, **left_open) for name, launch in (("alone", ""), ("both", TWO)))
     assert len(alone) == 10  # five evaluations
     assert both == pytest.approx(alone, abs=1e-3)
     assert max(alone[::2]) - min(alone[::2]) > 0.01
@@ -78,7 +102,7 @@ def test_accelerate_launches_the_stage(splits: Path, alone: list[float], tmp_pat
 
 def interrupted(splits: Path, root: Path, interrupt: Callable[[psutil.Process, list[psutil.Process]], None]) -> str:
     """Train in two processes, interrupt the launcher or one of them after the first checkpoint, and return what they logged."""
-    command = training(splits, ROOT / "models/base", root, write_params(root.with_suffix(".yaml"), {"train": TRAINING}))
+    command = training(splits, splits / "base", root, write_params(root.with_suffix(".yaml"), {"train": TRAINING}))
     variables = os.environ | environment(root) | {"SENTIMENT_LAUNCH": TWO, "SENTIMENT_CHECKPOINT_SECONDS": "0"}
     with (root / "stderr").open("w") as stderr, subprocess.Popen(command, cwd=ROOT, env=variables, stderr=stderr) as launcher:
         while not list(root.glob("models/checkpoints/*/checkpoint-*/whole")) and launcher.poll() is None:
