@@ -30,14 +30,20 @@ def sentences(interrupted: str) -> Iterator[None]:
     raise SystemExit(code)
 
 
+@contextmanager
+def waiting_for(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """After Ctrl-C, which reaches the process too, wait until it has cleaned up."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+
+
 def run_to_its_end(command: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
-    """Run a command as subprocess.run does; after Ctrl-C, which reaches the command too, wait until it has cleaned up."""
-    with subprocess.Popen(command, text=True, **options) as process:
-        try:
-            stdout, stderr = process.communicate()
-        except KeyboardInterrupt:
-            process.wait()
-            raise
+    """Run a command as subprocess.run does, and let it clean up after Ctrl-C."""
+    with subprocess.Popen(command, text=True, **options) as process, waiting_for(process):
+        stdout, stderr = process.communicate()
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 

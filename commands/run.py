@@ -9,13 +9,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.status import Status
 
+from commands.dvc import waiting_for
 from commands.report import print_report
 
 RUNNING = re.compile(r"Running stage '(\w+)':")
@@ -41,16 +40,6 @@ def run_graph(console: Console) -> int:
         code = process.wait()
         log.finish(code)
     return code
-
-
-@contextmanager
-def waiting_for(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """At Ctrl-C, which the stage gets too, wait until it has tidied up."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        process.wait()
-        raise
 
 
 class Log:

@@ -25,7 +25,9 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hub_that_listens_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        server.settimeout(10)
         require_hub("the model", "Take another.")
+        assert server.accept()
 
 
 def test_hub_that_does_not_listen_is_a_sentence_with_the_remedy(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
