@@ -14,8 +14,8 @@ from stages.shared.project import dvc_cache, project_root
 
 
 @contextmanager
-def sentences(interrupted: str) -> Iterator[None]:
-    """Turn an error or Ctrl-C in the block into a sentence and an exit code: 1 the command says why, 130 interrupted.
+def error_messages(interrupted: str) -> Iterator[None]:
+    """Turn an error or Ctrl-C in the block into a message and an exit code: 1 for an error, 130 for Ctrl-C.
 
     interrupted: what Ctrl-C left, and what to do next.
     """
@@ -23,10 +23,10 @@ def sentences(interrupted: str) -> Iterator[None]:
         yield
         return
     except (StageError, OSError) as error:
-        sentence, code = f"ERROR: {error}", 1
+        message, code = f"ERROR: {error}", 1
     except KeyboardInterrupt:
-        sentence, code = f"interrupted: {interrupted}", 130
-    print(sentence, file=sys.stderr)
+        message, code = f"interrupted: {interrupted}", 130
+    print(message, file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -53,7 +53,7 @@ def dvc_add(*files: Path) -> None:
         subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", *map(str, files)], check=True)
     except subprocess.CalledProcessError:
         names = " ".join(map(str, files))
-        raise StageError(f"DVC does not track {names} (its reason stands above): mend that, then type dvc add {names}") from None
+        raise StageError(f"DVC does not track {names} (see the message above): mend that, then type dvc add {names}") from None
 
 
 def output_of(stage: str, kind: Literal["outs", "metrics"], project: Path) -> str:
@@ -70,5 +70,5 @@ def fresh_copy(folder: Path) -> Path:
         ([sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(dvc_cache())], copy),
     ):
         if subprocess.run(command, cwd=place, stdout=sys.stderr).returncode:
-            raise StageError(f"cannot copy the project to {copy}: the reason stands above")
+            raise StageError(f"cannot copy the project to {copy}: see the message above")
     return copy

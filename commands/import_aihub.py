@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from commands.dvc import dvc_add, sentences
+from commands.dvc import dvc_add, error_messages
 from stages.shared import aihub
 from stages.shared.errors import FileUnreadable
 from stages.shared.outputs import atomic_files
@@ -56,7 +56,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     if len(sys.argv) != 2:
         raise SystemExit("usage: make aihub FILE='감성대화말뭉치(최종데이터)_Training.json', or an .xlsx")
-    with sentences("run the same command again"):
+    with error_messages("run the same command again"):
         copy = import_corpus(Path(sys.argv[1]), Path("data/raw"))
     distribution = f" -S emotion_distribution.corpus={copy}" if copy.suffix == ".json" else ""
     print("Run the graph on it:")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from commands.dvc import dvc_add, sentences
+from commands.dvc import dvc_add, error_messages
 from serving.inference.hashing import file_sha256
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
@@ -96,7 +96,7 @@ def import_data_set(wanted: str, config: str | None, raw_dir: Path) -> list[str]
 
 @contextmanager
 def hub_errors(wanted: str) -> Iterator[None]:
-    """Turn the errors of the Hub's libraries into StageError with a sentence."""
+    """Turn the errors of the Hub's libraries into StageError with a message."""
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -258,7 +258,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not 2 <= len(sys.argv) <= 3:
         raise SystemExit(USAGE)
-    with sentences("run the same command again"):
+    with error_messages("run the same command again"):
         params = import_data_set(sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else None, Path("data/raw"))
     print("Run the graph on it:")
     print("  dvc exp run " + " ".join(f"-S {shlex.quote(param)}" for param in params))

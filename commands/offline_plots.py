@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from commands.dvc import sentences
+from commands.dvc import error_messages
 from stages.shared.errors import StageError
 
 PAGE = """<!DOCTYPE html>
@@ -36,13 +36,13 @@ def write_page(page: Path) -> None:
     page.write_text(PAGE.replace("{javascript}", javascript), "utf-8")
     config = [sys.executable, "-m", "dvc", "config", "--local", "--quiet", "plots.html_template", page.name]
     if subprocess.run(config).returncode:
-        raise StageError(f"DVC does not take {page} as its page of plots: the reason stands above")
+        raise StageError(f"DVC does not take {page} as its page of plots: see the message above")
 
 
 def main() -> None:
     """Write the page into the project that we are in."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    with sentences("run the same command again"):
+    with error_messages("run the same command again"):
         write_page(Path(".dvc/plots.html"))
 
 

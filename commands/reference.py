@@ -25,7 +25,7 @@ from stages.shared.params import Section
 REFERENCE = Path("docs/reference")
 README = Path("README.md")
 ARCHITECTURE = Path("docs/concepts/architecture.md")
-ROOMS = {"stages/shared": "stages.shared", "serving": "serving"}
+PACKAGES = {"stages/shared": "stages.shared", "serving": "serving"}
 METRICS = Path(__file__).with_name("metrics.yaml")
 NOTE = "<!-- Written by `make reference`. Change the code that owns a fact, not this page. -->"
 STAGES = ("base_model", "preprocess", "label_noise", "train", "export", "evaluate", "emotion_distribution")
@@ -39,7 +39,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "environment.md": environment_page(),
         REFERENCE / "http.md": http_page(),
         REFERENCE / "metrics.md": metrics_page(),
-        ARCHITECTURE: between(ARCHITECTURE.read_text("utf-8"), "rooms", drawings()),
+        ARCHITECTURE: between(ARCHITECTURE.read_text("utf-8"), "packages", drawings()),
         README: between(README.read_text("utf-8"), "stages", table_of_stages()),
     }
 
@@ -153,7 +153,7 @@ def http_page() -> str:
             parts.append("\n\n".join(line for line in lines if line))
     introduction = (
         "This page lists every route of the server, with its requests and answers. "
-        'Every failure is `{"detail": "<sentence>"}` with its status. '
+        'Every failure is `{"detail": "<message>"}` with its status. '
         "`GET /docs` shows the same with schemas and a form to try each route."
     )
     return page("HTTP routes", introduction, parts)
@@ -193,18 +193,18 @@ def table_of_stages() -> str:
 
 
 def drawings() -> str:
-    """Draw the imports between the rooms of each package."""
-    return "\n".join(f"### {title}\n```mermaid\n{mermaid(graph_of(package))}\n```" for title, package in ROOMS.items())
+    """Draw the imports between the packages of stages/shared and of serving."""
+    return "\n".join(f"### {title}\n```mermaid\n{mermaid(graph_of(package))}\n```" for title, package in PACKAGES.items())
 
 
 def graph_of(package: str) -> str:
-    """Return the imports between the rooms of a package, as import-linter draws them in the DOT language."""
+    """Return the imports between the parts of a package, as import-linter draws them in the DOT language."""
     command = [str(Path(sys.executable).with_name("import-linter")), "drawgraph", package]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def mermaid(dot: str) -> str:
-    """Translate a DOT graph into Mermaid, which GitHub draws. A room ends in a slash."""
+    """Translate a DOT graph into Mermaid, which GitHub draws. A package ends in a slash."""
     names = {name: name + ("/" if label else ".py") for name, label in re.findall(r'^ +"\.(\w+)"( \[label=.*)?$', dot, re.MULTILINE)}
     arrows = re.findall(r'"\.(\w+)" -> +"\.(\w+)"', dot)
     drawn = {name for arrow in arrows for name in arrow}

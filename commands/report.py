@@ -44,7 +44,7 @@ class Moved(NamedTuple):
 
 
 def print_report(console: Console) -> None:
-    """Print the report, the pages and the next commands; end with a sentence where there is no report yet."""
+    """Print the report, the pages and the next commands; end with an error message where there is no report yet."""
     if not REPORT.exists():
         raise SystemExit("ERROR: there is no report yet: type make run")
     if all(file.exists() for file in EMOTIONS):

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from commands.dvc import output_of, run_to_its_end, sentences
+from commands.dvc import error_messages, output_of, run_to_its_end
 from stages.shared.errors import StageError
 from stages.shared.project import git, project_root
 
@@ -188,11 +188,13 @@ def print_best(study: "Study", metric: str) -> None:
 def main() -> None:
     """Search as the flags say; one search at a time can use a project."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", type=Path, default=SPACE, help="YAML file of the search space")
-    parser.add_argument("--trials", type=int, default=20, help="number of trials, those of an earlier search included")
+    parser.add_argument("--space", type=Path, default=SPACE, help="YAML file of the search space (default: commands/search_space.yaml)")
+    parser.add_argument(
+        "--trials", type=int, default=20, help="number of trials, those of an earlier search included (default: %(default)s)"
+    )
     flags = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    with sentences("the same command resumes the search"):
+    with error_messages("the same command resumes the search"):
         space = read_space(flags.space)
         try:
             with FileLock(project_root() / ".tune.lock", timeout=0):

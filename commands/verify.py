@@ -15,7 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from commands.dvc import fresh_copy, output_of, run_to_its_end, sentences
+from commands.dvc import error_messages, fresh_copy, output_of, run_to_its_end
 from stages.shared.errors import StageError
 from stages.shared.project import project_root
 
@@ -70,13 +70,13 @@ def _dvc(project: Path, *command: str) -> None:
     environment = outer | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
     done = run_to_its_end([sys.executable, "-m", "dvc", *command], cwd=project, env=environment, stdout=sys.stderr)
     if done.returncode:
-        raise StageError(f"`dvc {' '.join(command)}` failed: the reason stands above")
+        raise StageError(f"`dvc {' '.join(command)}` failed: see the message above")
 
 
 def main() -> None:
     """Verify in a temporary folder, and print the verdict."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    with sentences("nothing is verified"), tempfile.TemporaryDirectory() as folder:
+    with error_messages("nothing is verified"), tempfile.TemporaryDirectory() as folder:
         print(verify(Path(folder)))
 
 

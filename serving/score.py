@@ -194,7 +194,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("source", type=Path, metavar="IN", help="file with the texts, or -")
     parser.add_argument("out", type=Path, metavar="OUT", help="file for the rows with their answers, or -")
     parser.add_argument("--column", default="text", help="name of the column or key with the texts (default: %(default)s)")
-    parser.add_argument("--format", choices=sorted(set(FORMATS.values())), help="format, if no file name shows it")
+    parser.add_argument("--format", choices=sorted(set(FORMATS.values())), help="format (default: by the ending of a file name)")
     parser.add_argument(
         "--encoding", type=encoding, default="utf-8", help="encoding of IN (default: %(default)s; Korean Windows writes cp949)"
     )
@@ -206,7 +206,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Run the command. Exit codes: 1 after an error with a sentence, 130 after SIGINT, 143 after SIGTERM."""
+    """Run the command. Exit codes: 1 after an error with a message, 130 after SIGINT, 143 after SIGTERM."""
     options = flags().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -229,9 +229,9 @@ def stop(number: int, _: object) -> None:
     raise Stopped(number)
 
 
-def fail(sentence: str, code: int) -> NoReturn:
+def fail(message: str, code: int) -> NoReturn:
     """Print an error and exit."""
-    print(f"ERROR: {sentence}", file=sys.stderr)
+    print(f"ERROR: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 

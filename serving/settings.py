@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Read the environment; end the process with a sentence if a variable has no usable value."""
+    """Read the environment; end the process with an error message if a variable has no usable value."""
     if (folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) and not Path(folder).is_dir():
         raise SystemExit(f"ERROR: PROMETHEUS_MULTIPROC_DIR is {folder!r}, which is not a folder: make it first")
     try:

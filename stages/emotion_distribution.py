@@ -1,8 +1,9 @@
 """The stage emotion_distribution: count the emotions of the AI Hub corpus, by code, group, age, gender and situation.
 
-Reads: the JSON of the corpus, and the emotion_distribution section of params.yaml. Writes: a CSV with all 60 codes, a picture, a report
-with the ten most frequent emotions, and metrics/emotion_distribution.json. Shares are in percent and sum to exactly 100.
-The stage is an independent branch of the graph: it needs no model and imports no torch.
+Reads: the JSON of the corpus, and the emotion_distribution section of params.yaml.
+Writes: a CSV with all 60 codes, a picture, a report with the ten most frequent emotions, and metrics/emotion_distribution.json.
+
+Shares are in percent and sum to exactly 100. The stage is an independent branch of the graph: it needs no model and imports no torch.
 """
 
 import csv

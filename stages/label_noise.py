@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from tqdm import tqdm
 
 from stages.shared import command, params
@@ -37,8 +37,14 @@ BATCH_SIZE = 64  # texts of similar length
 REGULARIZATION = 0.01  # C; ten times as much finds one changed label fewer in the sample
 
 
+def _not_one(folds: int) -> int:
+    if folds == 1:
+        raise ValueError("one fold leaves no texts to learn from: set 2 or more, or 0 to switch the stage off")
+    return folds
+
+
 class LabelNoiseParams(params.Section):
-    folds: Annotated[int, Field(ge=0, le=20)]
+    folds: Annotated[int, Field(ge=0, le=20), AfterValidator(_not_one)]
     """Folds of the cross-validation that finds labels that look wrong (about 300 texts a second). They are listed in
     data/label_issues.csv. 0 switches it off.
     """

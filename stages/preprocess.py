@@ -1,7 +1,8 @@
 """The stage preprocess: clean labelled texts and split them into train, validation and test.
 
-In: the source (a file or a folder of shards), optional validation and test files, corrections, and the preprocess params.
-Out: three splits as CSV `text,label` (label = class id), the metrics, and for a person the data report and the dropped rows.
+Reads: the source (a file or a folder of shards), optional validation and test files, corrections, and the preprocess section of
+params.yaml.
+Writes: three splits as CSV `text,label` (label = class id), metrics/preprocess.json, the data report and the dropped rows.
 The sources stay unchanged. Rows read = rows kept + rows dropped for each named reason.
 """
 
@@ -10,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from stages.shared.dataset import report
 from stages.shared.dataset.duplicates import KEYS, short
 from stages.shared.dataset.errors import LabelsUnknown, TooFewTexts
 from stages.shared.dataset.labels import Corrections, LabelParams, Labels
+from stages.shared.dataset.lengths import token_lengths
 from stages.shared.dataset.row_store import Conflicts, Entry, RowStore, open_row_store
 from stages.shared.dataset.splitting import needed, split
 from stages.shared.dataset.summary import Summary
@@ -36,10 +37,6 @@ from stages.shared.splits import HEADER_ONLY, SPLITS
 
 log = logging.getLogger("preprocess")
 
-UNKNOWN_TOKENS = ("[UNK]", "<unk>")
-MEASURED_TEXTS = 100_000  # texts whose tokens are counted, fewer if they are long
-MEASURED_CHARACTERS = 10_000_000
-ENCODED_TEXTS = 200  # at a time
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -156,8 +153,8 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
         metrics = _metrics(sources, summary, classes, settings.class_names)
         metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
         with timed("reporting"):
-            names = (paths.dropped.name, paths.corrections.name)
-            page, warnings = report.render(report.Contents(summary, sources, classes, settings.class_names, lengths, *names))
+            files = paths.dropped.name, paths.corrections.name
+            page, warnings = report.render(report.Contents(summary, sources, classes, settings.class_names, lengths, *files))
         with timed("writing"), atomic_files(paths.train, paths.validation, paths.test, paths.dropped, paths.report) as drafts:
             *splits, dropped, page_file = drafts
             for name, draft in zip(SPLITS, splits, strict=True):
@@ -169,7 +166,7 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
             reasons = _reasons(summary, origin)
             log.info("%s: %s rows read, %s kept (%s)", origin, f"{source.rows:,}", f"{summary.kept(origin):,}", reasons)
     if warnings:
-        log.info("%s has %d warnings, first: %s", paths.report, len(warnings), warnings[0])
+        log.info("warnings in %s: %d. The first: %s", paths.report, len(warnings), warnings[0])
     log.info(", ".join(f"{name} {count:,}" for name, count in metrics["rows"].items()))
 
 
@@ -181,28 +178,7 @@ def read_source(rows: RowStore, origin: str, file: Path, settings: PreprocessPar
     """Read a file into the row store; return how it was read, or None if an optional file has no rows."""
     labels = Labels(settings)
     source = Source(file, _options(settings, labels), optional=origin != "source")
-    key = KEYS[settings.duplicate_key]
-
-    def entries() -> Iterator[Entry]:
-        for row in source.rows():
-            if source.is_aihub and not labels.is_aihub:
-                labels.is_aihub = True
-                _log_polarity(settings)
-            text = redact(clean_text(row.text), settings.redact)
-            label, reason = corrections.verdict(text) or labels.verdict(row.label, source.file, row.line)
-            yield Entry(
-                origin,
-                source.file.name,
-                row.line,
-                text,
-                label,
-                reason or (None if text else "empty"),
-                "" if label is not None else row.label,
-                short(key(text)),
-                row.person,
-            )
-
-    count = rows.add(entries())
+    count = rows.add(_entries(source, origin, settings, labels, corrections))
     if not count:
         if file.name != HEADER_ONLY:
             log.warning("%s has only a header: the %s split comes from the source", file, origin)
@@ -213,6 +189,27 @@ def read_source(rows: RowStore, origin: str, file: Path, settings: PreprocessPar
     if labels.unknown:
         raise LabelsUnknown(labels.unknown, settings.labels)
     return SourceRead(count, source.sha256, source.facts)
+
+
+def _entries(source: Source, origin: str, settings: PreprocessParams, labels: Labels, corrections: Corrections) -> Iterator[Entry]:
+    """Yield the rows of a source, each with its clean text, and with its label or the reason to drop it."""
+    key = KEYS[settings.duplicate_key]
+    for row in source.rows():
+        if source.is_aihub and not labels.is_aihub:
+            labels.expect_aihub()
+        text = redact(clean_text(row.text), settings.redact)
+        label, reason = corrections.verdict(text) or labels.verdict(row.label, source.file, row.line)
+        yield Entry(
+            origin,
+            file=source.file.name,
+            line=row.line,
+            text=text,
+            label=label,
+            reason=reason or (None if text else "empty"),
+            raw_label="" if label is not None else row.label,
+            key=short(key(text)),
+            person=row.person,
+        )
 
 
 def _options(settings: PreprocessParams, labels: Labels) -> ReadOptions:
@@ -226,16 +223,6 @@ def _options(settings: PreprocessParams, labels: Labels) -> ReadOptions:
         settings.quoting,
         settings.header,
     )
-
-
-def _log_polarity(settings: PreprocessParams) -> None:
-    if settings.aihub_target != "polarity":
-        return
-    if len(settings.class_names) != 2:
-        count = len(settings.labels)
-        raise StageError(f"preprocess.labels has {count} classes, but aihub_target polarity needs two: name two, or set aihub_target")
-    joy, other = settings.labels[settings.joy_id], settings.labels[1 - settings.joy_id]
-    log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", joy, other)
 
 
 @contextmanager
@@ -273,24 +260,6 @@ def sample_and_split(rows: RowStore, settings: PreprocessParams, source: Path, s
     if small:
         raise TooFewTexts(source, small, needed=least)
     rows.split(split(groups, shares, settings.seed))
-
-
-def token_lengths(summary: Summary, tokenizer_file: Path, max_length: int) -> report.Lengths:
-    """Count the tokens of the texts of all splits, or of a sample if there are many."""
-    import numpy as np
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    unknown_ids = [number for name in UNKNOWN_TOKENS if (number := tokenizer.token_to_id(name)) is not None]
-    counts, unknown = [], 0
-    texts = summary.texts_of(None, min(MEASURED_TEXTS, max(1, MEASURED_CHARACTERS // summary.mean_length())))
-    while chunk := [text for text, _ in islice(texts, ENCODED_TEXTS)]:
-        for encoding in tokenizer.encode_batch_fast(chunk):
-            counts.append(len(encoding.ids))
-            unknown += sum(map(encoding.ids.count, unknown_ids))
-    return report.Lengths(np.array(counts), unknown / max(1, sum(counts)), max_length)
 
 
 Classes = dict[tuple[str, int], int]  # split, class id -> rows

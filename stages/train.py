@@ -1,7 +1,8 @@
 """The stage train: fine-tune the base model into a text classifier with the Hugging Face Trainer.
 
-Reads: train and validation split, models/base, a teacher if there is one, the train section and the class names of params.yaml.
-Writes: models/final, which AutoModelForSequenceClassification loads; metrics/train.json with the learning curve; its picture.
+Reads: the train and validation splits, models/base, a teacher if there is one, and the train section and class names of params.yaml.
+Writes: models/final, which AutoModelForSequenceClassification loads, metrics/train.json, and a picture of the learning curve.
+
 While it runs, checkpoints lie in models/checkpoints of the main checkout, and the same command resumes from them.
 SENTIMENT_LAUNCH, e.g. "torchrun --nproc-per-node 2", runs it in several processes, which share each step.
 """

@@ -1,12 +1,10 @@
-"""What tests share: a one-layer model that trains in a second, a bundle of it, stage runs, and copies of the project."""
+"""Fixtures of all tests: the tiny model, its bundle and project (built once, by tests/building.py), stage runs, a clean environment."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +12,18 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from tests.warm import forkable, run_forked
+from tests.building import (
+    build_committed_project,
+    build_large_model,
+    build_other_bundle,
+    build_tiny_base,
+    build_tiny_model,
+    build_tiny_table,
+)
+from tests.running import ROOT, run_command, write_params
+from tests.warm import warm_python
 
-ROOT = Path(__file__).resolve().parents[1]
-NONE = ROOT / "data/raw/none.csv"  # stands for a file or folder that is not given
 SHARED_DATA = ROOT.parent / "shared" / "data"
-VOCABULARY = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works"
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -58,8 +62,6 @@ SLOW = (  # modules that `make test-fast` leaves out: they start servers, comman
     "tests/test_model.py",
     "tests/test_pipeline.py",
 )
-
-TINY_PREPROCESS: dict[str, object] = {"validation_size": 0.1, "test_size": 0.2, "near_duplicates": 0}  # texts of the tiny table are alike
 
 
 def pytest_configure() -> None:
@@ -119,53 +121,16 @@ def tiny_base(built_once: BuiltOnce) -> Path:
     return built_once("tiny_base", build_tiny_base)
 
 
-def build_tiny_base(folder: Path) -> None:
-    from transformers import DistilBertConfig, DistilBertModel, DistilBertTokenizer, set_seed
-
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'"
-    words = dict.fromkeys([*VOCABULARY.split(), *letters])
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *(f"##{letter}" for letter in letters)]
-    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", "utf-8")
-    tokenizer = DistilBertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
-    set_seed(0)
-    config = DistilBertConfig(
-        dim=16, hidden_dim=32, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=len(tokens), initializer_range=0.3
-    )
-    DistilBertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "vocab.txt").unlink()
-
-
 @pytest.fixture(scope="session")
 def tiny_table(built_once: BuiltOnce) -> Path:
     """A CSV of 120 different labelled texts that the tiny model can learn."""
     return built_once("tiny_table", build_tiny_table) / "reviews.csv"
 
 
-def build_tiny_table(folder: Path) -> None:
-    lines = ["text,label"]
-    for number in range(60):
-        thing, good, bad = (
-            ("film", "food", "phone", "staff")[number % 4],
-            ("good", "great", "lovely")[number % 3],
-            ("bad", "awful", "poor")[number % 3],
-        )
-        lines += [f"the {thing} was very {good} {number},positive", f"the {thing} was {bad} {number},negative"]
-    (folder / "reviews.csv").write_text("\n".join(lines) + "\n", "utf-8")
-
-
 @pytest.fixture(scope="session")
 def mlflow_store(built_once: BuiltOnce) -> str:
     """The URI of a tracking store that lives as long as the tests."""
     return f"sqlite:///{built_once('mlflow', lambda folder: None) / 'mlflow.db'}"
-
-
-def run_command(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what it printed and its exit code; nothing is raised. A stage is forked from a warm process."""
-    words = [str(part) for part in command]
-    if forkable(words, cwd, environment):
-        return run_forked(words, environment, timeout=900)
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=900)
 
 
 @pytest.fixture
@@ -195,46 +160,10 @@ def run_stage(mlflow_store: str, tmp_path: Path) -> Callable[..., subprocess.Com
     return run
 
 
-def write_params(file: Path, changes: dict[str, dict[str, object]]) -> Path:
-    """Write the project's params.yaml with some values changed."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    content = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
-    for section, values in changes.items():
-        content[section].update(values)
-    with file.open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)
-    return file
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, built_once: BuiltOnce) -> Path:
     """A folder with splits, the trained tiny model and its bundle: train.csv ..., final/, serving/, *.json."""
     return built_once("tiny_model", partial(build_tiny_model, tiny_base, tiny_table, mlflow_store))
-
-
-def build_tiny_model(base: Path, table: Path, mlflow_store: str, folder: Path) -> None:
-    train = {"max_length": 32, "learning_rate": 0.005, "batch_size": 8, "epochs": 3, "threads": 1, "token_dropout": 0.0}
-    params = write_params(folder / "params.yaml", {"preprocess": TINY_PREPROCESS, "train": train})
-    splits = {name: folder / f"{name}.csv" for name in ("train", "validation")}
-    stages: dict[str, dict[str, Path]] = {
-        "preprocess": {
-            "source": table, "validation-source": NONE, "test-source": NONE, "corrections": NONE, "tokenizer": base / "tokenizer.json",
-            **splits, "test": folder / "test.csv", "dropped": folder / "dropped.csv", "report": folder / "report.html",
-        },
-        "train": {
-            **splits, "base": base, "teacher": NONE, "model": folder / "final", "picture": folder / "curve.png",
-            "preprocess-metrics": folder / "preprocess.json",
-        },
-        "export": {**splits, "model": folder / "final", "bundle": folder / "serving"},
-    }  # fmt: skip
-    for stage, paths in stages.items():
-        paths |= {"params": params, "metrics": folder / f"{stage}.json"}
-        flags = [part for flag, path in paths.items() for part in (f"--{flag}", path)]
-        environment = {"MLFLOW_TRACKING_URI": mlflow_store, "DVC_ROOT": str(folder)}
-        done = run_command(sys.executable, "-m", f"stages.{stage}", *flags, **environment)
-        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")
@@ -255,20 +184,6 @@ def doubtful(tiny_model: Path, built_once: BuiltOnce) -> Path:
 def large_model(tiny_model: Path, tiny_base: Path, built_once: BuiltOnce) -> Path:
     """What the tiny model came from, with a base and a trained model of 6 MB: more than `small_disk` takes."""
     return built_once("large_model", partial(build_large_model, tiny_model, tiny_base))
-
-
-def build_large_model(tiny_model: Path, tiny_base: Path, folder: Path) -> None:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertModel, set_seed
-
-    for name in ("train.csv", "validation.csv", "preprocess.json", "params.yaml"):
-        shutil.copy(tiny_model / name, folder / name)
-    set_seed(0)
-    config = DistilBertConfig(dim=64, hidden_dim=64, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=24_000)
-    DistilBertModel(config).save_pretrained(folder / "base")
-    AutoTokenizer.from_pretrained(tiny_base).save_pretrained(folder / "base")
-    AutoModelForSequenceClassification.from_pretrained(folder / "base", num_labels=2).save_pretrained(folder / "final")
-    for name in ("lineage.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tiny_model / "final" / name, folder / "final" / name)
 
 
 @pytest.fixture
@@ -297,22 +212,6 @@ def other_bundle(tiny_bundle: Path, built_once: BuiltOnce) -> Path:
     return built_once("other_bundle", partial(build_other_bundle, tiny_bundle)) / "serving"
 
 
-def build_other_bundle(tiny_bundle: Path, folder: Path) -> None:
-    import numpy as np
-
-    from serving.inference.bundle import read_bundle, write_manifest
-
-    bundle = read_bundle(Path(shutil.copytree(tiny_bundle, folder / "serving")))
-    roots = {name: np.sqrt(answers) for name, answers in bundle.reference_probabilities.items()}
-    changed = replace(
-        bundle,
-        class_names=("no", "yes"),
-        engines=tuple(replace(engine, temperature=2 * engine.temperature) for engine in bundle.engines),
-        reference_probabilities={name: (root / root.sum(axis=1, keepdims=True)).tolist() for name, root in roots.items()},
-    )
-    write_manifest(changed)
-
-
 @pytest.fixture
 def copied_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     """A copy of the tiny bundle that a test may break."""
@@ -337,33 +236,20 @@ def committed_project(tiny_base: Path, tiny_table: Path, built_once: BuiltOnce) 
     return built_once("committed_project", partial(build_committed_project, tiny_base, tiny_table)) / "project"
 
 
-def build_committed_project(tiny_base: Path, tiny_table: Path, folder: Path) -> None:
-    project = folder / "project"
-    listed = run_command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "metrics/")) and name != "dvc.lock":
-            (project / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, project / name)
-    shutil.copy(tiny_table, project / "data/raw/reviews.csv")
-    train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1}
-    base = {"source": f"path:{tiny_base}"}
-    write_params(project / "params.yaml", {"base_model": base, "preprocess": {"near_duplicates": 0}, "train": train})
-    for command in (
-        ["init", "-q"],
-        ["config", "user.name", "t"],
-        ["config", "user.email", "t@t"],
-        ["add", "-A"],
-        ["commit", "-qm", "start"],
-    ):
-        done = run_command("git", *command, cwd=project)
-        assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="session")
+def warm_path() -> Iterator[str]:
+    """A PATH with which DVC forks the stages of any copy of the project from a warm process."""
+    with warm_python() as path:
+        yield path
+
+
+@pytest.fixture
+def warm_stages(warm_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands of a test run the stages so. `make test` and CI run the graph as users do."""
+    monkeypatch.setenv("PATH", warm_path)
 
 
 @pytest.fixture
 def project(committed_project: Path, tmp_path: Path) -> Path:
     """A copy of the committed project that a test may change."""
     return Path(shutil.copytree(committed_project, tmp_path / "project", symlinks=True))
-
-
-def read_json(file: Path) -> dict:
-    return json.loads(file.read_text("utf-8"))

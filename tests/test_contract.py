@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from stages.shared.training.lineage import own_imports
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
@@ -36,11 +36,11 @@ def test_rooms_that_are_deps_leave_their_errors_out() -> None:
     from dvc.repo import Repo
 
     ignored = Repo(str(ROOT)).dvcignore
-    rooms = {ROOT / dep for stage in GRAPH.values() for dep in stage["deps"] if (ROOT / dep).is_dir() and dep.startswith("stages/")}
-    errors = [file for room in rooms for file in room.rglob("errors.py")]
+    packages = {ROOT / dep for stage in GRAPH.values() for dep in stage["deps"] if (ROOT / dep).is_dir() and dep.startswith("stages/")}
+    errors = [file for package in packages for file in package.rglob("errors.py")]
     assert errors
     assert all(ignored.is_ignored_file(str(file)) for file in errors)
-    assert not any(ignored.is_ignored_file(str(file)) for room in rooms for file in room.rglob("*.py") if file.name != "errors.py")
+    assert not any(ignored.is_ignored_file(str(file)) for package in packages for file in package.rglob("*.py") if file.name != "errors.py")
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from serving.inference.classifier import Classifier
-from tests.conftest import ROOT, read_json
+from tests.running import ROOT, read_json
 
 NEGATIVE, POSITIVE = 0, 1
 

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from commands.pictures import browser as chromium
-from tests.conftest import read_json, run_command
+from stages.shared.command import WAY_BACK
+from tests.conftest import BuiltOnce
+from tests.running import read_json, run_command
 
 
 def dvc(project: Path, *arguments: str, **environment: str) -> str:
@@ -25,6 +27,8 @@ def dvc(project: Path, *arguments: str, **environment: str) -> str:
 def stages_run(output: str) -> set[str]:
     return set(re.findall(r"Running stage '(\w+)'", output))
 
+
+pytestmark = pytest.mark.usefixtures("warm_stages")
 
 EXEMPT = (  # from the deps of dvc.yaml
     "stages/shared/command.py",
@@ -59,20 +63,21 @@ def commit(project: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def reproduced_once(committed_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(shutil.copytree(committed_project, tmp_path_factory.mktemp("reproduced") / "project", symlinks=True))
-    output = dvc(folder, "repro")
-    assert len(stages_run(output)) == 7
-    commit(folder)
-    return folder
+@pytest.fixture(scope="session")
+def reproduced_once(committed_project: Path, warm_path: str, built_once: BuiltOnce) -> Path:
+    def build(folder: Path) -> None:
+        project = Path(shutil.copytree(committed_project, folder / "project", symlinks=True))
+        assert len(stages_run(dvc(project, "repro", PATH=warm_path))) == 7
+        commit(project)
+        shutil.rmtree(project / "mlartifacts")
+        (project / "mlflow.db").unlink()
+
+    return built_once("reproduced", build) / "project"
 
 
 @pytest.fixture
 def reproduced(reproduced_once: Path, tmp_path: Path) -> Path:
     """A copy of the project with its graph run and its lock and metrics committed."""
-    shutil.rmtree(reproduced_once / "mlartifacts", ignore_errors=True)
-    (reproduced_once / "mlflow.db").unlink(missing_ok=True)
     return Path(shutil.copytree(reproduced_once, tmp_path / "project", symlinks=True))
 
 
@@ -81,8 +86,6 @@ def test_repro_runs_only_what_changed(reproduced: Path) -> None:
     edit(reproduced / "params.yaml", "I expected more for the price.", "A new probe text.")
     assert stages_run(dvc(reproduced, "repro")) == {"evaluate"}
     assert "A new probe text." in (reproduced / "data/evaluation.txt").read_text("utf-8")
-    edit(reproduced / "params.yaml", "epochs: 2", "epochs: 1")
-    assert stages_run(dvc(reproduced, "repro")) == {"train", "export", "evaluate"}
 
 
 def test_code_that_cannot_change_a_result_re_runs_no_stage(reproduced: Path) -> None:
@@ -110,8 +113,9 @@ def test_repro_leaves_git_clean_but_for_lock_and_metrics(reproduced: Path) -> No
     assert not [name for name in tracked if name.startswith("models/") or name.endswith((".db", ".onnx", ".safetensors"))]
 
 
-def test_experiments_differ_where_they_were_told_to(reproduced: Path) -> None:
-    dvc(reproduced, "exp", "run", "-S", "train.epochs=1", "-S", "train.learning_rate=3e-5")
+def test_experiment_runs_what_its_params_change_and_differs_there(reproduced: Path) -> None:
+    output = dvc(reproduced, "exp", "run", "-S", "train.epochs=1", "-S", "train.learning_rate=3e-5")
+    assert stages_run(output) == {"train", "export", "evaluate"}
     assert read_json(reproduced / "metrics/train.json")["epochs_run"] == 1
     assert "train.epochs" in dvc(reproduced, "params", "diff")
     assert "validation_loss" in dvc(reproduced, "metrics", "diff")
@@ -119,25 +123,12 @@ def test_experiments_differ_where_they_were_told_to(reproduced: Path) -> None:
     assert "train.epochs" in dvc(reproduced, "exp", "show", "--csv")
 
 
-def test_model_is_the_same_wherever_an_experiment_runs(reproduced: Path) -> None:
-    from mlflow import MlflowClient
-
-    dvc(reproduced, "exp", "run", "--temp", "--force", "--single-item", "train")
-    dvc(reproduced, "exp", "run", "--queue", "--force", "--single-item", "--name", "queued", "train")
-    start = [sys.executable, "-m", "dvc", "queue", "start"]
-    subprocess.run(start, cwd=reproduced, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_queue(reproduced, 1)
-    client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
-    runs = client.search_runs([client.get_experiment_by_name("sentiment-ops").experiment_id])
-    trained = [run.data.tags["model_sha256"] for run in runs]
-    assert trained == [hashlib.sha256((reproduced / "models/final/model.safetensors").read_bytes()).hexdigest()] * 2
-
-
-def test_temporary_and_queued_experiments_land_in_the_main_store(reproduced: Path) -> None:
-    for rate in ("0.02", "0.03"):
-        dvc(reproduced, "exp", "run", "--temp", "-S", f"train.learning_rate={rate}")
-    for rate in ("0.04", "3e-5"):
-        dvc(reproduced, "exp", "run", "--queue", "-S", f"train.learning_rate={rate}")
+def test_temporary_and_queued_experiments_make_the_same_model_and_land_in_the_main_store(reproduced: Path) -> None:
+    again = ("--force", "--single-item", "train")
+    dvc(reproduced, "exp", "run", "--temp", "-S", "train.learning_rate=0.02")
+    dvc(reproduced, "exp", "run", "--temp", *again)
+    dvc(reproduced, "exp", "run", "--queue", "-S", "train.learning_rate=3e-5")
+    dvc(reproduced, "exp", "run", "--queue", "--name", "queued", *again)
     start = [sys.executable, "-m", "dvc", "queue", "start", "-j", "2"]
     # Workers keep the command's pipes for as long as they live, which is for good where one of them hangs at its end.
     subprocess.run(start, cwd=reproduced, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -146,8 +137,13 @@ def test_temporary_and_queued_experiments_land_in_the_main_store(reproduced: Pat
 
     client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("sentiment-ops")
-    runs = client.search_runs([experiment.experiment_id], "params.`train.epochs` = '2'")
-    assert {run.data.params["train.learning_rate"] for run in runs} == {"0.02", "0.03", "0.04", "3e-05"}
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    committed = hashlib.sha256((reproduced / "models/final/model.safetensors").read_bytes()).hexdigest()
+    alike = [name for name, run in runs.items() if run.data.tags["model_sha256"] == committed]
+    assert len(alike) == 2
+    assert "queued" in alike
+    runs = [run for name, run in runs.items() if name not in alike]
+    assert sorted(run.data.params["train.learning_rate"] for run in runs) == ["0.02", "3e-05"]
     names = {line.split(",")[0] for line in dvc(reproduced, "exp", "list", "--name-only").splitlines()}
     for run in runs:
         assert run.data.metrics.keys() >= {
@@ -194,10 +190,10 @@ def test_a_failed_stage_names_the_way_back_and_it_works(reproduced: Path, file: 
     assert failed.returncode != 0
     assert said in failed.stderr
     assert "Traceback" not in failed.stderr
-    assert "git restore dvc.lock metrics; dvc checkout" in failed.stderr
+    assert WAY_BACK in failed.stderr
     assert {name: (reproduced / name).read_bytes() for name in names if (reproduced / name).exists()} != good
-    assert run_command("git", "restore", "dvc.lock", "metrics", cwd=reproduced).returncode == 0
-    dvc(reproduced, "checkout")
+    assert run_command("git", "restore", "params.yaml", file, cwd=reproduced).returncode == 0
+    assert stages_run(dvc(reproduced, "repro")) == set()
     assert {name: (reproduced / name).read_bytes() for name in names} == good
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 from stages.shared import aihub
 from stages.shared.sources.aihub import read_corpus
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 REVIEWS = ROOT / "data/raw/reviews.csv"
 DIALOGUES = ROOT / "data/raw/emotion_dialogues_sample.json"

@@ -2,15 +2,22 @@
 
 A forked stage sees the same arguments, environment, folder and standard streams as `python -m stages.<name>`. What is read before
 `main` runs (PYTHONPATH, variables of libraries that they read when imported) cannot reach it: `forkable` says so.
+
+`warm_python` makes a `python` for the PATH of DVC. It forks the stages of any copy of the project, with the code of that copy.
 """
 
+import json
 import multiprocessing
 import os
+import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -61,3 +68,79 @@ def _main(command: Sequence[str], environment: Mapping[str, str], streams: Seque
     module = import_module(command[0])
     sys.argv = [str(module.__file__), *command[1:]]
     module.main()
+
+
+OWN_PACKAGES = ("stages", "serving", "commands", "tests")
+SHIM = """#!{python} -SE
+import json, os, signal, socket, sys
+if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages."):
+    os.execv("{python}", ["{python}", *sys.argv[1:]])
+server = socket.socket(socket.AF_UNIX)
+server.connect("{address}")
+request = dict(argv=sys.argv[2:], cwd=os.getcwd(), environment=dict(os.environ))
+socket.send_fds(server, [json.dumps(request).encode() + b"\\n"], [1, 2])
+answers = server.makefile()
+process = int(answers.readline())
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: os.kill(process, number))
+sys.exit(int(answers.readline() or 1))  # without an answer it died
+"""
+
+
+@contextmanager
+def warm_python() -> Iterator[str]:
+    """Yield a PATH whose `python` forks stages from the warm process, and runs everything else as usual."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
+        address, python = Path(folder, "socket"), Path(folder, "python")
+        python.write_text(SHIM.format(python=sys.executable, address=address), "utf-8")
+        python.chmod(0o755)
+        listening.bind(str(address))
+        listening.listen()
+        threading.Thread(target=_fork_for_each, args=(listening,), daemon=True).start()
+        yield f"{folder}{os.pathsep}{os.environ['PATH']}"
+        listening.shutdown(socket.SHUT_RDWR)  # ends the thread
+
+
+def _fork_for_each(listening: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        processes.Process(target=_main_of_a_copy, args=(connection,)).start()
+        connection.close()
+
+
+def _main_of_a_copy(connection: socket.socket) -> None:
+    """Run a module of the copy of the project in which it was started, and send the process number and the exit code."""
+    request, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+    while not request.endswith(b"\n"):
+        request += connection.recv(1 << 20)
+    wanted = json.loads(request)
+    for target, descriptor in zip((1, 2), descriptors, strict=True):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(wanted["environment"])
+    os.chdir(wanted["cwd"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in [name for name in sys.modules if name.partition(".")[0] in OWN_PACKAGES]:
+        del sys.modules[name]  # the copy has its own code
+    sys.path[:] = [wanted["cwd"], *(place for place in sys.path if place and Path(place) != ROOT)]
+    sys.argv = wanted["argv"]
+    connection.sendall(f"{os.getpid()}\n".encode())
+    connection.sendall(f"{_exit_code_of(wanted['argv'][0])}\n".encode())
+
+
+def _exit_code_of(module: str) -> int:
+    """Run a module as `python -m` does, and return its exit code."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0

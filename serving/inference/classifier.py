@@ -85,7 +85,7 @@ class Classifier:
                 refusals.append(f"{spec.name}: {error}")
             else:
                 return classifier
-        raise BundleBroken(f"no engine of {folder} works on this machine ({'; '.join(refusals)})")
+        raise BundleBroken(f"no engine of {folder} works on this machine ({'; '.join(refusals)}): {REBUILD} on it")
 
     def check_reference(self) -> None:
         """Raise BundleBroken unless this engine gives the reference answers."""

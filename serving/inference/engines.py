@@ -4,6 +4,7 @@ Each engine imports its runtime when it starts, because a server may have only o
 """
 
 import contextlib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,12 +69,23 @@ def allow_shared_rows(model: "openvino.Model") -> bool:
     return True
 
 
+@functools.cache
+def openvino_core() -> "openvino.Core":
+    """Return the one Core of this process.
+
+    With two, the end of the first frees the stack on which signals are handled, and the next SIGTERM or Ctrl-C is a segmentation fault.
+    """
+    import openvino
+
+    core = openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})  # with mmap, a file that is overwritten in place ends the process
+    return core
+
+
 class OpenVinoEngine:
     """OpenVINO on an x86 CPU, with an explicit precision hint."""
 
     def __init__(self, file: Path, precision: str, threads: int, cache: Path | None) -> None:
-        import openvino
-
         config = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
@@ -81,8 +93,7 @@ class OpenVinoEngine:
             "CPU_RUNTIME_CACHE_CAPACITY": KEPT_KERNELS,
             **({"CACHE_DIR": str(cache)} if cache else {}),
         }
-        core = openvino.Core()
-        core.set_property({"ENABLE_MMAP": False})  # with mmap, a file that is overwritten in place ends the process
+        core = openvino_core()
         try:
             model = core.read_model(file)
             self.shares_rows = allow_shared_rows(model)
@@ -113,7 +124,7 @@ class OnnxRuntimeEngine:
         providers = [(name, options) for name, options in known.items() if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(str(file), session, providers=providers)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # the errors of ONNX Runtime have no narrower base class
             raise BundleBroken(f"ONNX Runtime cannot load {file} ({str(error).strip().splitlines()[-1]}): {REBUILD}") from error
 
     def logits(self, batch: Batch) -> Logits:

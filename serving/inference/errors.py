@@ -1,8 +1,8 @@
-"""The errors of inference. Each text is a sentence for the user."""
+"""The errors of inference. Each text is an error message for the user."""
 
 
 class InferenceError(Exception):
-    """Base of the errors of this room."""
+    """Base of the errors of this package."""
 
 
 class BundleBroken(InferenceError):

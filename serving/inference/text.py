@@ -36,7 +36,7 @@ def require_characters(text: str) -> str:
 
 
 def why_unreadable(text: object) -> str | None:
-    """Return a sentence that says why a value cannot be classified, or None if it can. The sentence never quotes the value."""
+    """Return an error message that says why a value cannot be classified, or None if it can. It never quotes the value."""
     if not isinstance(text, str):
         return "text is not a string"
     try:

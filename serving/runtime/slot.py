@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.inference.bundle import MANIFEST
+from serving.inference.bundle import MANIFEST, REBUILD
 from serving.inference.classifier import Classifier
 from serving.inference.errors import BundleBroken
 from serving.inference.hashing import file_sha256
@@ -39,7 +39,7 @@ def load_bundle(folder: Path, threads: int | None, cache: Path | None) -> Loaded
     except BundleBroken:
         raise
     except Exception as error:  # the tokenizer raises no narrower class, and no broken bundle may stop the one in use
-        raise BundleBroken(f"{folder} cannot be loaded: {error}") from error
+        raise BundleBroken(f"{folder} cannot be loaded ({error}): {REBUILD}") from error
     if before != after:
         raise bundle_changed(folder)
     return LoadedBundle(folder, classifier, after)

@@ -1,9 +1,9 @@
 """Several worker processes that serve one bundle. A worker writes the wanted bundle into a shared folder, and all workers follow it.
 
-The folder holds:
-- wanted.json: the bundle in use and the previous one, with an id that is new for each change;
-- bundles/: a copy of each of the two, for workers that start later;
-- <pid>.reached: the id of the last change that a worker has reached, and its error if it could not follow.
+The folder holds these files:
+- wanted.json names the bundle in use and the previous one, with an id that is new for each change.
+- bundles/ has a copy of each of the two, for workers that start later.
+- <pid>.reached has the id of the last change that a worker has reached, and its error if it could not follow.
 """
 
 import asyncio
@@ -97,7 +97,9 @@ class Workers:
                     raise bundle_changed(folder)
                 draft.rename(self._copies / loaded.sha256)
             except OSError as error:
-                raise BundleBroken(f"{folder} cannot be copied for the other workers: {error}") from None
+                raise BundleBroken(
+                    f"{folder} cannot be copied for the other workers ({error}): free disk space or correct the permissions"
+                ) from None
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
         return loaded

@@ -46,8 +46,8 @@ class CsvRows:
     def line(self, row: Row, answer: Answer) -> bytes:
         return self._encode([*row.source, *answer])
 
-    def failure(self, sentence: str) -> bytes:
-        return self._encode([*[""] * len(self._header or ()), "", "", sentence])
+    def failure(self, message: str) -> bytes:
+        return self._encode([*[""] * len(self._header or ()), "", "", message])
 
     def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
         for line in lines:
@@ -91,11 +91,11 @@ class CsvRows:
             with suppress(RowsBroken):
                 headers[separator] = _cells(text, separator)
         if not headers:
-            raise RowsBroken("the header cannot be read as CSV")
+            raise RowsBroken("the header is not CSV: write it as RFC 4180 says")
         for separator, names in headers.items():
             if self._column in names:
                 if len(names) > MAX_COLUMNS:
-                    raise RowsBroken(f"the header names more than {MAX_COLUMNS:,} columns")
+                    raise RowsBroken(f"the header names more than {MAX_COLUMNS:,} columns: remove those that you do not need")
                 answer_names(names)
                 self._header, self._separators, self._opening = names, separator, re.compile(re.escape(f'{separator}"'))
                 self._place = names.index(self._column)
@@ -105,7 +105,9 @@ class CsvRows:
     def _row(self, cells: list[str]) -> Row:
         assert self._header is not None
         width = len(self._header)
-        problem = f"the row has {len(cells)} cells, the header {width}" if len(cells) > width else None
+        problem = (
+            f"the row has {len(cells)} cells, the header {width}: quote a cell that contains the separator" if len(cells) > width else None
+        )
         cells = (cells + [""] * width)[:width]
         return Row(cells[self._place], cells, problem)
 
@@ -121,4 +123,4 @@ def _cells(text: str, separator: str, *, literal: bool = False) -> list[str]:
     try:
         return next(csv.reader([text], delimiter=separator, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL), [])
     except csv.Error:
-        raise RowsBroken("a row cannot be read as CSV") from None
+        raise RowsBroken("a row is not CSV: write it as RFC 4180 says") from None

@@ -28,8 +28,8 @@ class NdjsonRows:
         line, names = row.source
         return _with_answer(line, {name: value for name, value in zip(names, answer, strict=True) if value is not None})
 
-    def failure(self, sentence: str) -> bytes:
-        return _with_answer("{}", {"error": sentence})
+    def failure(self, message: str) -> bytes:
+        return _with_answer("{}", {"error": message})
 
     def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
         for line in lines:
@@ -40,12 +40,12 @@ class NdjsonRows:
         try:
             row = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            return Row(None, ("{}", ANSWER), "the line is not JSON")
+            return Row(None, ("{}", ANSWER), "the line is not JSON: write one object per line")
         if not isinstance(row, dict):
-            return Row(None, ("{}", ANSWER), "the line is not a JSON object")
+            return Row(None, ("{}", ANSWER), "the line is not a JSON object: write one per line")
         source = line.strip(), answer_names(row)
         if self._column not in row:
-            return Row(None, source, "the line has no key for the text")
+            return Row(None, source, f"the line has no key {self._column!r}: add it, or name another column")
         return Row(row[self._column], source)
 
 

@@ -36,7 +36,7 @@ class ParquetTable:
                 file, buffer_size=1 << 20, pre_buffer=False
             )  # the defaults keep a complete row group in memory
         except pyarrow.ArrowException:
-            raise RowsBroken("the file is not a Parquet file") from None
+            raise RowsBroken("the file is not Parquet: correct the ending of its name, or write it again") from None
         schema = self._file.schema_arrow
         if column not in schema.names:
             raise ColumnMissing(schema.names)
@@ -53,7 +53,7 @@ class ParquetTable:
                 rows += batch.num_rows
                 self._on_progress(self._bytes * rows // max(1, self._file.metadata.num_rows))
         except (self._arrow.ArrowException, UnicodeDecodeError) as error:
-            raise RowsBroken(f"the file cannot be read further ({str(error).splitlines()[0]})") from None
+            raise RowsBroken(f"the file is damaged ({str(error).splitlines()[0]}): write it again") from None
 
     def encode(self, block: Block, answers: Sequence[Answer]) -> bytes:
         columns = zip(*answers, strict=True) if answers else [()] * len(self._answer_fields)

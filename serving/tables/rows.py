@@ -13,7 +13,7 @@ ANSWER = ("label", "score", "error")
 
 
 class RowsBroken(Exception):
-    """A file that cannot be read further. The text is a sentence for the user, and quotes nothing of the file."""
+    """A file that cannot be read further. The text is an error message for the user, and quotes nothing of the file."""
 
 
 class ColumnMissing(RowsBroken):
@@ -55,7 +55,7 @@ class Rows(Protocol):
     def line(self, row: Row, answer: Answer) -> bytes:
         """Return a row with its answer."""
 
-    def failure(self, sentence: str) -> bytes:
+    def failure(self, message: str) -> bytes:
         """Return a last row with an error that says why no row follows."""
 
 

@@ -98,12 +98,12 @@ def _log_line(request_id: str, method: str, route: str, status: int, seconds: fl
 
 
 def _without_traceback(send: Send) -> Send:
-    """Reduce the message of a start that failed because of a broken bundle to its sentence."""
+    """Reduce the message of a start that failed because of a broken bundle to its error message."""
 
     async def send_sentence(message: Message) -> None:
         if message["type"] == "lifespan.startup.failed":
-            _, _, sentence = message["message"].rpartition(f"{BundleBroken.__name__}: ")
-            message = {**message, "message": sentence.strip()}
+            _, _, reason = message["message"].rpartition(f"{BundleBroken.__name__}: ")
+            message = {**message, "message": reason.strip()}
         await send(message)
 
     return send_sentence

@@ -28,7 +28,7 @@ log = logging.getLogger("uvicorn.error")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the app. It loads the bundle when it starts; a missing or damaged bundle stops the start with a sentence."""
+    """Build the app. It loads the bundle when it starts; a missing or damaged bundle stops the start with an error message."""
     settings = settings or read_settings()
     app = FastAPIOffline(
         redoc_url=None,

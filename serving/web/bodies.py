@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON or a form comes in, a text or texts go out. A bad body gets a sentence that never quotes it."""
+"""Bodies of requests: JSON or a form comes in, a text or texts go out. A bad body gets an error message that never quotes it."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from serving.web.schemas import PredictRequest
 from serving.web.state import server_of
 
 MAX_FIELDS = 20  # fields of a form; the server reads only `text`
+TEXTS = '{"texts": ["...", "..."]}'
 
 
 async def read_text(request: Request) -> str:
@@ -37,7 +38,7 @@ async def read_text(request: Request) -> str:
     except MultiPartException as error:
         raise HTTPException(422, error.message) from None
     except ValueError:
-        raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields") from None
+        raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields: send one, text") from None
     if problem := text_problem(text, server_of(request).settings.max_characters):
         raise HTTPException(422, problem)
     return text
@@ -52,10 +53,10 @@ async def read_texts(request: Request) -> list[object]:
     except UnicodeDecodeError:
         raise HTTPException(422, "the body is not UTF-8: send it in UTF-8") from None
     except (ValueError, RecursionError):
-        raise HTTPException(422, "the body is not JSON") from None
+        raise HTTPException(422, f"the body is not JSON: send {TEXTS}") from None
     texts = body.get("texts") if isinstance(body, dict) else None
     if not isinstance(texts, list):
-        raise HTTPException(422, 'the body has no list of texts: send {"texts": ["...", "..."]}')
+        raise HTTPException(422, f"the body has no list of texts: send {TEXTS}")
     limit = server_of(request).settings.max_texts
     if len(texts) > limit:
         raise HTTPException(422, f"texts has more than {limit:,} items: send them in several requests")
@@ -65,7 +66,7 @@ async def read_texts(request: Request) -> list[object]:
 def text_problem(text: object, max_characters: int) -> str | None:
     """Return why a text cannot be classified; None if it can."""
     if isinstance(text, str) and len(text) > max_characters:
-        return f"text has more than {max_characters:,} characters"
+        return f"text has more than {max_characters:,} characters: shorten it"
     return why_unreadable(text)
 
 
@@ -77,9 +78,9 @@ async def read_body(request: Request) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > settings.max_body_bytes:
-                    raise HTTPException(413, f"the body has more than {settings.max_body_bytes:,} bytes")
+                    raise HTTPException(413, f"the body has more than {settings.max_body_bytes:,} bytes: send a shorter one")
     except TimeoutError:
-        raise HTTPException(408, "the body did not arrive in time") from None
+        raise HTTPException(408, f"the body did not arrive within {settings.request_timeout:g} seconds: send it without a pause") from None
     except ClientDisconnect:
         raise HTTPException(400, "the body is shorter than its length") from None  # for the log: the client has left
     return bytes(body)

@@ -80,10 +80,10 @@ class Connection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
         """Close the connection. Say why, if a request has begun and no answer is on its way."""
         if self.scope is not None and (self.cycle is None or self.cycle.response_complete):
-            body = json.dumps({"detail": sentence})
+            body = json.dumps({"detail": message})
             head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             self.transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
         self.transport.close()

@@ -1,4 +1,4 @@
-"""Failures in one form: `{"detail": "<sentence>"}` as an answer, and their descriptions in the OpenAPI document."""
+"""Failures in one form: `{"detail": "<message>"}` as an answer, and their descriptions in the OpenAPI document."""
 
 from typing import Any
 

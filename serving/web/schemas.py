@@ -105,7 +105,7 @@ class Reload(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why there is no answer, in a sentence that never contains the text."""
+    """Why there is no answer. The message never contains the text."""
 
     detail: str
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def telemetry_settings() -> dict[str, Any]:
-    """Return the telemetry settings of FastAPI; end the process with a sentence if the exporter is missing."""
+    """Return the telemetry settings of FastAPI; end the process with an error message if the exporter is missing."""
     tracing = any(name.startswith("OTEL_") for name in os.environ) and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
     exported = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in ("", "TRACES_"))
     if tracing and exported:

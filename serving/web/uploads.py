@@ -30,7 +30,7 @@ class Upload:
         self._broken = False
         boundary = options.get(b"boundary", b"")
         if not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
-            raise HTTPException(422, "the form has no usable boundary")
+            raise HTTPException(422, "the form has no usable boundary: let your HTTP client write the Content-Type")
         self._parser = MultipartParser(
             boundary,
             {
@@ -64,7 +64,7 @@ class Upload:
                 self._parse(await anext(self._form))
             except StopAsyncIteration:
                 if not self._complete:
-                    raise RowsBroken("the form ends in the middle of the file") from None
+                    raise RowsBroken("the form ends in the middle of the file: send the form again") from None
                 return
 
     def _parse(self, chunk: bytes) -> None:
@@ -75,7 +75,7 @@ class Upload:
 
     def _refuse_broken(self) -> None:
         if self._broken:
-            raise HTTPException(422, "the form cannot be read: it is not valid multipart/form-data")
+            raise HTTPException(422, "the form is not valid multipart/form-data: let your HTTP client build it")
 
     def _on_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]

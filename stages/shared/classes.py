@@ -104,7 +104,7 @@ def _code(target: str, label: str) -> str | None:
 
 
 def label_key(label: str) -> str:
-    """Normalise a label for comparison: `1.0` (pandas writes it for 1 beside missing values) and `true` (JSON) equal `1`."""
+    """Normalize a label for comparison: `1.0` (pandas writes it for 1 beside missing values) and `true` (JSON) equal `1`."""
     key = clean_text(label).casefold()
     return BOOLEANS.get(key) or POINT_ZERO.sub("", key)
 

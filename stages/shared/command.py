@@ -1,4 +1,4 @@
-"""The command line of a stage: named paths come in, one sentence and an exit code go out.
+"""The command line of a stage: named paths come in, one error message and an exit code go out.
 
 Every stage runs as `python -m stages.<name>` with a flag for each path. dvc.yaml owns the paths, so no flag has a default.
 """
@@ -22,10 +22,7 @@ from stages.shared import outputs
 from stages.shared.environment import EnvironmentInvalid, old_names_in_use, read_environment
 from stages.shared.errors import StageError, first_line
 
-WAY_BACK = (
-    "The last good outputs come back with: git restore dvc.lock metrics; dvc checkout "
-    "(first undo the change in params.yaml or the source; a clone that has never run the graph needs dvc repro)"
-)
+WAY_BACK = "DVC has removed the outputs of this stage. To restore them, undo your last change, and type: dvc repro"
 
 log = logging.getLogger("command")
 
@@ -42,9 +39,9 @@ PathsT = TypeVar("PathsT", bound=Paths)
 
 @contextmanager
 def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
-    """Parse the flags, set up logging, and turn a failure inside the block into a sentence and an exit code.
+    """Parse the flags, set up logging, and turn a failure inside the block into an error message and an exit code.
 
-    Exit codes: 1 for a failure with a sentence, 130 for Ctrl-C, 143 for SIGTERM. `--debug` shows the traceback.
+    Exit codes: 1 for a failure with a message, 130 for Ctrl-C, 143 for SIGTERM. `--debug` shows the traceback.
     """
     parser = argparse.ArgumentParser(description=(docstring or "").strip(), formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, hint in get_type_hints(fields, include_extras=True).items():
@@ -63,9 +60,9 @@ def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
     except (StageError, InferenceError) as error:
         _exit(str(error), 1, debug=debug)
     except KeyboardInterrupt:
-        _exit("interrupted: no output is left half-written", 130, debug=debug)
+        _exit("interrupted: no output is left incomplete", 130, debug=debug)
     except _Terminated:
-        _exit("terminated: no output is left half-written", 128 + signal.SIGTERM, debug=debug)
+        _exit("terminated: no output is left incomplete", 128 + signal.SIGTERM, debug=debug)
     except MemoryError:
         _exit("out of memory: docs/how-to/troubleshooting.md names the params to lower", 1, debug=debug)
     except Exception as error:
@@ -76,7 +73,7 @@ def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
 
 
 def _cannot_write(error: BaseException | None) -> bool:
-    """Recognise a full disk or missing permissions, also inside an error of a library."""
+    """Recognize a full disk or missing permissions, also inside an error of a library."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
             return True
@@ -112,8 +109,16 @@ def _terminate(*_: object) -> None:
     raise _Terminated
 
 
-def _exit(sentence: str, code: int, *, debug: bool) -> NoReturn:
+def _runs_in_the_workspace() -> bool:
+    """Tell whether DVC runs this stage in the main checkout. By hand, or with --temp or --queue, nothing is removed there."""
+    root = read_environment().dvc_root
+    return root is not None and root.resolve() == Path.cwd().resolve()
+
+
+def _exit(message: str, code: int, *, debug: bool) -> NoReturn:
     if debug:
         raise
-    print(f"ERROR: {sentence}\n{WAY_BACK}", file=sys.stderr)
+    print(f"ERROR: {message}", file=sys.stderr)
+    if _runs_in_the_workspace():
+        print(WAY_BACK, file=sys.stderr)
     raise SystemExit(code) from None

@@ -1,6 +1,6 @@
-"""The base classes of errors that end a stage with a sentence: what is wrong, where, and what to do next.
+"""The base classes of errors that end a stage with a message: what is wrong, where, and what to do next.
 
-Every other error stands beside the code that raises it. A class takes facts and writes the sentence, so a call site is one line.
+Every other error stands beside the code that raises it. A class takes facts and writes the message, so a call site is one line.
 """
 
 from pathlib import Path

@@ -14,7 +14,7 @@ HUB = "https://huggingface.co"
 def require_hub(what: str, remedy: str) -> None:
     """Raise Unavailable if the Hub (HF_ENDPOINT, or the proxy in front of it) does not take connections.
 
-    what: the thing to fetch. remedy: a sentence on what to do without the Hub.
+    what: the thing to fetch. remedy: what to do without the Hub.
     """
     endpoint = os.environ.get("HF_ENDPOINT") or HUB
     proxies = urllib.request.getproxies()

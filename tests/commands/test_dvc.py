@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from commands.dvc import dvc_add, fresh_copy, output_of, sentences
+from commands.dvc import dvc_add, error_messages, fresh_copy, output_of
 from stages.shared.errors import StageError
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from tests.conftest import ROOT
 def test_error_or_ctrl_c_becomes_a_sentence_and_an_exit_code(
     error: BaseException, code: int, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as exit_, sentences("run it again"):
+    with pytest.raises(SystemExit) as exit_, error_messages("run it again"):
         raise error
     assert (exit_.value.code, capsys.readouterr().err) == (code, f"{sentence}\n")
 
 
 def test_other_errors_pass_through() -> None:
-    with pytest.raises(ZeroDivisionError), sentences("run it again"):
+    with pytest.raises(ZeroDivisionError), error_messages("run it again"):
         raise ZeroDivisionError
 
 

@@ -6,7 +6,7 @@ import unicodedata
 import pandas as pd
 import pytest
 
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
 from tests.stages.shared.sources.test_aihub import CORPUS_NAMES, corpus, corpus_table, dialogue
 
 

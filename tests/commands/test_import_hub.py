@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.shared.splits import read_split
 from tests.commands.hub_server import COMMIT, hub_of
-from tests.conftest import ROOT, read_json, run_command
+from tests.running import ROOT, read_json, run_command
 from tests.stages.test_preprocess import process_files, split_files
 
 SPLITS = {"train": 60, "validation": 12, "test": 12}

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
 
 
 def test_page_has_vega_in_it_and_dvc_uses_it(repository: Path) -> None:

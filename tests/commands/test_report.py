@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from commands import report
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
 
 COMMITTED = {
     "evaluate": {

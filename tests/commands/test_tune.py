@@ -9,7 +9,9 @@ import pytest
 
 from commands.tune import SPACE, param_flags, read_space, suggest
 from stages.shared.errors import StageError
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
+
+pytestmark = pytest.mark.usefixtures("warm_stages")
 
 TINY = """
 metric: validation_accuracy
@@ -90,7 +92,7 @@ def test_search_space_with_a_problem_is_refused(tmp_path: Path, text: str, probl
 
 def test_default_search_space_has_existing_params_and_an_existing_metric() -> None:
     from stages.train import TrainParams
-    from tests.conftest import read_json
+    from tests.running import read_json
 
     space = read_space(SPACE)
     assert {name.removeprefix("train.") for name in space.params} <= set(TrainParams.model_fields)

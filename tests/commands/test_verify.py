@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from commands.verify import TOLERANCE
-from tests.conftest import read_json, run_command
+from tests.running import read_json, run_command
+
+pytestmark = pytest.mark.usefixtures("warm_stages")
 
 
 @pytest.fixture

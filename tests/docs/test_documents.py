@@ -1,13 +1,15 @@
 """The documents: links lead somewhere, generated pages are those of the code, README states what was measured."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from stages.shared.tracking import flatten
-from tests.conftest import ROOT, read_json, run_command
+from tests.running import ROOT, read_json, run_command
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
@@ -70,13 +72,19 @@ def test_korean_table_of_stages_is_the_graph() -> None:
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_readme_has_the_committed_figures(readme: str) -> None:
-    metrics = read_json(ROOT / "metrics/evaluate.json")
+def test_readme_has_the_figures_of_the_last_commit_or_of_the_working_tree(readme: str) -> None:
+    file = "metrics/evaluate.json"  # `make run` changes it on a CPU that gives other weights
     report = (ROOT / readme).read_text("utf-8")
-    for key in ("accuracy", "f1"):
-        value, low, high = (f"{100 * metrics[name]:.1f}" for name in (key, f"{key}_low", f"{key}_high"))
-        assert re.search(rf"{re.escape(value)} % .*{re.escape(low)} (?:to|~) {re.escape(high)}", report), key
-    assert f"{100 * metrics['baseline']['accuracy']:.1f} %" in report
+    versions = [json.loads(text) for text in (run_command("git", "show", f"HEAD:{file}").stdout, (ROOT / file).read_text("utf-8")) if text]
+    assert any(_has_figures(report, metrics) for metrics in versions)
+
+
+def _has_figures(report: str, metrics: dict[str, Any]) -> bool:
+    lines = [
+        rf"{100 * metrics[key]:.1f} % .*{100 * metrics[f'{key}_low']:.1f} (?:to|~) {100 * metrics[f'{key}_high']:.1f}"
+        for key in ("accuracy", "f1")
+    ]
+    return all(re.search(line, report) for line in (*lines, f"{100 * metrics['baseline']['accuracy']:.1f} %"))
 
 
 def test_readme_states_what_the_tables_of_results_show() -> None:
@@ -110,7 +118,7 @@ def test_training_recipe_names_the_defaults_of_params() -> None:
 
 def test_command_for_two_hosts_is_that_of_the_graph() -> None:
     command = GRAPH["train"]["cmd"].replace('"${train.teacher}"', PARAMS["train"]["teacher"])
-    assert command in " ".join((ROOT / "docs/results/scaling.md").read_text("utf-8").replace("\\\n", " ").split())
+    assert command in " ".join((ROOT / "docs/how-to/several-processes.md").read_text("utf-8").replace("\\\n", " ").split())
 
 
 def test_make_verbs_of_the_documents_exist() -> None:

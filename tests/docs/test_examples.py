@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from commands.pictures import browser as chromium
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
 
 EXAMPLES = ROOT / "docs/examples"
 ADDRESS = "http://127.0.0.1:8000"  # of the server in every example

@@ -13,7 +13,7 @@ import pytest
 pytest.register_assert_rewrite("tests.serving.http")  # before the import below
 
 from serving.inference.classifier import Classifier  # noqa: E402
-from tests.conftest import run_command  # noqa: E402
+from tests.running import run_command  # noqa: E402
 from tests.serving.http import ADMIN_KEYS, AS_ADMIN, server  # noqa: E402
 from tests.serving.scoring import ERRORS, TEXTS  # noqa: E402
 

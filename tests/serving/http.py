@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import httpx2 as httpx
 
 from serving.keys import digest
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 SECRET = "xyzzysecret"  # part of every refused text; no answer may contain it
 TERMINATED = (0, 143, -15)  # exit codes of a server after SIGTERM

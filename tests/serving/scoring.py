@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from tests.conftest import ROOT, VOCABULARY
+from tests.building import VOCABULARY
+from tests.running import ROOT
 
 TEXTS = ["the film was very good", "", "the food was awful, really", 'a "quoted" one\nof two lines', "영화 최고", "a\0b", "good " * 60]
 ERRORS = {1: "text is empty", 5: "text contains a NUL character"}  # by row of TEXTS

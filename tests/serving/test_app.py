@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.conftest import run_command
+from tests.running import run_command
 
 
 def test_server_needs_neither_torch_nor_the_training_side() -> None:

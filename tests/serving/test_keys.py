@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import run_command
+from tests.running import run_command
 
 
 @pytest.mark.parametrize("role", ["predict", "admin"])

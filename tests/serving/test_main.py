@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import run_command
+from tests.running import run_command
 from tests.serving.http import TERMINATED, connected, read_to_end, server, statuses, until
 
 

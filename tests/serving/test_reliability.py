@@ -28,7 +28,8 @@ from schemathesis.specs.openapi.checks import (
 
 from serving.inference.classifier import Classifier
 from serving.web.schemas import Reload
-from tests.conftest import ROOT, VOCABULARY
+from tests.building import VOCABULARY
+from tests.running import ROOT
 from tests.serving.http import (
     ADMIN_KEYS,
     AS_ADMIN,

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.conftest import run_command
+from tests.running import run_command
 from tests.serving.scoring import SMALL_BLOCKS, TEXTS, size, start, wait_for, write_many
 
 
@@ -183,7 +183,7 @@ def test_broken_input_of_a_pipe_gives_the_good_rows_and_a_sentence(tiny_bundle: 
         ("a.txt", "text\n", "b.txt", [], "no file name shows a known format"),
         ("a.csv", "text\n", "no/b.csv", [], "is not a folder: create it first"),
         ("a.csv", "text\n", ".", ["--format", "csv"], "is not a regular file"),
-        ("a.parquet", "text\n", "b.parquet", [], "the file is not a Parquet file"),
+        ("a.parquet", "text\n", "b.parquet", [], "the file is not Parquet"),
         ("a.parquet", "text\n", "-", [], "Parquet cannot go through a pipe"),
         ("a.csv.gz", "text\n", "b.csv", [], "the compressed file is damaged"),
         ("a.csv", "text\n", "b.csv", ["--engine", "none"], "has no engine 'none'"),
@@ -211,7 +211,7 @@ def test_file_with_no_readable_row_warns(score: Callable[..., Any], tmp_path: Pa
     done = score(tmp_path / "a.ndjson", tmp_path / "b.ndjson")
     assert done.returncode == 0
     assert "no row could be classified: check --column" in done.stderr
-    assert json.loads((tmp_path / "b.ndjson").read_text("utf-8"))["error"] == "the line has no key for the text"
+    assert json.loads((tmp_path / "b.ndjson").read_text("utf-8"))["error"] == "the line has no key 'text': add it, or name another column"
 
 
 def test_help_and_text_formats_import_nothing_heavy(tiny_bundle: Path, tmp_path: Path) -> None:

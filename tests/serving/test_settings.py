@@ -7,7 +7,7 @@ import pytest
 
 from serving.keys import digest
 from serving.settings import Settings, read_settings
-from tests.conftest import run_command
+from tests.running import run_command
 from tests.serving.http import SECRET
 
 

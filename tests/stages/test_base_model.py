@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages import base_model
-from tests.conftest import run_command
+from tests.running import run_command
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

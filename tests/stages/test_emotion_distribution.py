@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from stages import emotion_distribution
 from stages.shared import aihub
-from tests.conftest import read_json, run_command
+from tests.running import read_json, run_command
 
 
 def record(code: str, situation: str = "S06", age: str = "A02", gender: str = "G01", profile: str = "Pro_1") -> dict:

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 
 from serving.inference.classifier import Classifier
 from stages.shared import splits
-from tests.conftest import read_json, run_command, write_params
+from tests.running import read_json, run_command, write_params
 
 FILES = {
     "metrics": "evaluate.json", "predictions": "predictions.csv", "report": "evaluation.txt", "confusion": "confusion.csv",

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from stages import label_noise
 from stages.label_noise import COLUMNS, LabelNoiseParams
 from stages.shared.errors import StageError
 from stages.shared.spreadsheet import unescape_formula
-from tests.conftest import read_json, run_command, write_params
+from tests.running import read_json, run_command, write_params
 
 CLASSES = ("negative", "positive")
 SHARES = {"train": slice(0, 300), "validation": slice(300, 350), "test": slice(350, 400)}
@@ -98,3 +99,8 @@ def test_class_with_fewer_texts_than_folds_is_refused(paths):
         rows[:3].assign(label=[0, 1, 1]).to_csv(split, index=False)
     with pytest.raises(StageError, match="the smallest class has 4 texts: set it to 4 at most"):
         label_noise.run(LabelNoiseParams(folds=5, max_length=32, seed=7), CLASSES, paths)
+
+
+def test_one_fold_is_refused_before_the_work():
+    with pytest.raises(ValidationError, match="set 2 or more, or 0 to switch the stage off"):
+        LabelNoiseParams(folds=1, max_length=32, seed=7)

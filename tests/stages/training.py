@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NONE
+from tests.running import NONE
 from tests.warm import processes
 
 TINY_TRAINING: dict[str, object] = {  # the tiny model then learns every text of the tiny table

@@ -129,7 +129,7 @@ async def _with_failure(first: bytes, lines: AsyncIterator[bytes], rows: Rows) -
     except ClientDisconnect:
         return
     except Exception:
-        yield rows.failure("no row follows: the server failed")
+        yield rows.failure("no row follows: the server failed: send the rest again")
         raise
 
 
@@ -184,7 +184,7 @@ async def _open_file(request: Request) -> tuple[str, AsyncIterator[bytes]]:
 async def _limited_chunks(request: Request) -> AsyncGenerator[bytes, None]:
     """Yield the body up to the limit of its size; raise 413 there, and 408 if the next chunk does not arrive in time."""
     settings = server_of(request).settings
-    too_large = HTTPException(413, f"the file has more than {settings.max_file_bytes:,} bytes")
+    too_large = HTTPException(413, f"the file has more than {settings.max_file_bytes:,} bytes: send it in parts")
     if int(request.headers.get("content-length", "0")) > settings.max_file_bytes:
         raise too_large
     size, stream = 0, aiter(request.stream())
@@ -195,7 +195,7 @@ async def _limited_chunks(request: Request) -> AsyncGenerator[bytes, None]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise HTTPException(408, "the file did not arrive in time") from None
+            raise HTTPException(408, f"the file paused for {settings.request_timeout:g} seconds: send it without a pause") from None
         size += len(chunk)
         if size > settings.max_file_bytes:
             yield chunk[: settings.max_file_bytes - size]

@@ -16,7 +16,7 @@ from serving.inference.text import clean_text
 from stages.shared import aihub
 from stages.shared.classes import ClassParams, label_key
 from stages.shared.dataset.errors import LabelsUnknown, Unknown
-from stages.shared.errors import FileUnreadable
+from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
@@ -77,6 +77,17 @@ class Labels:
         self._verdicts: dict[str, Verdict] = {}
         self.unknown: dict[str, Unknown] = {}
         self.is_aihub = False
+
+    def expect_aihub(self) -> None:
+        """Read labels as those of the AI Hub corpus from now on, and log what polarity means. Raises StageError without two classes."""
+        settings, self.is_aihub = self._settings, True
+        if settings.aihub_target != "polarity":
+            return
+        if len(settings.class_names) != 2:
+            count = len(settings.labels)
+            raise StageError(f"preprocess.labels has {count} classes, but aihub_target polarity needs two: name two, or set aihub_target")
+        joy, other = settings.labels[settings.joy_id], settings.labels[1 - settings.joy_id]
+        log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", joy, other)
 
     def is_label(self, label: str) -> bool:
         """Tell whether a value in a file is a label, also one to ignore."""

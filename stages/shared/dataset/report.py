@@ -5,27 +5,21 @@ Equal data give equal bytes: the page has no time and no path of the machine.
 """
 
 import math
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from stages.shared.dataset.lengths import Lengths
+from stages.shared.dataset.report_tables import tables, words, words_of
 from stages.shared.dataset.summary import NearDuplicates, Summary
 from stages.shared.sources.facts import SourceRead
 from stages.shared.splits import SPLITS
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-EXAMPLES = 3  # dropped rows for each reason
-LISTED = 10  # rows of the other tables
-CLASSES = 60  # classes with a list of words
-WORDS = 15  # in a list
-CHARACTERS = 160  # shown of a text
-SHOWN = 32  # characters of a fact: enough of a hash to tell files apart
 BARS = 40  # of the histogram
 IMBALANCE = 5  # times as many texts in the largest class as in the smallest
 TRUNCATED = 0.05  # share of the texts
@@ -34,37 +28,6 @@ DUPLICATES = 0.01  # share of the rows
 SMALL = 500  # texts of a split
 LARGE_GROUP = 0.05  # share of the kept rows
 ALWAYS_SMALL_GROUP = 50  # rows
-WORD = re.compile(r"\w[\w'’\u0900-\u0dff\u0e00-\u0eff]*")  # vowel signs of Indian scripts and Thai are part of a word
-MEANINGS = {  # of the reasons to drop a row
-    "empty": "no text is left after cleaning",
-    "corrected": "{corrections} removes the text",
-    "ignored_label": "the label is in preprocess.ignore_labels",
-    "several_labels": "the labels belong to several classes",
-    "conflicting": "the same text has another label elsewhere (preprocess.conflicts)",
-    "duplicate": "the same text is earlier in the source (preprocess.duplicate_key)",
-    "leaked": "the text or a near duplicate is in a supplied validation or test file",
-    "sampled_out": "preprocess.max_rows leaves the row out",
-}
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """The lengths of texts in tokens. tokens: (texts,). unknown_share: unknown tokens among all. max_length: train.max_length."""
-
-    tokens: np.ndarray
-    unknown_share: float
-    max_length: int
-
-    @property
-    def truncated(self) -> float:
-        """The share of the texts that train truncates."""
-        return float((self.tokens > self.max_length).mean())
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The numbers that `dvc metrics diff` compares."""
-        half, most = (float(np.quantile(self.tokens, share)) for share in (0.5, 0.95))
-        return {"median": half, "p95": most, "longest": int(self.tokens.max()), "truncated": self.truncated, "unknown": self.unknown_share}
 
 
 @dataclass(frozen=True)
@@ -93,13 +56,6 @@ class Contents:
         return {split: sum(counts) for split, counts in self.counts.items()}
 
 
-class Column(NamedTuple):
-    """A column of a table. kind: text may wrap anywhere, short does not wrap, number is aligned to the right."""
-
-    name: str
-    kind: str = "short"
-
-
 def render(contents: Contents) -> tuple[str, list[str]]:
     """Return the page and its warnings."""
     from jinja2 import Environment
@@ -107,7 +63,8 @@ def render(contents: Contents) -> tuple[str, list[str]]:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    rows, kept = contents.sources["source"].rows, contents.summary.kept()
+    summary, rows = contents.summary, contents.sources["source"].rows
+    kept = summary.kept()
     warnings = list(_warnings(_findings(contents), contents))
     page = environment.from_string(TEMPLATE.read_text("utf-8")).render(
         summary=f"{rows:,} rows read from the source, {kept:,} kept.",
@@ -115,7 +72,7 @@ def render(contents: Contents) -> tuple[str, list[str]]:
         tiles=[
             ("rows read", rows),
             ("kept", kept),
-            *((_words_of(reason), count) for reason, count in contents.summary.dropped().items() if count),
+            *((words_of(reason), count) for reason, count in summary.dropped().items() if count),
         ],
         splits=SPLITS,
         classes=[
@@ -130,8 +87,12 @@ def render(contents: Contents) -> tuple[str, list[str]]:
         ],
         totals=list(contents.totals.values()),
         lengths=_histogram(contents.lengths),
-        tables=[table for table in _tables(contents) if table["rows"]],
-        words=_words(contents.summary, contents.class_names),
+        tables=[
+            table
+            for table in tables(summary, contents.sources, contents.class_names, contents.dropped_file, contents.corrections_file)
+            if table["rows"]
+        ],
+        words=words(summary, contents.class_names),
     )
     return page, warnings
 
@@ -262,7 +223,7 @@ def _histogram(lengths: Lengths) -> dict[str, Any]:
         else f"None is longer than train.max_length ({limit:,})"
     )
     return {
-        "sentence": f"Half of the texts have at most {int(np.median(tokens)):,} tokens, 95 % have at most "
+        "summary": f"Half of the texts have at most {int(np.median(tokens)):,} tokens, 95 % have at most "
         f"{int(np.quantile(tokens, 0.95)):,}, and the longest has {int(tokens.max()):,}. {longer}.",
         "bars": [
             {"x": round(place * width + 1, 1), "y": round(206 - height, 1), "width": round(width - 2, 1), "height": round(height, 1)}
@@ -277,112 +238,3 @@ def _histogram(lengths: Lengths) -> dict[str, Any]:
             for place in range(8)
         ],
     }
-
-
-def _tables(contents: Contents) -> list[dict[str, Any]]:
-    summary, sources = contents.summary, contents.sources
-
-    def shown(label: int | None) -> str:
-        return contents.class_names[label] if label is not None else "-"
-
-    dropped = {origin: summary.dropped(origin) for origin in sources}
-    return [
-        {
-            "title": "Dropped rows",
-            "columns": [Column("Reason"), *(Column(origin, "number") for origin in sources), Column("What it means", "text")],
-            "rows": [
-                [
-                    _words_of(reason),
-                    *(f"{counts[reason]:,}" for counts in dropped.values()),
-                    meaning.format(corrections=contents.corrections_file),
-                ]
-                for reason, meaning in MEANINGS.items()
-                if any(counts[reason] for counts in dropped.values())
-            ],
-        },
-        {
-            "title": "Examples of dropped rows",
-            "sentence": f"{contents.dropped_file} lists all of them.",
-            "columns": [Column("Reason"), Column("Line", "number"), Column("Text", "text"), Column("Label")],
-            "rows": [
-                [_words_of(reason), f"{line:,}", _short(text) or "(nothing)", shown(label)]
-                for reason, line, text, label in summary.dropped_rows(EXAMPLES)
-            ],
-        },
-        {
-            "title": "Conflicting texts",
-            "columns": [Column("Text", "text"), Column("Labels", "text")],
-            "rows": [
-                [_short(text), ", ".join(f"{shown(label)} {count:,}" for label, count in labels.items())]
-                for text, labels in summary.conflicts(LISTED)
-            ],
-        },
-        {
-            "title": "Most repeated texts",
-            "columns": [Column("Text", "text"), Column("Rows", "number")],
-            "rows": [[_short(text), f"{count:,}"] for text, count in summary.most_repeated(LISTED)],
-        },
-        {
-            "title": "Near duplicates",
-            "columns": [Column("Text", "text"), Column("Label"), Column("Other text", "text"), Column("Label")],
-            "rows": [
-                [_short(one), shown(first), _short(other), shown(second)]
-                for one, first, other, second in summary.near_duplicate_pairs(LISTED)
-            ],
-        },
-        {
-            "title": "Removed from train: also in a supplied file",
-            "columns": [Column("Line", "number"), Column("Text", "text"), Column("Label")],
-            "rows": [[f"{line:,}", _short(text), shown(label)] for line, text, label in summary.leaked(LISTED)],
-        },
-        _reading_table(sources),
-    ]
-
-
-def _reading_table(sources: Mapping[str, SourceRead]) -> dict[str, Any]:
-    facts = {origin: source.as_values() for origin, source in sources.items()}
-    names = dict.fromkeys(name for values in facts.values() for name in values)
-    return {
-        "title": "How the files were read",
-        "columns": [Column("Fact"), *(Column(f"{origin} file" if origin != "source" else origin) for origin in sources)],
-        "rows": [[_words_of(name), *(_fact(values.get(name, ""))[:SHOWN] for values in facts.values())] for name in names],
-    }
-
-
-def _words_of(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _fact(value: int | str) -> str:
-    return f"{value:,}" if isinstance(value, int) else value
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} ..."
-
-
-def _words(summary: Summary, class_names: Sequence[str]) -> list[dict[str, str]]:
-    """Return the most frequent words, and the words typical of each class (Monroe et al. 2008, Fightin' Words)."""
-    counts = [Counter[str]() for _ in class_names]
-    for text, label in summary.texts_of("train"):
-        counts[label].update(set(WORD.findall(text.casefold())))
-    everywhere = sum(counts, Counter[str]())
-    listed = [{"title": "Most frequent", "words": ", ".join(word for word, _ in _first(everywhere))}]
-    prior = sum(everywhere.values())
-    for class_name, own in list(zip(class_names, counts, strict=True))[:CLASSES]:
-        size, rest = sum(own.values()), prior - sum(own.values())
-        scores: dict[str, float] = {}
-        for word, count in own.items():
-            if count < 2 or not rest:
-                continue
-            here, there, both = count, everywhere[word] - count, everywhere[word]
-            odds = math.log((here + both) / (size + prior - here - both)) - math.log((there + both) / (rest + prior - there - both))
-            scores[word] = odds / math.sqrt(1 / (here + both) + 1 / (there + both))
-        typical = sorted(scores, key=lambda word: (-scores[word], word))[:WORDS]
-        words = ", ".join(f"{word} {scores[word]:.1f}" for word in typical) or "none"
-        listed.append({"title": f"Typical of {class_name}", "words": words})
-    return listed if everywhere else []
-
-
-def _first(counts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:WORDS]

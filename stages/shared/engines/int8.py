@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.inference.engines import allow_shared_rows
+from serving.inference.engines import allow_shared_rows, openvino_core
 from serving.inference.packing import Batch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def quantize(onnx_file: Path, texts: Sequence[NDArray[np.int64]], alpha: float, 
     import openvino
 
     nncf.set_log_level(logging.ERROR)
-    model = openvino.Core().read_model(onnx_file)
+    model = openvino_core().read_model(onnx_file)
     allow_shared_rows(model)
     inputs = [tensor.any_name for tensor in model.inputs]
     samples = [Batch.of(ids).inputs(inputs) for ids in texts]

@@ -8,6 +8,7 @@ from serving.inference.bundle import Bundle, EngineSpec
 from serving.inference.classifier import Classifier
 from serving.inference.engines import start_engine
 from stages.shared.calibration import at_temperature
+from stages.shared.engines.check_set import CheckSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,29 +18,6 @@ REPEATED_TEXTS = 256
 BOUND_FACTOR = 10  # batch bound over the largest measured difference: one more rounded value can change an answer several times as much
 FP32_BATCH_BOUND = 1e-5  # of a probability: the promise for fp32 in any batch
 LOAD_TOLERANCE = 1e-3  # of a probability, between two machines with the same engine and precision
-
-
-@dataclass(frozen=True)
-class CheckSet:
-    """The texts on which engines are compared with torch: validation texts first, then train texts.
-
-    labels: class ids (texts,). expected: the probabilities of torch (texts, classes). validation: number of validation texts.
-    """
-
-    texts: list[str]
-    labels: "np.ndarray"
-    expected: "np.ndarray"
-    validation: int
-
-    def accuracy_and_f1(self, probabilities: "np.ndarray") -> dict[str, float]:
-        """Score probabilities (texts, classes) on the validation texts."""
-        from sklearn.metrics import accuracy_score, f1_score
-
-        truth, answers = self.labels[: self.validation], probabilities[: self.validation].argmax(axis=1)
-        return {
-            "accuracy": float(accuracy_score(truth, answers)),
-            "f1": float(f1_score(truth, answers, labels=range(probabilities.shape[1]), average="macro", zero_division=0)),
-        }
 
 
 @dataclass(frozen=True)

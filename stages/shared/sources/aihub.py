@@ -50,7 +50,7 @@ def read_corpus(file: Path) -> list[Dialogue]:
 
 
 def dialogues_of(file: Path, records: Iterable[Any]) -> Iterator[Dialogue]:
-    """Yield the dialogues of records; raise FileUnreadable for a broken record. file: for the sentence of the error."""
+    """Yield the dialogues of records; raise FileUnreadable for a broken record. file: for the message of the error."""
     unknown_codes = set()
     for number, record in enumerate(records, 1):
         try:

@@ -11,7 +11,7 @@ from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.files import Shard
 from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, ReadOptions
 
-SHOWN = 120  # characters of a header in a sentence
+SHOWN = 120  # characters of a header in a message
 MOSTLY = 0.5  # share of a column's values that must be classes, for it to be the label column
 
 

@@ -50,7 +50,7 @@ def read_text(file: Path) -> DecodedText:
 def decoded(file: Path, data: bytes, encoding: str) -> str:
     """Return the text of bytes; raise FileUnreadable if they do not decode, hold a NUL or are blank.
 
-    file: for the sentence of the error.
+    file: for the error message.
     """
     try:
         text = data.decode(encoding)
@@ -70,7 +70,7 @@ def decoded(file: Path, data: bytes, encoding: str) -> str:
 def encoding_of(file: Path, stream: io.RawIOBase) -> str:
     """Return the encoding of a stream of any length, by its first mebibyte with a character beyond ASCII.
 
-    file: for the sentence of the error. Raises FileUnreadable if that mebibyte is not text. Later bytes may still not decode.
+    file: for the error message. Raises FileUnreadable if that mebibyte is not text. Later bytes may still not decode.
     """
     buffered = io.BufferedReader(stream)
     sample = buffered.read(SAMPLE_BYTES)
@@ -127,7 +127,7 @@ def _text(data: bytes, encoding: str, complete: bool) -> str | None:
 
 
 def _utf16_without_mark(data: bytes, complete: bool) -> str | None:
-    """Recognise UTF-16 by its NUL bytes, which are all before or all after the ASCII characters."""
+    """Recognize UTF-16 by its NUL bytes, which are all before or all after the ASCII characters."""
     if b"\0" not in data[:2000] or len(data) % 2:
         return None
     for encoding in ("utf-16-le", "utf-16-be"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stages.shared.errors import StageError
 
-SHOWN = 10  # names in one sentence
+SHOWN = 10  # names in one message
 LONGEST = 60  # characters of a name
 
 
@@ -20,5 +20,5 @@ class ColumnMissing(StageError):
 
 
 def shortened(name: str) -> str:
-    """Return a name from a file at a length that fits into a sentence."""
+    """Return a name from a file at a length that fits into a message."""
     return name if len(name) <= LONGEST else f"{name[:LONGEST]}..."

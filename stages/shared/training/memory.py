@@ -1,4 +1,4 @@
-"""The memory that the system gives a training: how much is free, a sentence when it runs out, and blocks kept from step to step.
+"""The memory that the system gives a training: how much is free, an error when it runs out, and blocks kept from step to step.
 
 In: /proc, cgroups and the limits of this process. Out: bytes, and OutOfMemory.
 On Linux the kernel kills a process that takes the last memory, without a message. So a training on the CPU limits itself to the memory
@@ -42,6 +42,12 @@ def keep_freed_memory() -> None:
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for option, value in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
             mallopt(option, value)
+
+
+def return_freed_memory() -> None:
+    """Have glibc return what it keeps of earlier work. The next work would take kept blocks first, which `taken_bytes` does not see."""
+    if malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        malloc_trim(0)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from stages.shared.batches import PaddingCollator, Texts
 from stages.shared.errors import StageError
 from stages.shared.training.checkpoints import TrainingFolder, remove_checkpoints, write_atomic
 from stages.shared.training.machine import Machine
-from stages.shared.training.memory import OutOfMemory, free_share_bytes, taken_bytes
+from stages.shared.training.memory import OutOfMemory, free_share_bytes, return_freed_memory, taken_bytes
 from stages.shared.training.recipe import Recipe, Wanted, recipe
 from stages.shared.training.sampler import EqualTokenSampler
 
@@ -53,11 +53,13 @@ def recipe_that_fits(model: "PreTrainedModel", texts: Texts, wanted: Wanted, mac
         wanted = wanted._replace(contrastive_refused="this training began with cross-entropy")
     chosen = recipe(len(texts), classes, wanted)
     if wanted.batch_size == "auto":
-        count = micro_batches_that_fit(model, texts, chosen._replace(parts_of_a_step=earlier or chosen.parts_of_a_step), machine)
+        begun = chosen._replace(parts_of_a_step=earlier or chosen.parts_of_a_step)
+        fitting = texts_that_fit(model, texts, begun, machine)
+        count = micro_batches_of(texts, begun, machine, fitting)
         if chosen.pairs and count > 1:
             chosen = recipe(len(texts), classes, wanted._replace(contrastive_refused="a step does not fit into memory at once"))
             remove_checkpoints(folder.path)  # contrastive ones, if the run is resumed
-            count = micro_batches_that_fit(model, texts, chosen, machine)
+            count = micro_batches_of(texts, chosen, machine, fitting)
         chosen = chosen._replace(parts_of_a_step=count)
         if not chosen.pairs:
             write_atomic(folder.parts_of_a_step, str(count).encode())
@@ -66,26 +68,38 @@ def recipe_that_fits(model: "PreTrainedModel", texts: Texts, wanted: Wanted, mac
     return chosen
 
 
-def micro_batches_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Machine) -> int:
-    """Return the number of micro-batches of a step: that of the recipe, doubled until one fits, and equal in all processes.
+def texts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Machine) -> float:
+    """Return how many of the longest texts a micro-batch may hold: equal in all processes. Raises OutOfMemory if not even one fits.
 
-    Raises OutOfMemory if not even one text fits.
+    Measure once in a process: a second time, blocks that the first one has left hide what a text takes.
     """
-    processes = 1 if chosen.pairs else machine.processes  # in contrastive training each process computes every step in full
-
-    def largest(micro_batches: int) -> list[int]:
-        rows = EqualTokenSampler(texts.lengths, chosen.texts_a_step, 0, micro_batches=micro_batches, processes=processes).heaviest()
-        return rows + rows[: math.ceil(LENGTH_RESERVE * len(rows))]
-
-    count = chosen.parts_of_a_step
-    fitting = min(gather_object([_batch_size_that_fits(model, [texts[row] for row in largest(count)], machine)]))
+    items = [texts[row] for row in _largest_micro_batch(texts, chosen, machine, chosen.parts_of_a_step)]
+    fitting = min(gather_object([_batch_size_that_fits(model, items, machine)]))
     if fitting < 1:
         raise OutOfMemory
-    while len(largest(count)) > fitting and count * processes * 2 <= min(chosen.texts_a_step, len(texts)):
+    return float(fitting)
+
+
+def micro_batches_of(texts: Texts, chosen: Recipe, machine: Machine, fitting: float) -> int:
+    """Return the number of micro-batches of a step: that of the recipe, doubled until none has more texts than fit."""
+    count, most = chosen.parts_of_a_step, min(chosen.texts_a_step, len(texts)) // _sharing(chosen, machine)
+    while len(_largest_micro_batch(texts, chosen, machine, count)) > fitting and 2 * count <= most:
         count *= 2
     if count != chosen.parts_of_a_step:
         log.warning("a step of %d texts does not fit into memory at once: it is computed in %d micro-batches", chosen.texts_a_step, count)
     return count
+
+
+def _largest_micro_batch(texts: Texts, chosen: Recipe, machine: Machine, micro_batches: int) -> list[int]:
+    """Return the rows of the largest micro-batch of the first epoch, with a reserve of texts for later epochs."""
+    sampler = EqualTokenSampler(texts.lengths, chosen.texts_a_step, 0, micro_batches=micro_batches, processes=_sharing(chosen, machine))
+    rows = sampler.heaviest()
+    return rows + rows[: math.ceil(LENGTH_RESERVE * len(rows))]
+
+
+def _sharing(chosen: Recipe, machine: Machine) -> int:
+    """Return how many processes share a step. In contrastive training each process computes every step in full."""
+    return 1 if chosen.pairs else machine.processes
 
 
 def _batch_size_that_fits(model: "PreTrainedModel", items: Sequence[dict[str, Any]], machine: Machine) -> float:
@@ -97,6 +111,7 @@ def _batch_size_that_fits(model: "PreTrainedModel", items: Sequence[dict[str, An
     if device == "mps" or (device == "cpu" and sys.platform != "linux"):
         return len(items)
     model.to(device)
+    return_freed_memory()
     usable = USABLE_SHARE * (torch.cuda.mem_get_info()[0] if device == "cuda" else free_share_bytes())
     usable -= OPTIMIZER_COPIES * sum(weights.numel() * weights.element_size() for weights in model.parameters())
     if device == "cuda":

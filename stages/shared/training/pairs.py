@@ -2,7 +2,7 @@
 
 In: a classifier and tokenized texts. Out: the same classifier, trained. A text is represented by the mean of its token states.
 Training moves texts of one class together and texts of two classes apart; the 16 texts of a step make 120 pairs.
-Then logistic regression computes the head. Its penalty keeps the head from memorising few texts.
+Then logistic regression computes the head. Its penalty keeps the head from memorizing few texts.
 The penalty also makes the head under-confident, so the head gets the temperature that suits the validation texts.
 """
 

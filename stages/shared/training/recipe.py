@@ -69,7 +69,7 @@ def recipe(texts: int, classes: int, wanted: Wanted) -> Recipe:
         default.pairs,
     )
     log.info(
-        "%s texts, %s of a class: %s %d epochs in steps of %d texts, learning rate %.1e",
+        "%s texts, %s per class on average: %s %d epochs in steps of %d texts, learning rate %.1e",
         f"{texts:,}", f"{texts // classes:,}", "contrastive training," if chosen.pairs else "at most", *chosen[:3],
     )  # fmt: skip
     if wanted.contrastive_refused and default_recipe(texts, classes).pairs:

@@ -21,7 +21,8 @@ from serving.inference.engines import start_engine
 from serving.inference.errors import BundleBroken, TextRefused
 from serving.inference.packing import BATCH_TOKENS, Batch
 from serving.inference.probabilities import softmax
-from tests.conftest import VOCABULARY, run_command
+from tests.building import VOCABULARY
+from tests.running import run_command
 
 WORDS = VOCABULARY.split()
 SAME = 1e-5  # of a probability: the promise for fp32
@@ -118,8 +119,8 @@ def test_engine_gets_few_shapes_for_any_texts(tiny_bundle: Path, monkeypatch: py
 
 
 def test_text_is_truncated_from_the_first_token_too_many(classifier: Classifier) -> None:
-    room = classifier.bundle.max_length - 2  # [CLS] and [SEP]
-    answer = classifier.predict(["good " * room, "good " * (room + 1), "good", "good " * 500])
+    fitting = classifier.bundle.max_length - 2  # [CLS] and [SEP]
+    answer = classifier.predict(["good " * fitting, "good " * (fitting + 1), "good", "good " * 500])
     assert answer.truncated.tolist() == [False, True, False, True]
     np.testing.assert_allclose(answer.probabilities[[1, 3]], answer.probabilities[[0, 0]], atol=SAME)
 

@@ -15,7 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from serving.inference.bundle import read_bundle
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
 from tests.serving.http import ADMIN_KEYS, AS_ADMIN, TERMINATED, assert_refused, series, server, until
 
 

@@ -107,7 +107,12 @@ def test_ragged_rows_are_filled_or_refused_and_blank_lines_are_not_rows() -> Non
     rows = rows_of("csv", "text")
     found, _ = read(rows, [b"id,text,note\n1\n\n2,good\r\n\r\n3,good,x\n4,good,x,y\n"])
     assert [row.source for row in found] == [["1", "", ""], ["2", "good", ""], ["3", "good", "x"], ["4", "good", "x"]]
-    assert [row.problem for row in found] == [None, None, None, "the row has 4 cells, the header 3"]
+    assert [row.problem for row in found] == [
+        None,
+        None,
+        None,
+        "the row has 4 cells, the header 3: quote a cell that contains the separator",
+    ]
     assert rows.line(found[3], Answer(None, None, "why")) == b"4,good,x,,,why\n"
     assert rows.failure("why") == b",,,,,why\n"
 

@@ -40,8 +40,12 @@ def test_bad_line_is_an_error_of_that_line_only() -> None:
     found, error = read(rows, ["\n".join([*lines, '{"text": "good"}']).encode()])
     assert error is None
     problems = [row.problem for row in found]
-    not_json = "the line is not JSON"
-    assert problems[:6] == ["the line has no key for the text", *["the line is not a JSON object"] * 2, *[not_json] * 3]
+    not_json = "the line is not JSON: write one object per line"
+    assert problems[:6] == [
+        "the line has no key 'text': add it, or name another column",
+        *["the line is not a JSON object: write one per line"] * 2,
+        *[not_json] * 3,
+    ]
     assert problems[6:] == [None, None, not_json, None]
     assert [row.text for row in found[6:8]] == ["\ud800", 7]
     assert rows.line(found[6], Answer(None, None, "why")) == b'{"text": "\\ud800", "error": "why"}\n'

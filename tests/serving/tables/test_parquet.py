@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from serving.tables.parquet import PYARROW
-from tests.conftest import ROOT
+from tests.running import ROOT
 from tests.serving.scoring import TEXTS, start
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from tests.conftest import run_command
+from tests.running import run_command
 from tests.serving.http import TERMINATED, log_lines, own_client, server
 
 

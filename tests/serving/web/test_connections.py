@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from serving.inference.classifier import Classifier
 from serving.web.connections import Connection
-from tests.conftest import run_command
+from tests.running import run_command
 from tests.serving.http import (
     ADMIN_KEY,
     ENDLESS_HEADS,

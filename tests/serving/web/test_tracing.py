@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from serving.web.tracing import telemetry_settings
-from tests.conftest import run_command
+from tests.running import run_command
 from tests.serving.http import SECRET, server
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

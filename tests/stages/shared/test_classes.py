@@ -5,7 +5,7 @@ import pytest
 
 from stages.shared import aihub
 from stages.shared.classes import ClassParams, load_class_names
-from tests.conftest import ROOT, write_params
+from tests.running import ROOT, write_params
 
 KOREAN = ["분노", "슬픔", "불안", "상처", "당황", "기쁨"]
 ENGLISH = ["anger", "sadness", "anxiety", "hurt", "fluster", "joy"]

@@ -50,7 +50,7 @@ def test_each_field_is_a_flag_and_a_path(tmp_path: Path) -> None:
     [
         (StageError("the split is empty: run dvc repro"), 1, "the split is empty: run dvc repro"),
         (InferenceError("the bundle is broken"), 1, "the bundle is broken"),
-        (KeyboardInterrupt(), 130, "interrupted: no output is left half-written"),
+        (KeyboardInterrupt(), 130, "interrupted: no output is left incomplete"),
         (MemoryError(), 1, "out of memory: docs/how-to/troubleshooting.md names the params to lower"),
         (
             OSError(errno.ENOSPC, "No space left on device", "data/x"),
@@ -61,16 +61,24 @@ def test_each_field_is_a_flag_and_a_path(tmp_path: Path) -> None:
     ],
     ids=["stage", "inference", "Ctrl-C", "memory", "disk", "disk in a library"],
 )
-def test_failure_is_a_sentence_with_the_way_back_and_leaves_no_output(
+def test_failure_is_a_sentence_and_leaves_no_output(
     error: BaseException, code: int, sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit) as left:
         failing_stage(error)
     assert left.value.code == code
-    first, second = capsys.readouterr().err.splitlines()[-2:]
-    assert first.startswith(f"ERROR: {sentence}")
-    assert second == command.WAY_BACK
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"ERROR: {sentence}")
     assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.mark.parametrize(("folder", "is_told"), [(".", True), ("..", False)], ids=["workspace", "temporary copy"])
+def test_way_back_is_told_only_where_dvc_has_removed_outputs(
+    folder: str, is_told: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", folder)
+    with pytest.raises(SystemExit):
+        failing_stage(StageError("the split is empty: run dvc repro"))
+    assert (command.WAY_BACK in capsys.readouterr().err) == is_told
 
 
 def test_sigterm_ends_with_143(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.shared.environment import OLD_NAMES, Environment, EnvironmentInvalid, old_names_in_use, read_environment
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 NAMES = [str(field.alias) for field in Environment.model_fields.values()]
 

@@ -14,7 +14,7 @@ from stages.label_noise import LabelNoiseParams
 from stages.preprocess import PreprocessParams
 from stages.shared.params import ParamsInvalid, load
 from stages.train import TrainParams
-from tests.conftest import ROOT, write_params
+from tests.running import ROOT, write_params
 
 SECTIONS = {
     "base_model": BaseModelParams,

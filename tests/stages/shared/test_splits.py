@@ -1,4 +1,4 @@
-"""Splits are read as preprocess wrote them or refused, and header-only files are recognised."""
+"""Splits are read as preprocess wrote them or refused, and header-only files are recognized."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from stages.shared.errors import FileUnreadable
 from stages.shared.splits import HEADER_ONLY, is_header_only, read_split
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 
 def written(folder: Path, content: str) -> Path:

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.shared import tracking
 from stages.shared.errors import Unavailable
-from tests.conftest import ROOT, run_command, write_params
+from tests.running import ROOT, run_command, write_params
 
 OPEN = "from stages.shared import tracking; store = tracking.open_store(); print(store.start_run('x'))"
 

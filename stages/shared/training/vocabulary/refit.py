@@ -36,7 +36,7 @@ log = logging.getLogger("refit")
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 WORD_START = ("▁", "Ġ")  # marks of tokens that begin a word
 MAX_TOKENS = 16_000
-CHARACTERS_A_TOKEN = 40  # characters of the texts for each token, so that the model does not memorise small data
+CHARACTERS_A_TOKEN = 40  # characters of the texts for each token, so that the model does not memorize small data
 MAX_CHARACTERS = 4_000  # kinds of characters, the most frequent ones; the others become [UNK]
 # Share of tokens to predict: 0.4 teaches more per epoch than BERT's 0.15 (Wettig et al. 2023).
 # Of these 80 % become [MASK], 10 % a random token, and 10 % stay.

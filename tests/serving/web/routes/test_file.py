@@ -30,8 +30,8 @@ from serving.inference.labels import label_name
 from serving.settings import Settings
 from serving.tables.rows import MAX_ROW
 from serving.web.routes.file import BATCH_ROWS, file_response
-from tests.conftest import run_command
 from tests.docs.test_examples import example
+from tests.running import run_command
 from tests.serving.http import (
     CSV,
     FIELD,
@@ -57,6 +57,7 @@ TEXTS = [
 ]
 LINES = [*TEXTS, 'she said "good", twice', "정말 좋아요 😍", "two\nlines of\r\nbad film", "tab\tand ; and |"]
 SECONDS = "2"  # timeout of the servers whose clients stall
+PAUSED = f"the file paused for {SECONDS} seconds: send it without a pause"
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +287,7 @@ def test_file_that_grows_over_the_limit_is_answered_up_to_there(strict: httpx.Cl
     body = part(b"text\n").removesuffix(b"\r\n") if media_type == FORM_DATA else b"text\n"
     with uploading(strict, [body, *[b"good film\n" * 1000] * 20], media_type) as (response, _):
         rows = rows_of(CSV, response.read())
-    assert rows[-1]["error"] == "no row follows: the file has more than 100,000 bytes"
+    assert rows[-1]["error"] == "no row follows: the file has more than 100,000 bytes: send it in parts"
     assert len(rows) - 1 == (100_000 - len(body)) // 10
     assert all(row["text"] == "good film" and row["label"] for row in rows[:-1])
     assert wait_for_permit(strict).status_code == 200
@@ -301,7 +302,7 @@ def test_client_that_stalls_gets_408_or_a_last_row(strict: httpx.Client) -> None
         connection.sendall(framed(part(b"text\ngood film\n")[:-2]))
         response = response_on(connection)
         rows = rows_of(CSV, response.read())
-    assert [(row["text"], row["error"]) for row in rows] == [("good film", ""), ("", "no row follows: the file did not arrive in time")]
+    assert [(row["text"], row["error"]) for row in rows] == [("good film", ""), ("", f"no row follows: {PAUSED}")]
     assert wait_for_permit(strict).status_code == 200
 
 
@@ -409,7 +410,7 @@ def test_sigterm_waits_until_a_file_is_answered(tiny_bundle: Path, arrives: bool
         last = response.read().decode().splitlines()
         assert process.wait(60) in TERMINATED
     assert len(last) == (1000 if arrives else 1)
-    assert last[-1].startswith("bad film,LABEL_" if arrives else ",,,no row follows: the file did not arrive in time")
+    assert last[-1].startswith("bad film,LABEL_" if arrives else f",,,no row follows: {PAUSED}")
 
 
 def test_connection_is_usable_after_a_file_and_after_a_refused_one(client: httpx.Client) -> None:
@@ -454,6 +455,6 @@ def test_failure_of_the_server_becomes_the_last_row_and_returns_the_permit() -> 
         asyncio.run(ask())
     assert [message.get("body") for message in sent[1:]] == [
         b"text,label,score,error\ngood,LABEL_0,1.0,\n",
-        b",,,no row follows: the server failed\n",
+        b",,,no row follows: the server failed: send the rest again\n",
     ]
     assert ended == [1]

@@ -62,7 +62,7 @@ def test_batch_answers_in_order_and_reports_a_bad_text_at_its_index(client: http
         {"error": "text is not a string"},
         {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in bad.items()},
         {"error": "text is not a string"},
-        {"error": "text has more than 20,000 characters"},
+        {"error": "text has more than 20,000 characters: shorten it"},
         {"error": "text is not a string"},
         {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in good.items()},
     ]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serving.inference.bundle import read_bundle
-from serving.inference.engines import OpenVinoEngine
+from serving.inference.engines import OpenVinoEngine, openvino_core
 from serving.inference.packing import Batch
 from serving.inference.tokens import BundleTokenizer
 from stages.shared.engines import int8
@@ -31,7 +31,7 @@ def quantized(tiny_bundle: Path, token_ids: list[np.ndarray], tmp_path_factory: 
 def test_embeddings_are_looked_up_in_8_bits(quantized: Path) -> None:
     import openvino
 
-    model = openvino.Core().read_model(quantized)
+    model = openvino_core().read_model(quantized)
     tables = [node.input_value(0) for node in model.get_ordered_ops() if node.get_type_name() == "Gather"]
     assert openvino.Type.i8 in {table.get_element_type() for table in tables}
     assert "Multiply" not in {table.get_node().get_type_name() for table in tables}

@@ -7,7 +7,8 @@ import pytest
 
 from serving.inference.bundle import PORTABLE, Bundle, EngineSpec, read_bundle
 from stages.shared.calibration import at_temperature
-from stages.shared.engines.parity import BOUND_FACTOR, FP32_BATCH_BOUND, LOAD_TOLERANCE, Candidate, CheckSet, compare_with_torch
+from stages.shared.engines.check_set import CheckSet
+from stages.shared.engines.parity import BOUND_FACTOR, FP32_BATCH_BOUND, LOAD_TOLERANCE, Candidate, compare_with_torch
 
 TEXTS = ["the film was good", "the food was bad", "", "we love the phone", "the staff was awful"]
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages.shared.report import plots
-from tests.conftest import run_command
+from tests.running import run_command
 
 CURVE = [
     {

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.shared.report.words import read_words
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 ENGLISH, KOREAN = (
     YAML(typ="safe", pure=True).load((ROOT / f"stages/shared/report/words.{language}.yaml").read_text("utf-8")) for language in ("en", "ko")

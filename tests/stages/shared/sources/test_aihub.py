@@ -10,7 +10,7 @@ import pytest
 from stages.shared import aihub
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.aihub import Dialogue, read_corpus
-from tests.conftest import ROOT, run_command
+from tests.running import ROOT, run_command
 
 CORPUS_NAMES = ["감성대화말뭉치(최종데이터)_Training.json", "감성대화말뭉치(최종데이터)_Validation.json"]
 

@@ -13,7 +13,7 @@ from stages.shared.errors import FileUnreadable
 from stages.shared.sources import files
 from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
-from tests.conftest import run_command
+from tests.running import run_command
 from tests.stages.shared.sources.reading import TABLE, assert_refused, rows, written
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BuiltOnce, read_json, write_params
+from tests.conftest import BuiltOnce
+from tests.running import read_json, write_params
 from tests.stages.training import RESUMABLE, Training
 
 

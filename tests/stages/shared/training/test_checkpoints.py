@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import read_json, write_params
+from tests.running import read_json, write_params
 from tests.stages.accidents import (
     after_the_last_checkpoint,
     at_a_full_disk,

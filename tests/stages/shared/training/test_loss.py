@@ -10,7 +10,7 @@ from torch import nn
 
 from stages.shared.errors import StageError
 from stages.shared.training.loss import DISTILLATION_TEMPERATURE, TrainingLoss, class_weights
-from tests.conftest import read_json, write_params
+from tests.running import read_json, write_params
 from tests.stages.training import TINY_TRAINING, Training
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3], [-3.0, 1.0, 1.0]])

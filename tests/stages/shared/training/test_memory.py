@@ -62,7 +62,7 @@ def _exit_code_of_an_allocation() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit needs Linux")
-def test_error_of_torch_beyond_the_limit_is_recognised() -> None:
+def test_error_of_torch_beyond_the_limit_is_recognized() -> None:
     process = processes.Process(target=_exit_code_of_an_allocation)
     process.start()
     process.join(60)

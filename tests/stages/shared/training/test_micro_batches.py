@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, read_json, write_params
+from tests.running import ROOT, read_json, write_params
 from tests.stages.accidents import with_little_memory, within_a_step
 from tests.stages.training import Training
 
@@ -77,7 +77,9 @@ def test_process_with_the_least_memory_decides_the_number_of_micro_batches(
     monkeypatch.setattr(module, "gather_object", lambda ours: [*ours, *fitting[1:]])
     four_tokens_each = Texts(np.zeros(4 * texts, np.int32), np.arange(1, texts + 1) * 4, np.zeros(texts, np.int64))
     machine = Machine("cpu", "fp32", threads=1, processes=processes)
-    assert module.micro_batches_that_fit(None, four_tokens_each, Recipe(1, 16, 1e-4), machine) == micro_batches
+    recipe = Recipe(1, 16, 1e-4)
+    fit = module.texts_that_fit(None, four_tokens_each, recipe, machine)
+    assert module.micro_batches_of(four_tokens_each, recipe, machine, fit) == micro_batches
 
 
 def test_memory_for_less_than_one_text_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:

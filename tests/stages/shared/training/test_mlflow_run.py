@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.conftest import read_json
+from tests.running import read_json
 from tests.stages.accidents import within_a_step
 from tests.stages.training import Training
 

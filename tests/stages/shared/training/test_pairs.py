@@ -22,7 +22,7 @@ from stages.shared.training.pairs import (
     fit_regression,
     freeze_head,
 )
-from tests.conftest import read_json, write_params
+from tests.running import read_json, write_params
 from tests.stages.training import TINY_TRAINING, Training
 
 WORDS = [f"the {thing} was {word}" for thing in ("film", "food", "room", "book", "phone", "waiter") for word in ("good", "bad", "odd")]

@@ -24,7 +24,7 @@ REFUSED = "train.label_smoothing is set"
 def test_number_of_texts_chooses_open_params(texts: int, row: Recipe, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert recipe(texts, 2, Wanted(contrastive_refused=REFUSED)) == row == default_recipe(texts, 2, contrastive=False)
-    assert f"{texts:,} texts, {texts // 2:,} of a class: at most {row.epochs} epochs" in caplog.text
+    assert f"{texts:,} texts, {texts // 2:,} per class on average: at most {row.epochs} epochs" in caplog.text
     assert (f"contrastive training is off: {REFUSED}" in caplog.text) == (texts <= 800)
 
 
@@ -32,7 +32,7 @@ def test_number_of_texts_chooses_open_params(texts: int, row: Recipe, caplog: py
 def test_few_texts_get_contrastive_training(texts: int, epochs: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert recipe(texts, 2, Wanted()) == Recipe(epochs, 16, 1e-4, pairs=True) == default_recipe(texts, 2)
-    assert f"{texts:,} texts, {texts // 2} of a class: contrastive training, {epochs} epochs" in caplog.text
+    assert f"{texts:,} texts, {texts // 2} per class on average: contrastive training, {epochs} epochs" in caplog.text
     assert "contrastive training is off" not in caplog.text
     assert recipe(texts, 2, Wanted(batch_size=8, learning_rate=3e-5)) == Recipe(epochs, 8, 3e-5, pairs=True)
     assert not recipe(801, 2, Wanted()).pairs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import read_json, write_params
+from tests.running import read_json, write_params
 from tests.stages.training import TINY_TRAINING, Training
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.inference.classifier import Classifier
-from tests.conftest import read_json, run_command, write_params
+from tests.running import read_json, run_command, write_params
 from tests.stages.accidents import within_a_step
 from tests.stages.training import Training
 
