@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the first verb makes. `make` alone lists the verbs.
+# Everything runs in .venv, which the first target makes. `make` alone lists the targets.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 HOST ?= 127.0.0.1
@@ -13,7 +13,7 @@ export DO_NOT_TRACK := true
 .DEFAULT_GOAL := help
 .PHONY: help install run report test test-fast coverage check reference pictures serve mlflow bench lock tune verify aihub dataset test-packages system-packages
 
-help:  ## list the verbs
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 install: .venv/installed  ## make .venv and install requirements.txt into it
@@ -45,7 +45,7 @@ test-fast: install system-packages test-packages  ## run the tests that take und
 coverage: install system-packages test-packages  ## run all tests and list the lines that none of them runs
 	python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report term-missing
 
-check: install test-packages  ## lint, format, spelling, types and import laws
+check: install test-packages  ## lint, format, spelling, types and import rules
 	ruff check .
 	ruff format --check .
 	typos
@@ -55,7 +55,7 @@ check: install test-packages  ## lint, format, spelling, types and import laws
 reference: install  ## write the generated pages of docs/
 	@python -m commands.reference
 
-pictures: install test-packages  ## photograph the reports for the README
+pictures: install test-packages  ## take screenshots of the reports for the README
 	@python -m commands.pictures
 
 serve: install  ## serve models/serving on HOST:PORT, with WORKERS processes

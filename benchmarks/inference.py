@@ -1,4 +1,4 @@
-"""Benchmark of every engine on one core and on two, beside the limit of the machine.
+"""Benchmark of every engine on one core and on two, compared with the limit of the machine.
 
 Each engine answers the sentences of SST-2 dev (read from ../shared/data), tokenizing included. All engines are in one run. Texts per
 second are the best of 3 passes over all texts, sorted by length. The time of one text is a median. The table also has accuracy and the

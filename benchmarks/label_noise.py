@@ -31,7 +31,7 @@ def main() -> None:
         "SST-2 train, 6,000 of it": sentences.sample(SENTENCES, random_state=7).astype({"label": int}),
     }
     lines = [
-        "| texts | labels turned | listed | turned ones found | by chance | of the first so many, turned | time |",
+        "| texts | labels changed | listed | changed ones found | by chance | precision at the number changed | time |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, rows in sources.items():

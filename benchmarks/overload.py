@@ -83,7 +83,7 @@ def table(texts: list[str], seconds: int) -> str:
         [
             f"Capacity: {capacity:,.0f} texts/s with {MANY} connections. At most {WAITING} texts wait (`SENTIMENT_MAX_WAITING`).",
             "",
-            "| load | asked/s | answered/s | 503 | p50 of answers | p99 of answers | p99 of 503 | memory after |",
+            "| load | requests/s | answers/s | 503 | p50 of answers | p99 of answers | p99 of 503 | memory after |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
         ]

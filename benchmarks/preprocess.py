@@ -1,4 +1,4 @@
-"""Benchmark of the preprocess stage, beside pandas, which reads, drops duplicates and splits without checks.
+"""Benchmark of the preprocess stage, compared with pandas, which reads, drops duplicates and splits without checks.
 
 Three sources have 10^4 to 10^6 rows of made-up words: 1 row in 50 repeats another, and 1 in 500 has the other label. One source has
 10^4 long rows. One is NSMC with 200,000 rows, read from ../shared/data as a folder of two shards. Each run is a separate process. The

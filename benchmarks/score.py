@@ -1,4 +1,4 @@
-"""Benchmark of scoring a file: its speed beside the classifier itself, and its memory.
+"""Benchmark of scoring a file: its speed compared with the classifier itself, and its memory.
 
 Speed: `Classifier.predict` answers sentences of SST-2 train (read from ../shared/data) in one call. `serving.score` answers the same
 sentences as CSV. Both run in turns on all cores, and the best pass counts. Memory: the peak of the process for two numbers of these

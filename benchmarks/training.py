@@ -1,7 +1,7 @@
-"""Benchmark of training speed, beside the plain recipe: fixed padding to 128, batches of 4, fp32, the Trainer's defaults.
+"""Benchmark of training speed, compared with the plain recipe: fixed padding to 128, batches of 4, fp32, the Trainer's defaults.
 
 Both use the same base model and the same sentences of SST-2 train (read from ../shared/data). Speed is in real tokens, without padding.
-Each way runs in a separate process, in turns. The median of the turns counts, because speed varies while a machine has other users.
+Each variant runs in a separate process, in turns. The median of the turns counts, because speed varies while a machine has other users.
 More tables show the gain of each technique, and how speed and memory depend on the number of texts. FLOP per second are 6 x parameters
 outside the embeddings x tokens per second. The peak is the fastest bf16 multiplication of large matrices in the same turns.
 The command writes tables into docs/results/performance.md.
@@ -50,7 +50,7 @@ BASE = Path("models/base")
 TURNS = 3
 WARM = 4  # steps before the clock starts
 STEPS = {"plain recipe": 20}  # measured steps; 60 for the others
-WAYS = {
+VARIANTS = {
     "plain recipe": "plain recipe: padding to 128, batches of 4, fp32",
     "ours": "`train`, as params.yaml has it",
     "fp32": "... in fp32",
@@ -117,21 +117,21 @@ def plain(rows: list[tuple[str, int]], steps: int) -> tuple[list[float], list[in
     return clock.times, tokens
 
 
-def ours(rows: list[tuple[str, int]], steps: int, way: str) -> tuple[list[float], list[int]]:
+def ours(rows: list[tuple[str, int]], steps: int, variant: str) -> tuple[list[float], list[int]]:
     """Train as the stage does, with one change. Return the time at the end of each step and its tokens."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        learner, lengths = prepared(rows, way, Path(folder))
+        learner, lengths = prepared(rows, variant, Path(folder))
         learner.args.eval_strategy, learner.args.save_strategy, learner.args.load_best_model_at_end = "no", "no", False
         learner.args.max_steps = WARM + steps
         learner.remove_callback(EarlyStoppingCallback)
         learner.add_callback(clock)
-        order = _order(way, lengths, learner)
+        order = _order(variant, lengths, learner)
         trainer.train_from_newest(learner)
     return clock.times, [int(lengths[batch].sum()) for batch in order[: WARM + steps]]
 
 
-def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[classifier.ClassifierTrainer, NDArray[np.int64]]:
+def prepared(rows: list[tuple[str, int]], variant: str, folder: Path) -> tuple[classifier.ClassifierTrainer, NDArray[np.int64]]:
     """Return the stage's trainer with one change, and the tokens of each text. A tenth of the texts is the validation split."""
     settings = params.load(Path("params.yaml"), "train", train.TrainParams)
     changes: dict[str, dict[str, object]] = {
@@ -139,25 +139,25 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[class
         "fp32": {"precision": "fp32"},
         "no token dropout": {"token_dropout": 0.0},
     }
-    settings = settings.model_copy(update=changes.get(way, {}))
+    settings = settings.model_copy(update=changes.get(variant, {}))
     chosen = recipe(len(rows), 2, Wanted(settings.epochs, settings.batch_size, settings.gradient_accumulation, settings.learning_rate))
     machine = resolve_machine(settings.precision, settings.threads)
-    if way != "memory given back":
+    if variant != "memory given back":
         keep_freed_memory()
     tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=settings.max_length)
     texts, validation = (
         batches.tokenize([text for text, _ in part], [label for _, label in part], tokenizer) for part in (rows, rows[: len(rows) // 10])
     )
     model = classifier.load_classifier(BASE, ("negative", "positive"), machine, trainer.SHORT, settings.seed)
-    if way == "sdpa":
+    if variant == "sdpa":
         model.set_attn_implementation("sdpa")
-    if way == "dropout":
+    if variant == "dropout":
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.1
     splits = {"train": texts, "validation": validation}
     narrow = NarrowEmbeddings(model, splits.values(), tokenizer)
-    if way == "all embeddings":
+    if variant == "all embeddings":
         narrow.restore()
         narrow.token_ids = np.arange(len(tokenizer), dtype=np.int32)
     splits = {name: split.with_ids(narrow.to_narrow_ids(split.ids)) for name, split in splits.items()}
@@ -166,13 +166,13 @@ def prepared(rows: list[tuple[str, int]], way: str, folder: Path) -> tuple[class
     return make_trainer(ready, chosen, machine, folder, **shared), texts.lengths
 
 
-def _order(way: str, lengths: NDArray[np.int64], learner: trainer.BatchTrainer) -> list[list[int]]:
-    """Return the batches in the order of the steps. For a way that changes them, make the Trainer use those."""
+def _order(variant: str, lengths: NDArray[np.int64], learner: trainer.BatchTrainer) -> list[list[int]]:
+    """Return the batches in the order of the steps. For a variant that changes them, make the Trainer use those."""
     sampler = learner.sampler()
-    if way in ("random batches", "equal batches"):
+    if variant in ("random batches", "equal batches"):
         rows = list(range(len(lengths)))
         random.Random(1).shuffle(rows)
-        if way == "equal batches":
+        if variant == "equal batches":
             rows.sort(key=lambda row: lengths[row])
         texts_a_step = len(rows) // sampler.steps
         order = [rows[start : start + texts_a_step] for start in range(0, len(rows), texts_a_step)]
@@ -231,12 +231,12 @@ def _timed(call: Callable[..., Any], name: str, spent: dict[str, float]) -> Call
     return timed
 
 
-def measure(way: str, count: int) -> None:
-    """Print the figures of a way as JSON: tokens per second, seconds until the first step, peak memory in MB, GFLOP/s of bf16."""
-    steps = STEPS.get(way, 60)
+def measure(variant: str, count: int) -> None:
+    """Print the figures of a variant as JSON: tokens per second, seconds until the first step, peak memory in MB, GFLOP/s of bf16."""
+    steps = STEPS.get(variant, 60)
     rows = sentences(count)
     started = time.perf_counter()
-    times, tokens = plain(rows, steps) if way == "plain recipe" else ours(rows, steps, way)
+    times, tokens = plain(rows, steps) if variant == "plain recipe" else ours(rows, steps, variant)
     spent, measured = times[-1] - times[WARM - 1], sum(tokens[WARM : len(times)])
     figures = {
         "tokens": measured / spent,
@@ -257,14 +257,14 @@ def peak() -> float:
     return best
 
 
-def run(way: str, count: int = 12_000) -> dict[str, float]:
-    """Measure a way in a separate process, and return its figures."""
-    command = [sys.executable, "-m", "benchmarks.training", "--way", way, "--texts", str(count)]
+def run(variant: str, count: int = 12_000) -> dict[str, float]:
+    """Measure a variant in a separate process, and return its figures."""
+    command = [sys.executable, "-m", "benchmarks.training", "--variant", variant, "--texts", str(count)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(way, count, {name: round(value, 1) for name, value in figures.items()}, flush=True)
+    print(variant, count, {name: round(value, 1) for name, value in figures.items()}, flush=True)
     return figures
 
 
@@ -275,24 +275,24 @@ def encoder_parameters() -> int:
 
 
 def main() -> None:
-    """Measure all ways in turns and write the tables. With --way, print one way for the parent process."""
+    """Measure all variants in turns and write the tables. With --variant, print one variant for the parent process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--way", choices=WAYS)
+    parser.add_argument("--variant", choices=VARIANTS)
     parser.add_argument("--texts", type=int, default=12_000)
     options = parser.parse_args()
-    if options.way:
-        measure(options.way, options.texts)
+    if options.variant:
+        measure(options.variant, options.texts)
         return
-    turns = [{way: run(way) for way in WAYS} for _ in range(TURNS)]
-    speeds = {way: statistics.median(turn[way]["tokens"] for turn in turns) for way in WAYS}
-    fastest = max(turn[way]["peak"] for turn in turns for way in WAYS)
+    turns = [{variant: run(variant) for variant in VARIANTS} for _ in range(TURNS)]
+    speeds = {variant: statistics.median(turn[variant]["tokens"] for turn in turns) for variant in VARIANTS}
+    fastest = max(turn[variant]["peak"] for turn in turns for variant in VARIANTS)
     tokenizer = AutoTokenizer.from_pretrained(BASE, model_max_length=128)
     length = batches.tokenize([text for text, _ in sentences(12_000)], None, tokenizer).lengths.mean()
     lines = ["| | tokens/s | texts/s | times the plain recipe | share of the bf16 peak |", "|---|---|---|---|---|"]
-    for way, words in WAYS.items():
-        ratio = statistics.median(turn[way]["tokens"] / turn["plain recipe"]["tokens"] for turn in turns)
-        share = 6 * encoder_parameters() * speeds[way] / 1e9 / fastest
-        lines.append(f"| {words} | {speeds[way]:,.0f} | {speeds[way] / length:,.0f} | {ratio:.1f} x | {share:.0%} |")
+    for variant, words in VARIANTS.items():
+        ratio = statistics.median(turn[variant]["tokens"] / turn["plain recipe"]["tokens"] for turn in turns)
+        share = 6 * encoder_parameters() * speeds[variant] / 1e9 / fastest
+        lines.append(f"| {words} | {speeds[variant]:,.0f} | {speeds[variant] / length:,.0f} | {ratio:.1f} x | {share:.0%} |")
     write_table("training", "\n".join([*lines, "", f"The peak was {fastest:,.0f} GFLOP/s."]), PERFORMANCE)
     write_table("training profile", profile(), PERFORMANCE)
     sizes = {count: run("ours", count) for count in SIZES}

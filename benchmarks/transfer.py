@@ -1,7 +1,7 @@
 """Benchmark of the sample data: a model trained on data/raw/reviews.csv alone, scored on texts of other sources.
 
 It scores the fp32 engine of models/serving and the linear baseline. The test sets are the second half of each UCI file and SST-2 dev
-(read from ../shared/data, never copied). The first halves and the sentences of SST-2 train serve to read errors. They are never in the
+(read from ../shared/data, never copied). The first halves and the sentences of SST-2 train are for error analysis. They are never in the
 table. The command writes a table into docs/results/quality.md.
 
     dvc repro && python -m benchmarks.transfer
@@ -38,7 +38,7 @@ def read_table(file: Path, *, header: bool) -> Labelled:
 
 
 def test_sets(data: Path, half: int) -> Iterator[tuple[str, Labelled]]:
-    """Yield the sets in the order of TARGETS. half: 1 for reading errors, 2 for the table."""
+    """Yield the sets in the order of TARGETS. half: 1 for error analysis, 2 for the table."""
     for name, file in zip(TARGETS, ("amazon_cells", "imdb", "yelp"), strict=False):
         rows = read_table(data / "uci" / f"{file}_labelled.txt", header=False)
         middle = len(rows) // 2

@@ -53,7 +53,7 @@ def dvc_add(*files: Path) -> None:
         subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", *map(str, files)], check=True)
     except subprocess.CalledProcessError:
         names = " ".join(map(str, files))
-        raise StageError(f"DVC does not track {names} (see the message above): mend that, then type dvc add {names}") from None
+        raise StageError(f"DVC does not track {names} (see the message above): correct that, then type dvc add {names}") from None
 
 
 def output_of(stage: str, kind: Literal["outs", "metrics"], project: Path) -> str:

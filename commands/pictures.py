@@ -1,4 +1,4 @@
-"""`make pictures`: photographs the reports for the README, in light and dark, with the system's Chromium.
+"""`make pictures`: takes screenshots of the reports for the README, in light and dark, with the system's Chromium.
 
 Reads data/report.html and data/evaluation.txt; writes docs/images/reports-{light,dark}.png.
 """

@@ -1,4 +1,4 @@
-"""`make reference`: writes docs/reference/, the drawing in docs/concepts/architecture.md and the table of stages in the README.
+"""`make reference`: writes docs/reference/, the diagram in docs/concepts/architecture.md and the table of stages in the README.
 
 Each page comes from what owns its facts: models of params, settings of the server, environment of the graph, OpenAPI document,
 commands/metrics.yaml.
@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from serving.settings import Settings
 from serving.web.application import create_app
-from stages.shared.environment import Environment
+from stages.shared.environment import OF_LIBRARIES, Environment
 from stages.shared.params import Section
 
 REFERENCE = Path("docs/reference")
@@ -39,7 +39,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "environment.md": environment_page(),
         REFERENCE / "http.md": http_page(),
         REFERENCE / "metrics.md": metrics_page(),
-        ARCHITECTURE: between(ARCHITECTURE.read_text("utf-8"), "packages", drawings()),
+        ARCHITECTURE: between(ARCHITECTURE.read_text("utf-8"), "packages", diagrams()),
         README: between(README.read_text("utf-8"), "stages", table_of_stages()),
     }
 
@@ -119,10 +119,12 @@ def settings_page() -> str:
 
 
 def environment_page() -> str:
-    """Describe the other environment variables: those of the graph, and those of libraries that it honours."""
+    """Describe the environment variables of the graph, and those of libraries."""
     introduction = "This page lists the environment variables of the graph and the commands. None of them changes a result."
     rows = [(code(field.alias or name), default_of(field), one_line(field.description)) for name, field in Environment.model_fields.items()]
-    return page("Environment variables of the graph", introduction, [table(("variable", "default", "meaning"), rows)])
+    of_libraries = [(code(name), meaning) for name, meaning in OF_LIBRARIES.items()]
+    parts = [table(("variable", "default", "meaning"), rows), "## Of libraries", table(("variable", "meaning"), of_libraries)]
+    return page("Environment variables of the graph", introduction, parts)
 
 
 def default_of(field: FieldInfo) -> str:
@@ -192,7 +194,7 @@ def table_of_stages() -> str:
     return table(("stage", "does"), [(code(name), definition["desc"]) for name, definition in graph.items()])
 
 
-def drawings() -> str:
+def diagrams() -> str:
     """Draw the imports between the packages of stages/shared and of serving."""
     return "\n".join(f"### {title}\n```mermaid\n{mermaid(graph_of(package))}\n```" for title, package in PACKAGES.items())
 

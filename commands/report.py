@@ -78,9 +78,9 @@ def against_committed(committed: Mapping[str, Any], current: Mapping[str, Any]) 
 
 
 def machine_of(metrics: Mapping[str, Any]) -> str:
-    """Return CPU and precision of the training."""
+    """Return the machine of the training in words, with all that decides the bytes of a model."""
     machine = metrics.get("train", {}).get("machine", {})
-    return f"{machine.get('cpu', 'unknown')}, {machine.get('precision', 'unknown')}"
+    return ", ".join(f"{value}" if isinstance(value, str) else f"{name} {value}" for name, value in machine.items()) or "unknown"
 
 
 def moved_metrics(committed: Mapping[str, Any], current: Mapping[str, Any]) -> list[Moved]:

@@ -1,6 +1,6 @@
 """`make run`: runs the graph with a line for each stage and its time, then prints the report.
 
-A stage's own log is shown when it fails; its warnings always. `dvc repro` shows everything.
+It shows all warnings, and the log of a stage that fails. `dvc repro` shows everything.
 """
 
 import argparse
@@ -78,7 +78,7 @@ class Log:
             return
         self._end_stage()
         if self._unchanged:
-            self._console.print(f"{'unchanged':<{COLUMNS}} {self._unchanged} stages")
+            self._console.print(f"{'unchanged':<{COLUMNS}} {self._unchanged} stage{'s' if self._unchanged > 1 else ''}")
         self._console.print()
 
     def _end_stage(self) -> None:

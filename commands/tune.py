@@ -46,7 +46,7 @@ class Range(BaseModel):
     @model_validator(mode="after")
     def _rises(self) -> "Range":
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError("low must be under high, and over 0 with log")
+            raise ValueError("set low below high; with log, also set low above 0")
         return self
 
 
@@ -121,7 +121,7 @@ def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
     experiment = git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}")
     value = metric_at(experiment, metric) if experiment else None
     if value is None:
-        raise StageError(f"DVC has not kept the experiment {name}, or it has no metrics: run the same command again")
+        raise StageError(f"DVC has no metrics of the experiment {name}: look at it with `dvc exp show`, then run the same command again")
     return value
 
 
@@ -179,7 +179,7 @@ def print_best(study: "Study", metric: str) -> None:
 
     complete = len(study.get_trials(states=[TrialState.COMPLETE]))
     if not complete:
-        raise StageError("no trial succeeded: the reasons stand above")
+        raise StageError("no trial succeeded: see the messages above, and correct the search space")
     best = study.best_trial
     print(f"Best of {complete} trials: {metric} {study.best_value:.4f}, experiment {study.study_name}-{best.number}")
     print(shlex.join(["dvc", "exp", "run", *param_flags(best.params)]))

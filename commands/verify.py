@@ -1,7 +1,7 @@
 """`make verify`: trains the last commit again in a fresh copy, and compares the model with dvc.lock and metrics/train.json.
 
-It ignores the working tree and changes nothing in it. Exit codes:
-0 the bytes are equal, or another machine or recipe gave a model that is as accurate; 1 the model is another one; 130 interrupted.
+It ignores the working tree and changes nothing in it. Exit code 0: the bytes are equal, or another machine or recipe gave an equally
+accurate model. 1: the model differs. 130: interrupted.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def _dvc(project: Path, *command: str) -> None:
     environment = outer | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
     done = run_to_its_end([sys.executable, "-m", "dvc", *command], cwd=project, env=environment, stdout=sys.stderr)
     if done.returncode:
-        raise StageError(f"`dvc {' '.join(command)}` failed: see the message above")
+        raise StageError(f"`dvc {' '.join(command)}` failed in the fresh copy (see above): make `dvc repro` work on the last commit")
 
 
 def main() -> None:

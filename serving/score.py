@@ -58,7 +58,7 @@ def run(source: Path, out: Path, options: argparse.Namespace) -> None:
             names = ", ".join(map(repr, error.found))
             raise CannotScore(f"{source} has no column {options.column!r} (found: {names:.500}): name the column with --column") from None
         except RowsBroken as error:
-            remedy = ": name its encoding with --encoding" if isinstance(error, NotDecoded) else ""
+            remedy = ", or name its encoding with --encoding" if isinstance(error, NotDecoded) else ""
             raise CannotScore(f"{source}, after row {counts.rows:,}: {error}{remedy}") from None
         if identity and identity["input"] != state_of(source):
             raise CannotScore(f"{source} changed while the command read it: run the command again with --restart")
@@ -218,7 +218,7 @@ def main() -> None:
     except (CannotScore, InferenceError) as error:
         fail(str(error), 1)
     except OSError as error:
-        fail(f"{error.filename or options.out}: {error.strerror or error}. {remedy}", 1)
+        fail(f"{error.filename or options.out}: {error.strerror or error}. Free disk space or correct the permissions. {remedy}", 1)
     except Stopped as stopped:
         fail(f"stopped. {remedy}", 128 + stopped.args[0])
 

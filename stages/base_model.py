@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 
 from serving.inference.hashing import file_sha256
 from stages.shared import command, params
-from stages.shared.errors import StageError, Unavailable
+from stages.shared.errors import StageError, Unavailable, first_line
 from stages.shared.hub import require_hub
 from stages.shared.outputs import atomic_folder
 
@@ -186,7 +186,7 @@ def fetch_from_hub(repo_id: str, revision: str, out_dir: Path) -> None:
             raise Unavailable(f"hub:{repo_id}@{revision} has no tokenizer. {_hub_remedy()}")
         _save_encoder(config_file.parent, out_dir)
     except (OSError, ValueError) as error:
-        raise Unavailable(f"hub:{repo_id}@{revision} cannot be fetched ({_first_line(error)}). {_hub_remedy()}") from error
+        raise Unavailable(f"hub:{repo_id}@{revision} cannot be fetched ({first_line(error)}). {_hub_remedy()}") from error
 
 
 def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
@@ -212,7 +212,7 @@ def hub_file(repo_id: str, revision: str, name: str) -> Path | None:
     try:
         return Path(hf_hub_download(repo_id, name, revision=revision))
     except LocalEntryNotFoundError as error:
-        raise Unavailable(f"{name} of hub:{repo_id}@{revision} cannot be fetched ({_first_line(error)}). {_hub_remedy()}") from error
+        raise Unavailable(f"{name} of hub:{repo_id}@{revision} cannot be fetched ({first_line(error)}). {_hub_remedy()}") from error
     except EntryNotFoundError:
         return None
 
@@ -231,7 +231,7 @@ def copy_folder(folder: Path, out_dir: Path) -> None:
     try:
         _save_encoder(folder, out_dir)
     except (OSError, ValueError) as error:
-        raise StageError(f"{folder} cannot be loaded ({_first_line(error)}): it needs config, weights and tokenizer files") from error
+        raise StageError(f"{folder} cannot be loaded ({first_line(error)}): it needs config, weights and tokenizer files") from error
 
 
 def _save_encoder(folder: Path, out_dir: Path) -> None:
@@ -242,10 +242,6 @@ def _save_encoder(folder: Path, out_dir: Path) -> None:
     AutoTokenizer.from_pretrained(folder).save_pretrained(out_dir)
     if not (out_dir / "tokenizer.json").is_file():
         raise ValueError("its tokenizer has no tokenizer.json, which training and serving need")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def main() -> None:

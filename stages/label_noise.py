@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("label_noise")
 
-COLUMNS = ("text", "label", "given", "split", "quality")  # label: the likelier one; quality: probability of the given one
+COLUMNS = ("text", "label", "given", "split", "quality")  # label: the suggested class; quality: probability of the present label
 BATCH_SIZE = 64  # texts of similar length
 REGULARIZATION = 0.01  # C; ten times as much finds one changed label fewer in the sample
 
@@ -97,6 +97,8 @@ def find_issues(rows: "pd.DataFrame", settings: LabelNoiseParams, base: Path) ->
 
     labels = rows["label"].to_numpy()
     fewest = int(rows["label"].value_counts().min())
+    if fewest < 2:
+        raise StageError("label_noise: the smallest class has a single text: add texts, or set label_noise.folds to 0")
     if fewest < settings.folds:
         raise StageError(f"label_noise.folds is {settings.folds}, but the smallest class has {fewest} texts: set it to {fewest} at most")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARIZATION, max_iter=1000, random_state=settings.seed))

@@ -52,8 +52,8 @@ class PreprocessParams(LabelParams):
     model_config = ConfigDict(extra="forbid")
 
     source: str
-    """Labelled texts: CSV, TSV, JSON lines, JSON, Parquet or XLSX, the text formats also as .gz; the AI Hub corpus; or a folder of such
-    files.
+    """Labelled texts: CSV, TSV, JSON lines, JSON, Parquet or XLSX; the AI Hub corpus; or a folder of such files. The text formats may
+    also be .gz.
     """
     validation_source: str
     """A file that is the validation split as it stands. Train loses the texts that are in it. `data/raw/none.csv`: split it off the
@@ -78,7 +78,7 @@ class PreprocessParams(LabelParams):
     header: Literal["auto", "yes", "no"]
     """Whether the first line names the columns. `auto` detects it and reports what it found."""
     duplicate_key: Literal["exact", "ws", "nfkc", "alnum"]
-    """What makes two texts duplicates. `exact`: equal. `ws`: equal but for blanks. `nfkc`: also but for case and Unicode form. `alnum`:
+    """What makes two texts duplicates. `exact`: equal. `ws`: equal but for spaces. `nfkc`: also but for case and Unicode form. `alnum`:
     equal letters and digits.
     """
     conflicts: Conflicts
@@ -153,8 +153,16 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
         metrics = _metrics(sources, summary, classes, settings.class_names)
         metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
         with timed("reporting"):
-            files = paths.dropped.name, paths.corrections.name
-            page, warnings = report.render(report.Contents(summary, sources, classes, settings.class_names, lengths, *files))
+            contents = report.Contents(
+                summary,
+                sources,
+                classes,
+                settings.class_names,
+                lengths,
+                dropped_file=paths.dropped.name,
+                corrections_file=paths.corrections.name,
+            )
+            page, warnings = report.render(contents)
         with timed("writing"), atomic_files(paths.train, paths.validation, paths.test, paths.dropped, paths.report) as drafts:
             *splits, dropped, page_file = drafts
             for name, draft in zip(SPLITS, splits, strict=True):

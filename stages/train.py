@@ -80,7 +80,7 @@ class Paths(command.Paths):
     model: Annotated[Path, "folder to write"]
     metrics: Annotated[Path, "JSON to write"]
     picture: Annotated[Path, "PNG of the learning curve to write"]
-    preprocess_metrics: Annotated[Path, "JSON of preprocess, which is only mirrored to MLflow"]
+    preprocess_metrics: Annotated[Path, "JSON of preprocess, which is only recorded in MLflow"]
 
 
 def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> "TrainingFolder":

@@ -70,9 +70,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests and run them first, so that no worker waits long for the last test of the other."""
     for item in items:
         if item.path.relative_to(ROOT).as_posix() in SLOW:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +170,7 @@ def tiny_model(tiny_base: Path, tiny_table: Path, mlflow_store: str, built_once:
 
 @pytest.fixture(scope="session")
 def doubtful(tiny_model: Path, built_once: BuiltOnce) -> Path:
-    """The splits of the tiny model with every fourth validation label wrong: the surer a model gets, the higher its loss."""
+    """The splits of the tiny model with every fourth validation label wrong: the more confident a model gets, the higher its loss."""
 
     def build(folder: Path) -> None:
         for name in ("train.csv", "preprocess.json"):
@@ -208,7 +210,7 @@ def tiny_bundle(tiny_model: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def other_bundle(tiny_bundle: Path, built_once: BuiltOnce) -> Path:
-    """The tiny bundle with other class names, and half as sure of its answers."""
+    """The tiny bundle with other class names, and lower scores."""
     return built_once("other_bundle", partial(build_other_bundle, tiny_bundle)) / "serving"
 
 
@@ -245,7 +247,7 @@ def warm_path() -> Iterator[str]:
 
 @pytest.fixture
 def warm_stages(warm_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have commands of a test run the stages so. `make test` and CI run the graph as users do."""
+    """Have commands of a test run the stages so. `.ci/run` runs the graph with new interpreters, as users do."""
     monkeypatch.setenv("PATH", warm_path)
 
 

@@ -32,7 +32,7 @@ def test_every_import_of_a_stage_has_a_dep_and_every_dep_an_import(stage: str) -
     assert deps == set().union(*covered.values())
 
 
-def test_rooms_that_are_deps_leave_their_errors_out() -> None:
+def test_packages_that_are_deps_leave_their_errors_out() -> None:
     from dvc.repo import Repo
 
     ignored = Repo(str(ROOT)).dvcignore

@@ -4,6 +4,7 @@ A forked stage sees the same arguments, environment, folder and standard streams
 `main` runs (PYTHONPATH, variables of libraries that they read when imported) cannot reach it: `forkable` says so.
 
 `warm_python` makes a `python` for the PATH of DVC. It forks the stages of any copy of the project, with the code of that copy.
+Such a stage has no standard input. Exit code 1 also stands for a signal. A launcher of several processes needs a new interpreter.
 """
 
 import json
@@ -73,7 +74,7 @@ def _main(command: Sequence[str], environment: Mapping[str, str], streams: Seque
 OWN_PACKAGES = ("stages", "serving", "commands", "tests")
 SHIM = """#!{python} -SE
 import json, os, signal, socket, sys
-if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages."):
+if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages.") or os.environ.get("SENTIMENT_LAUNCH"):
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect("{address}")

@@ -1,4 +1,4 @@
-"""Benchmark of few texts: the graph, with `auto` params, beside SetFit on the same texts and base model.
+"""Benchmark of few texts: the graph, with `auto` params, compared with SetFit on the same texts and base model.
 
 The samples are complete sentences of SST-2 train (read from ../shared/data), and each seed has another sample. Both models are scored
 on 1,800 other sentences of it. The graph keeps a tenth of its texts for validation. SetFit trains on all texts and answers in fp32. If

@@ -1,4 +1,4 @@
-"""Benchmark of the server, beside the plain recipe and three frameworks, each with torch and with our engine.
+"""Benchmark of the server, compared with the plain recipe and three frameworks, each with torch and with our engine.
 
 The server has one core, and wrk has another. wrk posts the 872 sentences of SST-2 dev in turn (read from ../shared/data). The table has
 requests per second, p50 and p99 at 1 and 32 connections, and errors. It also has the memory of all processes of the server under load,
@@ -161,22 +161,25 @@ def check_answers(running: Running, expected: dict[str, set[str]]) -> None:
 def table(found: dict[Server, Measured], rates: Rates) -> str:
     """Return the table, with the ratios first."""
     counts = [f"{number} connection{'s' if number > 1 else ''}" for number in (FEW, MANY)]
-    heads = [f"against plain, {count}" for count in counts]
-    heads += [f"{count}: {what}" for count in counts for what in ("requests/s", "p50", "p99")]
-    lines = [f"| server | engine | {' | '.join(heads)} | errors | memory | start |", "|---" * 13 + "|"]
+    columns = [f"against plain, {count}" for count in counts]
+    columns += [f"{count}: {what}" for count in counts for what in ("requests/s", "p50", "p99")]
+    lines = [f"| server | engine | {' | '.join(columns)} | errors | memory | start |", "|---" * 13 + "|"]
     lines += [f"| {server.name} | {' | '.join(cells(server, found, rates))} |" for server in found]
     ours, empty = found[OURS].many.rate, found[EMPTY].many.rate
     bound = 1 / (1 / rates.classifier + 1 / rates.tokenizer + 1 / empty)
     note = (
-        f"\nOn one core the classifier's engine alone answers {rates.classifier:,.0f} texts/s in calls of {MANY} texts in the given order, "
-        f"its tokenizer {rates.tokenizer:,.0f}, an empty endpoint under the same middleware {empty:,.0f} requests/s at {MANY} connections. "
-        f"So 1 / (1/classifier + 1/tokenizer + 1/empty endpoint) is {bound:,.0f} requests/s; ours reaches {ours / bound:.0%} of it."
+        f"\nOn one core the classifier's engine alone answers {rates.classifier:,.0f} texts/s, "
+        f"in calls of {MANY} texts in the given order. "
+        f"Its tokenizer alone handles {rates.tokenizer:,.0f} texts/s. "
+        f"An empty endpoint under the same middleware answers {empty:,.0f} requests/s at {MANY} connections. "
+        f"The estimated limit is 1 / (1/classifier + 1/tokenizer + 1/empty endpoint) = {bound:,.0f} requests/s. "
+        f"Ours reaches {ours / bound:.0%} of it."
     )
     return "\n".join([*lines, note])
 
 
 def cells(server: Server, found: dict[Server, Measured], rates: Rates) -> Iterator[str]:
-    """Yield the cells of a server in the order of the heads."""
+    """Yield the cells of a server in the order of the columns."""
     measured, plain = found[server], found[PLAIN]
     yield {"torch": "torch-fp32", "ours": rates.engine}.get(server.engine, "none")
     for load, against in ((measured.few, plain.few), (measured.many, plain.many)):

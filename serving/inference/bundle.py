@@ -1,7 +1,7 @@
 """The bundle: the one folder that `evaluate` scores and the server loads.
 
 It holds the tokenizer, the model files of each engine, and the manifest bundle.json. The manifest has a sha256 of each file, the class
-names, and reference texts with the probabilities of each engine. With these texts a load proves its answers on another machine.
+names, and reference texts with the probabilities of each engine. Each load classifies these texts again and compares the probabilities.
 `write_manifest` takes a Bundle, and `read_bundle` checks a folder and returns one.
 """
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.inference.bundle import REBUILD, EngineSpec
 from serving.inference.cpu import usable_cores
-from serving.inference.errors import BundleBroken
+from serving.inference.errors import BundleBroken, last_line
 from serving.inference.packing import Batch
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def allow_shared_rows(model: "openvino.Model") -> bool:
 def openvino_core() -> "openvino.Core":
     """Return the one Core of this process.
 
-    With two, the end of the first frees the stack on which signals are handled, and the next SIGTERM or Ctrl-C is a segmentation fault.
+    Where two Cores were alive and both end, the older first, signals are handled on memory that is free: SIGTERM and Ctrl-C then end in a
+    segmentation fault (OpenVINO 2026).
     """
     import openvino
 
@@ -100,7 +101,7 @@ class OpenVinoEngine:
             self._inputs = [tensor.any_name for tensor in model.inputs]
             self._request = core.compile_model(model, "CPU", config).create_infer_request()
         except RuntimeError as error:
-            raise BundleBroken(f"OpenVINO cannot load {file} ({str(error).strip().splitlines()[-1]}): {REBUILD}") from error
+            raise BundleBroken(f"OpenVINO cannot load {file} ({last_line(error)}): {REBUILD}") from error
 
     def logits(self, batch: Batch) -> Logits:
         self._request.infer(batch.inputs(self._inputs), share_inputs=True)
@@ -125,7 +126,7 @@ class OnnxRuntimeEngine:
         try:
             self._session = onnxruntime.InferenceSession(str(file), session, providers=providers)
         except Exception as error:  # the errors of ONNX Runtime have no narrower base class
-            raise BundleBroken(f"ONNX Runtime cannot load {file} ({str(error).strip().splitlines()[-1]}): {REBUILD}") from error
+            raise BundleBroken(f"ONNX Runtime cannot load {file} ({last_line(error)}): {REBUILD}") from error
 
     def logits(self, batch: Batch) -> Logits:
         (logits,) = self._session.run(["logits"], batch.inputs(("input_ids", "attention_mask")))

@@ -1,4 +1,4 @@
-"""The errors of inference. Each text is an error message for the user."""
+"""The errors of inference: a broken bundle, or a text that is refused. Each message is for the user."""
 
 
 class InferenceError(Exception):
@@ -7,6 +7,11 @@ class InferenceError(Exception):
 
 class BundleBroken(InferenceError):
     """A bundle that is missing or damaged, or whose engines do not give the reference answers."""
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's text, which names the cause in errors of engines, or the name of its class without a text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 class TextRefused(InferenceError, ValueError):

@@ -1,4 +1,4 @@
-"""The one hash of files. A load checks the bundle with it, and lineage lists it."""
+"""The hash of a file: a path comes in, its SHA-256 goes out. A load checks the bundle with it, and the lineage lists it."""
 
 import hashlib
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Redaction: a text comes in, and goes out with a token such as `[EMAIL]` in place of personal data.
+"""Redaction: a text comes in, and goes out with a placeholder such as `[EMAIL]` in place of personal data.
 
 `preprocess` redacts the splits, and the classifier redacts every text with the kinds that the bundle lists.
 The letters of an address, a number or a name are ASCII, so a Korean particle after one stays: `a@b.kr로` becomes `[EMAIL]로`.
-Every pattern is bounded, so no text takes more than linear time. No match begins directly after a token.
+Every pattern is bounded, so no text takes more than linear time. No pattern matches directly after a placeholder.
 """
 
 import re
@@ -43,7 +43,7 @@ PATTERNS: dict[Kind, tuple[re.Pattern[str], str]] = {
 
 
 def redact(text: str, kinds: Sequence[Kind]) -> str:
-    """Replace personal data of these kinds by tokens. Redacting again changes nothing."""
+    """Replace personal data of these kinds by placeholders. Redacting again changes nothing."""
     for kind, (pattern, token) in PATTERNS.items():
         if kind in kinds:
             text = pattern.sub(token, text)

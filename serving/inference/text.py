@@ -1,4 +1,4 @@
-"""Cleaning of texts, the same in training and serving: a model answers texts in the form that it was trained on."""
+"""Cleaning of texts: a raw value comes in, the clean text or a refusal goes out. Training and serving use the same function."""
 
 import html
 import re
@@ -13,7 +13,7 @@ INVISIBLE = {
     for mark in "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
     "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
 }
-# Control characters that separate words are not in here: str.split below turns them into a blank.
+# Control characters that separate words are not in here: str.split below turns them into a space.
 CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
 REMOVED = INVISIBLE | CONTROL
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
@@ -27,23 +27,23 @@ MAX_LAYERS = 10  # of nested entities and tags that are resolved one after anoth
 def require_characters(text: str) -> str:
     """Return the text. Raise TextRefused for a NUL or a lone surrogate, which no tokenizer accepts."""
     if "\0" in text:
-        raise TextRefused("text contains a NUL character")
+        raise TextRefused("text contains a NUL character: remove it")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise TextRefused("text contains a lone surrogate, which is not a character") from None
+        raise TextRefused("text contains a lone surrogate, which is not a character: remove it") from None
     return text
 
 
 def why_unreadable(text: object) -> str | None:
     """Return an error message that says why a value cannot be classified, or None if it can. It never quotes the value."""
     if not isinstance(text, str):
-        return "text is not a string"
+        return "text is not a string: send it in quotes"
     try:
         require_characters(text)
     except TextRefused as error:
         return str(error)
-    return None if clean_text(text) else "text is empty"
+    return None if clean_text(text) else "text is empty: send some words"
 
 
 def clean_text(text: str) -> str:
@@ -51,9 +51,9 @@ def clean_text(text: str) -> str:
 
     - Unicode becomes NFC, with at most 30 combining marks per letter.
     - HTML entities and `<br />` are resolved, also when escaped twice.
-    - Control and zero-width characters go.
-    - Each run of whitespace becomes one blank, also no-break spaces and line ends. Blanks at the ends go.
-    - With markup nested deeper than ten layers, each remaining & and < becomes a blank. So no text takes more than a few passes.
+    - Control and zero-width characters are removed.
+    - Each run of whitespace becomes one space, also no-break spaces and line ends. Spaces at the ends are removed.
+    - With markup nested deeper than ten layers, each remaining & and < becomes a space. So no text takes more than a few passes.
     """
     cleaned = clean_once(text)
     for _ in range(MAX_LAYERS):

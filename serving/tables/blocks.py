@@ -20,7 +20,7 @@ CHUNK = 65_536  # bytes
 
 
 class CannotScore(Exception):
-    """A request that the command cannot fulfil. The text is an error message for the user."""
+    """A request that the command cannot fulfil. The message is for the user."""
 
 
 class Block(NamedTuple):

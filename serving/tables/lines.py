@@ -14,7 +14,8 @@ class NotDecoded(RowsBroken):
     """Bytes that are not valid in the encoding."""
 
     def __init__(self, encoding: str) -> None:
-        super().__init__(f"the file is not {encoding.upper().removesuffix('-SIG')}")
+        name = encoding.upper().removesuffix("-SIG")
+        super().__init__(f"the file is not {name}: save it in {name}")
 
 
 class Lines:

@@ -1,4 +1,4 @@
-"""The output of scored blocks: standard output, or a file that survives a kill.
+"""The output of scored blocks: encoded blocks come in, and go to standard output or to a file that survives a kill.
 
 The file grows as the draft `OUT.part`. The progress file `OUT.part.json` says how many of its bytes are safely on disk.
 """

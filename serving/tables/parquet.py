@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.inference.errors import last_line
 from serving.tables import blocks
 from serving.tables.blocks import Block, CannotScore
 from serving.tables.rows import Answer, ColumnMissing, Row, RowsBroken, answer_names
@@ -39,7 +40,7 @@ class ParquetTable:
             raise RowsBroken("the file is not Parquet: correct the ending of its name, or write it again") from None
         schema = self._file.schema_arrow
         if column not in schema.names:
-            raise ColumnMissing(schema.names)
+            raise ColumnMissing(column, schema.names)
         self._place = schema.names.index(column)
         types = (pyarrow.string(), pyarrow.float64(), pyarrow.string())
         self._answer_fields = [pyarrow.field(*field) for field in zip(answer_names(schema.names), types, strict=True)]
@@ -53,7 +54,7 @@ class ParquetTable:
                 rows += batch.num_rows
                 self._on_progress(self._bytes * rows // max(1, self._file.metadata.num_rows))
         except (self._arrow.ArrowException, UnicodeDecodeError) as error:
-            raise RowsBroken(f"the file is damaged ({str(error).splitlines()[0]}): write it again") from None
+            raise RowsBroken(f"the file is damaged ({last_line(error)}): write it again") from None
 
     def encode(self, block: Block, answers: Sequence[Answer]) -> bytes:
         columns = zip(*answers, strict=True) if answers else [()] * len(self._answer_fields)

@@ -13,14 +13,14 @@ ANSWER = ("label", "score", "error")
 
 
 class RowsBroken(Exception):
-    """A file that cannot be read further. The text is an error message for the user, and quotes nothing of the file."""
+    """A file that cannot be read further. The message is for the user, and quotes nothing of the file."""
 
 
 class ColumnMissing(RowsBroken):
     """A header without the column of the texts. found: the names that it has."""
 
-    def __init__(self, found: list[str]) -> None:
-        super().__init__("the header does not name the column with the texts")
+    def __init__(self, column: str, found: list[str]) -> None:
+        super().__init__(f"the header has no column {column!r}: add it, or name another column")
         self.found = found
 
 

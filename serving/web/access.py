@@ -98,15 +98,15 @@ def _log_line(request_id: str, method: str, route: str, status: int, seconds: fl
 
 
 def _without_traceback(send: Send) -> Send:
-    """Reduce the message of a start that failed because of a broken bundle to its error message."""
+    """Log only the error message if a broken bundle stops the start."""
 
-    async def send_sentence(message: Message) -> None:
+    async def send_message(message: Message) -> None:
         if message["type"] == "lifespan.startup.failed":
             _, _, reason = message["message"].rpartition(f"{BundleBroken.__name__}: ")
             message = {**message, "message": reason.strip()}
         await send(message)
 
-    return send_sentence
+    return send_message
 
 
 def set_up_log(*, lines: bool) -> None:

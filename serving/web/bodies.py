@@ -15,6 +15,7 @@ from serving.web.schemas import PredictRequest
 from serving.web.state import server_of
 
 MAX_FIELDS = 20  # fields of a form; the server reads only `text`
+TEXT = '{"text": "..."}'
 TEXTS = '{"texts": ["...", "..."]}'
 
 
@@ -30,13 +31,15 @@ async def read_text(request: Request) -> str:
         elif content_type == "multipart/form-data":
             text = PredictRequest.model_validate(await _read_multipart(request)).text
         else:
-            raise HTTPException(415, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
+            raise HTTPException(
+                415, "the body has another type: send application/json, application/x-www-form-urlencoded or multipart/form-data"
+            )
     except ValidationError as error:
         raise HTTPException(422, _first_problem(error)) from None
     except UnicodeDecodeError:
         raise HTTPException(422, "the body is not UTF-8: send it in UTF-8") from None
     except MultiPartException as error:
-        raise HTTPException(422, error.message) from None
+        raise HTTPException(422, f"{error.message.rstrip('.')}: let your HTTP client build the form") from None
     except ValueError:
         raise HTTPException(422, f"the form has more than {MAX_FIELDS} fields: send one, text") from None
     if problem := text_problem(text, server_of(request).settings.max_characters):
@@ -47,7 +50,7 @@ async def read_text(request: Request) -> str:
 async def read_texts(request: Request) -> list[object]:
     """Return the items of `texts` in a JSON body, of any type; raise 408, 413, 415 or 422."""
     if content_type_of(request) != "application/json":
-        raise HTTPException(415, "send application/json")
+        raise HTTPException(415, "the body has another type: send application/json")
     try:
         body = json.loads(_decode_json(await read_body(request)))
     except UnicodeDecodeError:
@@ -82,7 +85,9 @@ async def read_body(request: Request) -> bytes:
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {settings.request_timeout:g} seconds: send it without a pause") from None
     except ClientDisconnect:
-        raise HTTPException(400, "the body is shorter than its length") from None  # for the log: the client has left
+        raise HTTPException(
+            400, "the body is shorter than its length: send the request again"
+        ) from None  # for the log: the client has left
     return bytes(body)
 
 
@@ -111,8 +116,7 @@ async def _read_multipart(request: Request) -> dict[str, object]:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """Return the first problem of a body, without anything of the body."""
-    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    """Return the first problem of a body and the remedy, without anything of the body."""
+    kind = error.errors(include_input=False, include_context=False, include_url=False)[0]["type"]
+    problems = {"json_invalid": "the body is not JSON", "missing": "the body has no text", "string_type": "text is not a string"}
+    return f"{problems.get(kind, 'the body has no usable text')}: send {TEXT}"

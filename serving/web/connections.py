@@ -42,7 +42,7 @@ class Connection(HttpToolsProtocol):
             data = UPGRADE.sub(b"\r\nX-Upgrade:", head) + end + rest
         super().data_received(data)
         if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the headers have more than {MAX_HEAD:,} bytes")
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the headers have more than {MAX_HEAD:,} bytes: send fewer")
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection until the answer is sent, if the request is complete."""
@@ -72,7 +72,7 @@ class Connection(HttpToolsProtocol):
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:
-            late = HTTPStatus.REQUEST_TIMEOUT, "the headers did not arrive in time"
+            late = HTTPStatus.REQUEST_TIMEOUT, "the headers did not arrive in time: send all of them at once"
             self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, *late)
 
     def _stop_head_timer(self) -> None:

@@ -34,7 +34,9 @@ def handle_errors(app: FastAPI) -> None:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return JSONResponse({"detail": str(error.errors()[0]["msg"])}, status_code=422)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return JSONResponse({"detail": f"{name}: {first['msg'].partition(',')[0]}: correct it"}, status_code=422)
 
 
 async def _failed(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""The state of a running server that routes use: one `Server` in each process, at `app.state.server`."""
+"""The state of a running server: settings, bundle, queue and workers come in at the start, and routes read them from `app.state.server`."""
 
 import asyncio
 from dataclasses import dataclass, field

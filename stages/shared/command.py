@@ -22,7 +22,7 @@ from stages.shared import outputs
 from stages.shared.environment import EnvironmentInvalid, old_names_in_use, read_environment
 from stages.shared.errors import StageError, first_line
 
-WAY_BACK = "DVC has removed the outputs of this stage. To restore them, undo your last change, and type: dvc repro"
+WAY_BACK = "To restore the outputs that this stage had before, undo your last change, and type: dvc repro"
 
 log = logging.getLogger("command")
 
@@ -58,11 +58,11 @@ def stage(docstring: str | None, fields: type[PathsT]) -> Iterator[PathsT]:
         with outputs.all_or_none():
             yield fields(**values)
     except (StageError, InferenceError) as error:
-        _exit(str(error), 1, debug=debug)
+        _exit(str(error), 1, debug=debug, hint=WAY_BACK if _runs_in_the_workspace() else "")
     except KeyboardInterrupt:
-        _exit("interrupted: no output is left incomplete", 130, debug=debug)
+        _exit("interrupted: no output is left incomplete. The same command starts again", 130, debug=debug)
     except _Terminated:
-        _exit("terminated: no output is left incomplete", 128 + signal.SIGTERM, debug=debug)
+        _exit("terminated: no output is left incomplete. The same command starts again", 128 + signal.SIGTERM, debug=debug)
     except MemoryError:
         _exit("out of memory: docs/how-to/troubleshooting.md names the params to lower", 1, debug=debug)
     except Exception as error:
@@ -115,10 +115,10 @@ def _runs_in_the_workspace() -> bool:
     return root is not None and root.resolve() == Path.cwd().resolve()
 
 
-def _exit(message: str, code: int, *, debug: bool) -> NoReturn:
+def _exit(message: str, code: int, *, debug: bool, hint: str = "") -> NoReturn:
     if debug:
         raise
     print(f"ERROR: {message}", file=sys.stderr)
-    if _runs_in_the_workspace():
-        print(WAY_BACK, file=sys.stderr)
+    if hint:
+        print(hint, file=sys.stderr)
     raise SystemExit(code) from None

@@ -1,4 +1,4 @@
-"""The environment variables that steer the graph. Nothing else in stages/ reads them.
+"""The environment variables that steer the graph, and the list of those that libraries read.
 
 In: os.environ, at each call and never at import. Out: checked values. None of them changes a result; params.yaml holds what does.
 The class is a plain pydantic model, because pydantic-settings adds 80 ms to each `--help`.
@@ -13,6 +13,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from stages.shared.errors import StageError
 
 OLD_NAMES = {"REPORT": "SENTIMENT_REPORT", "PREPROCESS_MEMORY": "SENTIMENT_PREPROCESS_MEMORY"}  # valid until version 0.3.0
+
+OF_LIBRARIES = {  # variables that a library owns: what it does with them here
+    "HF_ENDPOINT": "Address of the Hugging Face Hub or of a mirror; `base_model` and `make dataset` read it.",
+    "HF_HOME": "Folder of the Hugging Face cache. A model that is in it needs no network.",
+    "HF_HUB_OFFLINE": "`1` forbids connections to the Hub.",
+    "HF_TOKEN": "Token for private models and data sets of the Hub.",
+    "HTTPS_PROXY": "Proxy for connections to the Hub.",
+    "NO_COLOR": "Any value switches colors off in `make run` and `make report`.",
+    "TMPDIR": "Folder for the temporary files of `preprocess` and the commands.",
+    "RANK": "Number of this process among all of a training. The launcher sets it, as it sets the next two.",
+    "WORLD_SIZE": "Number of processes of a training on all hosts.",
+    "LOCAL_WORLD_SIZE": "Number of processes of a training on this host; they share its memory.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Collector to which the server sends traces; other `OTEL_` variables work too.",
+    "PROMETHEUS_MULTIPROC_DIR": "Folder in which several workers collect their metrics. `python -m serving` makes one.",
+}
 
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 

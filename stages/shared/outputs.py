@@ -1,7 +1,7 @@
 """Atomic outputs: a file or folder is complete at its path, or absent.
 
-A stage writes a draft beside the path and moves it into place when it is complete. A failure (full disk, Ctrl-C) removes the drafts,
-and also the outputs that this run has already moved: outputs of two runs never stand side by side.
+A stage writes a draft beside the path and moves it into place when it is complete. If the stage fails, it removes its
+drafts and the outputs that it has moved already. So outputs of two executions never mix.
 """
 
 import json

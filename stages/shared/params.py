@@ -34,7 +34,7 @@ class Section(BaseModel):
     @classmethod
     def _no_booleans(cls, value: object) -> object:
         if isinstance(value, bool):
-            raise ValueError("no param takes true or false")
+            raise ValueError("no param takes true or false: see docs/reference/params.md")
         return value
 
 

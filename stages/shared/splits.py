@@ -35,8 +35,8 @@ def read_split(file: Path, class_names: Sequence[str] | None = None) -> "pd.Data
         raise FileUnreadable(file, f"is not a split ({first_line(error)})", remedy) from None
     if list(split.columns) != SPLIT_COLUMNS or split.empty:
         raise FileUnreadable(file, "is not a split with the columns text and label and at least one row", remedy)
-    if class_names is not None and not split["label"].between(0, len(class_names) - 1).all():
-        raise FileUnreadable(file, f"has the class id {split['label'].max()}, but there are {len(class_names)} classes", remedy)
+    if class_names is not None and not (known := split["label"].between(0, len(class_names) - 1)).all():
+        raise FileUnreadable(file, f"has the class id {split['label'][~known].iloc[0]}, but there are {len(class_names)} classes", remedy)
     return split
 
 

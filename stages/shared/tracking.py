@@ -5,11 +5,11 @@ experiments of DVC write there too. `train` opens one run, resumes it after a ki
 add to the newest run with that tag. As a command, this module prints the URI of the store and the page to open, for `make mlflow`.
 """
 
+import argparse
 import json
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ EXPERIMENT_TAGS = {
     "mlflow.note.content": (
         "Runs of the graph in `dvc.yaml`. Each run of `train` has all params, the losses of each epoch, and the metrics and pictures "
         "of the stages after it. Weights stay in DVC: the tag `model_sha256` names them.\n\n"
-        "These runs are a mirror. The results are in `metrics/` and `dvc.lock`."
+        "These runs are copies. The results are in `metrics/` and `dvc.lock`."
     ),
 }
 RUNS_PAGE = "#/experiments/{}/runs?workflowType=machine_learning"
@@ -202,7 +202,7 @@ def _only_a_mirror() -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        log.warning("not mirrored to MLflow: %s. The results are complete without it", first_line(error))
+        log.warning("not recorded in MLflow (%s): the results are complete; correct the store for the next run", first_line(error))
 
 
 def _origin() -> dict[str, str]:
@@ -269,8 +269,8 @@ def warn_of_old_store(root: Path) -> None:
 
 
 def allowed_name(name: str) -> str:
-    """Return a name that MLflow accepts. Letters of any script stay, and other signs become their code, so names stay distinct."""
-    return re.sub(r"[^\w.: \-]", lambda sign: f"_{ord(sign.group()):x}_", name)[:MAX_NAME]
+    """Return a name that MLflow accepts. Letters of any script stay, and other characters become their code, so names stay distinct."""
+    return re.sub(r"[^\w.: \-]", lambda other: f"_{ord(other.group()):x}_", name)[:MAX_NAME]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -287,13 +287,16 @@ def _without_password(uri: str) -> str:
 
 
 def main() -> None:
-    """Open the store, print its URI, and log the page of the runs in the UI, whose address is the argument."""
+    """Open the store, print its URI, and log the page of the runs in the UI."""
+    parser = argparse.ArgumentParser(description="Print the URI of the MLflow store, which is created if it does not exist.")
+    parser.add_argument("address", nargs="?", default="", help="address of the MLflow UI, to log the page of the runs")
+    options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         store, uri = open_store(), store_uri()
     except StageError as error:
         raise SystemExit(f"ERROR: {error}") from None
-    if address := uri if uri.startswith("http") else "".join(sys.argv[1:2]):
+    if address := uri if uri.startswith("http") else options.address:
         page = f"{address}/{RUNS_PAGE.format(store.experiment_id)}"
         log.info("the runs are at %s (to keep this view, click Model training at the top left once)", page)
     print(uri)

@@ -1,4 +1,4 @@
-"""The commands wait for DVC, find the paths of dvc.yaml, and end with a sentence and an exit code."""
+"""The commands wait for DVC, find the paths of dvc.yaml, and end with an error message and an exit code."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ from tests.running import ROOT
         (KeyboardInterrupt(), 130, "interrupted: run it again"),
     ],
 )
-def test_error_or_ctrl_c_becomes_a_sentence_and_an_exit_code(
+def test_error_or_ctrl_c_becomes_an_error_message_and_an_exit_code(
     error: BaseException, code: int, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_, error_messages("run it again"):
@@ -58,13 +58,13 @@ def test_paths_are_those_of_dvc_yaml() -> None:
         output_of("nothing", "outs", ROOT)
 
 
-def test_file_that_dvc_refuses_is_a_sentence(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_dvc_refuses_is_an_error_message(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository)
     with pytest.raises(StageError, match=r"DVC does not track nothing\.csv .* type dvc add nothing\.csv"):
         dvc_add(Path("nothing.csv"))
 
 
-def test_copy_outside_a_repository_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_outside_a_repository_is_an_error_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StageError, match="cannot copy the project to"):
         fresh_copy(tmp_path)

@@ -147,7 +147,7 @@ configs:
         ([], "usage: make dataset"),
     ],
 )
-def test_data_set_that_cannot_be_fetched_is_a_sentence_and_leaves_nothing(
+def test_data_set_that_cannot_be_fetched_is_an_error_message_and_leaves_nothing(
     tmp_path: Path, repository: Path, arguments: list[str], sentence: str
 ) -> None:
     (tmp_path / "hub").mkdir()
@@ -172,7 +172,7 @@ def test_chosen_config_is_part_of_the_file_names(tmp_path: Path, repository: Pat
     assert list(pd.read_parquet(repository / "data/raw/someone_reviews_ko_train.parquet")["text"]) == ["ko"]
 
 
-def test_missing_network_is_a_sentence_at_once(repository: Path) -> None:
+def test_missing_network_is_an_error_message_at_once(repository: Path) -> None:
     done = import_hub("http://127.0.0.1:9", repository, "someone/reviews@main")
     assert done.returncode == 1
     assert "needs 127.0.0.1:9, which cannot be reached" in done.stderr

@@ -17,7 +17,7 @@ def test_page_has_vega_in_it_and_dvc_uses_it(repository: Path) -> None:
     assert config.stdout.strip().endswith("plots.html")
 
 
-def test_folder_without_dvc_is_a_sentence(tmp_path: Path) -> None:
+def test_folder_without_dvc_is_an_error_message(tmp_path: Path) -> None:
     done = run_command(sys.executable, "-m", "commands.offline_plots", cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert done.returncode == 1
     assert done.stderr.startswith("ERROR: ")

@@ -17,13 +17,13 @@ Updating lock file 'dvc.lock'
 Stage 'train' is cached - skipping run, checking out outputs
 Running stage 'export':
 > python -m stages.export
-ERROR: a sentence
+ERROR: a message
 ERROR: failed to reproduce 'export'
 Use `dvc push` to send your updates to remote storage.
 """
 
 
-def told(lines: list[str], code: int) -> list[str]:
+def printed(lines: list[str], code: int) -> list[str]:
     console = Console(file=io.StringIO(), width=60)
     log = Log(console, console.status(""))
     for line in lines:
@@ -33,7 +33,7 @@ def told(lines: list[str], code: int) -> list[str]:
 
 
 def test_each_stage_is_a_line_and_warnings_are_shown() -> None:
-    lines = told(REPRO.splitlines()[:8], 0)
+    lines = printed(REPRO.splitlines()[:8], 0)
     assert [line.split()[0] for line in lines if line] == ["WARNING", "preprocess", "train", "unchanged"]
     assert lines[0].endswith("[really]")
     assert "restored" in lines[2]
@@ -41,8 +41,8 @@ def test_each_stage_is_a_line_and_warnings_are_shown() -> None:
 
 
 def test_failed_stage_shows_what_it_said() -> None:
-    lines = told(REPRO.splitlines(), 1)
-    assert "ERROR: a sentence" in lines
+    lines = printed(REPRO.splitlines(), 1)
+    assert "ERROR: a message" in lines
     assert "> python -m stages.export" in lines
     assert not any("1,500 rows" in line for line in lines)
 

@@ -61,7 +61,7 @@ def test_unknown_metric_is_refused_before_the_first_trial(project: Path, tmp_pat
     assert not (project / "optuna.db").exists()
 
 
-def test_failed_trial_and_a_search_without_a_result_are_sentences(project: Path, tmp_path: Path) -> None:
+def test_failed_trial_and_a_search_without_a_result_are_error_messages(project: Path, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(TINY.replace("[8, 16]", "[-1]"), "utf-8")
     done = run_command(sys.executable, "-m", "commands.tune", "--space", space, "--trials", "1", cwd=project)

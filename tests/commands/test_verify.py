@@ -76,7 +76,7 @@ def test_verdict_depends_on_bytes_machine_and_accuracy(locked: Path) -> None:
     assert "0.1234" in done.stderr
 
 
-def test_project_without_a_lock_is_a_sentence(project: Path) -> None:
+def test_project_without_a_lock_is_an_error_message(project: Path) -> None:
     done = verify(project)
     assert done.returncode == 1
     assert "no training is committed" in done.stderr

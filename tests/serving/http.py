@@ -97,7 +97,7 @@ def answers_of(client: httpx.Client, work: Callable[[httpx.Client, int], Any], *
 
 
 def assert_refused(answer: httpx.Response, status: int, *words: str) -> None:
-    """Check the status and the form of a refusal, and that its sentence has these words and not the client's text."""
+    """Check the status and the form of a refusal, and that its message has these words and not the client's text."""
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["detail"]
     assert isinstance(answer.json()["detail"], str)

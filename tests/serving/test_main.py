@@ -34,7 +34,7 @@ def test_help_explains_every_flag() -> None:
         (["--threads", "1"], "unrecognized arguments: --threads 1"),
     ],
 )
-def test_bad_flag_gets_exit_code_2_and_a_sentence(flags: list[str], sentence: str) -> None:
+def test_bad_flag_gets_exit_code_2_and_an_error_message(flags: list[str], sentence: str) -> None:
     done = run_command(sys.executable, "-m", "serving", *flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr

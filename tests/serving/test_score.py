@@ -163,7 +163,7 @@ def test_reader_that_closes_the_pipe_ends_the_command_quietly(tiny_bundle: Path,
     assert process.stderr.read() == b""
 
 
-def test_broken_input_of_a_pipe_gives_the_good_rows_and_a_sentence(tiny_bundle: Path) -> None:
+def test_broken_input_of_a_pipe_gives_the_good_rows_and_an_error_message(tiny_bundle: Path) -> None:
     process = start(tiny_bundle, "-", "-", "--format", "csv", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     written, errors = process.communicate(b'text\ngood\n"bad\n', timeout=60)
     assert process.returncode == 1
@@ -193,7 +193,7 @@ def test_broken_input_of_a_pipe_gives_the_good_rows_and_a_sentence(tiny_bundle: 
         ("a.csv", "text\n", "b.csv", ["--threads", "0"], "'0' is not a number of cores: give a number from 1"),
     ],
 )
-def test_impossible_request_gets_a_sentence(
+def test_impossible_request_gets_an_error_message(
     score: Callable[..., Any], tmp_path: Path, name: str, content: str | None, out: str, flags: list[str], sentence: str
 ) -> None:
     if content is not None:

@@ -1,4 +1,4 @@
-"""That a setting without a usable value ends the start with a sentence, and that no sentence shows a key."""
+"""That a setting without a usable value ends the start with an error message, and that no message shows a key."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from tests.serving.http import SECRET
         ("PROMETHEUS_MULTIPROC_DIR", "/dev/null"),
     ],
 )
-def test_setting_without_a_usable_value_ends_the_start_with_a_sentence(name: str, value: str) -> None:
+def test_setting_without_a_usable_value_ends_the_start_with_an_error_message(name: str, value: str) -> None:
     done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", **{name: value})
     assert done.returncode == 1
     assert done.stderr.startswith(f"ERROR: {name} is ")
@@ -30,7 +30,7 @@ def test_setting_without_a_usable_value_ends_the_start_with_a_sentence(name: str
 
 
 @pytest.mark.parametrize("value", [SECRET, f'{{"{SECRET}": "admin"}}', f'["{SECRET}"]', json.dumps({digest(SECRET): "root"})])
-def test_keys_in_another_form_end_the_start_with_a_sentence_that_shows_none(value: str) -> None:
+def test_keys_in_another_form_end_the_start_with_an_error_message_that_shows_none(value: str) -> None:
     done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", SENTIMENT_API_KEYS=value)
     assert done.returncode == 1
     assert done.stderr.startswith("ERROR: SENTIMENT_API_KEYS ")

@@ -112,7 +112,7 @@ def test_hub_model_is_fetched_at_its_revision_and_works_from_the_cache_afterward
     assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "base/model.safetensors").read_bytes()
 
 
-def test_unknown_hub_model_is_refused_with_a_sentence(run_stage, hub: tuple[str, list[str]], tmp_path: Path, monkeypatch) -> None:
+def test_unknown_hub_model_is_refused_with_an_error_message(run_stage, hub: tuple[str, list[str]], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub[0])
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     assert_refused(run_base_model(run_stage, f"hub:someone/other@{COMMIT}", tmp_path / "base"), "cannot be fetched", tmp_path / "base")
@@ -155,7 +155,7 @@ def test_half_precision_weights_are_taken_in_full_precision(run_stage, tiny_base
     assert {weight.dtype for weight in load_file(tmp_path / "base/model.safetensors").values()} == {torch.float32}
 
 
-def test_full_disk_is_a_sentence(
+def test_full_disk_is_an_error_message(
     run_stage, large_model: Path, small_disk: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", small_disk["PYTHONPATH"])

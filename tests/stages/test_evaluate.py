@@ -119,7 +119,7 @@ def test_printed_report_is_the_saved_report(english: Path) -> None:
 
 def test_korean_report_has_the_same_figures_and_is_not_printed_if_the_caller_prints_it_later(english: Path, korean: Path) -> None:
     report = (korean / "evaluation.txt").read_text("utf-8")
-    assert "서비스 모델 평가: 테스트 문장 24개" in report
+    assert "서비스 모델 평가: 테스트 텍스트 24개" in report
     assert "나빠요" in report
     assert (korean / "printed.txt").read_text("utf-8") == ""
     for name in ("evaluate.json", "predictions.csv", "confusion.csv", "roc.csv", "confusion.png", "roc.png"):

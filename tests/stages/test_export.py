@@ -196,7 +196,7 @@ def test_accuracy_may_drop_by_just_the_limit(bundle: Bundle, check_set: CheckSet
     assert (export.refusal(measured, large, settings(max_accuracy_drop=0.003)) is None) == allowed
 
 
-def test_folder_without_a_model_is_a_sentence(tmp_path: Path) -> None:
+def test_folder_without_a_model_is_an_error_message(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="contains no model: run `dvc repro train`"):
         export.load_model(tmp_path)
 
@@ -250,7 +250,9 @@ def test_params_must_name_each_engine_once_and_the_portable_engine(engines: list
         export.ExportParams.model_validate(settings().model_dump() | {"engines": engines})
 
 
-def test_full_disk_is_a_sentence_and_leaves_nothing_half_written(large_model: Path, small_disk: dict[str, str], tmp_path: Path) -> None:
+def test_full_disk_is_an_error_message_and_leaves_nothing_half_written(
+    large_model: Path, small_disk: dict[str, str], tmp_path: Path
+) -> None:
     code, said = run_export(large_model, tmp_path / "full", small_disk)
     assert code == 1, said
     assert "ERROR: cannot write" in said

@@ -1,4 +1,4 @@
-"""preprocess counts every row, keeps splits apart, and refuses bad input in one sentence without any output."""
+"""preprocess counts every row, keeps splits apart, and refuses bad input with one error message without any output."""
 
 import gzip
 import hashlib
@@ -97,7 +97,7 @@ def left(folder: Path) -> list[str]:
 
 
 def refusal(done, folder: Path) -> str:
-    """Return the sentence of a failed run, and assert that the run printed no other and left no output."""
+    """Return the error message of a failed run, and assert that the run printed no other and left no output."""
     lines = done.stderr.splitlines()
     assert done.returncode == 1, done.stderr
     assert lines[-1].startswith("ERROR: "), done.stderr
@@ -435,12 +435,12 @@ BAD_PARAMS = {
 
 
 @pytest.mark.parametrize(("name", "content", "sentence"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_bad_file_is_refused_in_one_sentence_and_leaves_nothing(tmp_path, name, content, sentence):
+def test_a_bad_file_is_refused_with_one_message_and_leaves_nothing(tmp_path, name, content, sentence):
     assert sentence in refusal(run(tmp_path, written(tmp_path, content, name)), tmp_path)
 
 
 @pytest.mark.parametrize(("name", "content", "params", "sentence"), BAD_PARAMS.values(), ids=BAD_PARAMS)
-def test_a_bad_param_is_refused_in_one_sentence_and_leaves_nothing(tmp_path, name, content, params, sentence):
+def test_a_bad_param_is_refused_with_one_message_and_leaves_nothing(tmp_path, name, content, params, sentence):
     assert sentence in refusal(run(tmp_path, written(tmp_path, content, name), **params), tmp_path)
 
 

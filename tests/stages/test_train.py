@@ -136,7 +136,9 @@ def test_hash_of_the_params_covers_the_class_names_and_the_machine(tiny_model: P
     assert sorted(found) == ["base", "params", "train", "validation"]
 
 
-def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny_model: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_fp16_without_a_gpu_is_refused_with_an_error_message(
+    run_stage: Callable, tiny_model: Path, tiny_base: Path, tmp_path: Path
+) -> None:
     done = run_stage(
         "train", params={"train": {"precision": "fp16"}}, train=tiny_model / "train.csv", validation=tiny_model / "validation.csv",
         base=tiny_base, teacher=NONE, model=tmp_path / "final", metrics=tmp_path / "train.json",
@@ -148,7 +150,9 @@ def test_fp16_without_a_gpu_is_refused_with_a_sentence(run_stage: Callable, tiny
     assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
 
 
-def test_full_disk_is_a_sentence_and_leaves_nothing_half_written(large_model: Path, small_disk: dict[str, str], tmp_path: Path) -> None:
+def test_full_disk_is_an_error_message_and_leaves_nothing_half_written(
+    large_model: Path, small_disk: dict[str, str], tmp_path: Path
+) -> None:
     command = training(large_model, large_model / "base", tmp_path, large_model / "params.yaml")
     done = run_command(*command, **environment(tmp_path), **small_disk)
     assert done.returncode == 1, done.stdout + done.stderr

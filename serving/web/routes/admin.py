@@ -40,7 +40,7 @@ async def reload(request: Request) -> Model:
     try:
         folder = Reload.model_validate_json(await read_body(request) or "{}").folder
     except ValidationError:
-        raise HTTPException(422, 'send {"folder": "<bundle folder>"}, or an empty body for the folder in use') from None
+        raise HTTPException(422, 'the body names no folder: send {"folder": "<bundle folder>"}, or nothing for the folder in use') from None
     async with _changing(request) as slot:
         loaded = await slot.reload(folder)
     return describe_bundle(loaded)

@@ -111,7 +111,9 @@ async def file_response(request: Request, column: str, classify: Classify, on_en
     except RowsBroken as error:
         raise HTTPException(422, str(error)) from None
     except ClientDisconnect:
-        raise HTTPException(400, "the file ended before its first row") from None  # for the log: the client has left
+        raise HTTPException(
+            400, "the file ended before its first row: send the request again"
+        ) from None  # for the log: the client has left
     read_seconds = server_of(request).settings.request_timeout
     return DuplexResponse(_with_failure(first, lines, rows), f"{MEDIA_TYPES[file_format]}; charset=utf-8", read_seconds, on_end)
 

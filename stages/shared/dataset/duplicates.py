@@ -16,7 +16,7 @@ def exact(text: str) -> str:
 
 
 def ws(text: str) -> str:
-    """Return the text with each run of whitespace as one blank, and none at the ends."""
+    """Return the text with each run of whitespace as one space, and none at the ends."""
     return " ".join(text.split())
 
 
@@ -31,7 +31,7 @@ def alnum(text: str) -> str:
 
 
 def short(key: str) -> str:
-    """Return a key of bounded length, since keys are compared and sorted: a long one is cut, and ends with a hash of all of it."""
+    """Return a key of bounded length, because keys are compared and sorted. A long key is cut and ends with a hash of all of it."""
     if len(key) <= LONGEST:
         return key
     return key[:LONGEST] + hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()

@@ -35,7 +35,9 @@ class LabelParams(ClassParams):
     ignore_labels: tuple[str, ...]
     """Values of the label column whose rows are dropped, such as `[neutral]`."""
     redact: tuple[Kind, ...]
-    """Personal data that tokens replace, in the splits and in every text that the service classifies: `url`, `email`, `phone`, `name`."""
+    """Personal data that placeholders replace, in the splits and in every text that the service classifies: `url`, `email`, `phone`,
+    `name`.
+    """
 
     @model_validator(mode="after")
     def _values_fit_the_labels(self) -> Self:

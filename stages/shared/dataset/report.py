@@ -89,7 +89,13 @@ def render(contents: Contents) -> tuple[str, list[str]]:
         lengths=_histogram(contents.lengths),
         tables=[
             table
-            for table in tables(summary, contents.sources, contents.class_names, contents.dropped_file, contents.corrections_file)
+            for table in tables(
+                summary,
+                contents.sources,
+                contents.class_names,
+                dropped_file=contents.dropped_file,
+                corrections_file=contents.corrections_file,
+            )
             if table["rows"]
         ],
         words=words(summary, contents.class_names),

@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
 
 def tables(
-    summary: Summary, sources: Mapping[str, SourceRead], class_names: Sequence[str], dropped_file: str, corrections_file: str
+    summary: Summary, sources: Mapping[str, SourceRead], class_names: Sequence[str], *, dropped_file: str, corrections_file: str
 ) -> list[Table]:
     """Return all tables, also those without rows. dropped_file, corrections_file: the names of these files."""
 
@@ -127,8 +127,8 @@ def words(summary: Summary, class_names: Sequence[str]) -> list[dict[str, str]]:
             odds = math.log((here + both) / (size + prior - here - both)) - math.log((there + both) / (rest + prior - there - both))
             scores[word] = odds / math.sqrt(1 / (here + both) + 1 / (there + both))
         typical = sorted(scores, key=lambda word: (-scores[word], word))[:WORDS]
-        words = ", ".join(f"{word} {scores[word]:.1f}" for word in typical) or "none"
-        listed.append({"title": f"Typical of {class_name}", "words": words})
+        shown = ", ".join(f"{word} {scores[word]:.1f}" for word in typical) or "none"
+        listed.append({"title": f"Typical of {class_name}", "words": shown})
     return listed if everywhere else []
 
 

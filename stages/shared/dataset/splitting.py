@@ -49,7 +49,7 @@ class Groups(NamedTuple):
 
 
 def split(groups: Groups, shares: Shares, seed: int) -> NDArray[np.uint8]:
-    """Return the position in SPLITS of each group. Each class gives each split its rounded share, and at least one group.
+    """Return the position in SPLITS of each group. Each split gets its rounded share of each class, and at least one group of it.
 
     A group that would be a large part of a split goes to train, unless its classes have too few other groups.
     """

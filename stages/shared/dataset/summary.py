@@ -29,7 +29,7 @@ class Summary:
         self._database = database
 
     def kept(self, origin: str = "source") -> int:
-        """Count the rows that are left."""
+        """Count the kept rows."""
         return self._count(f"origin = '{origin}' AND reason IS NULL")
 
     def dropped(self, origin: str = "source") -> dict[str, int]:

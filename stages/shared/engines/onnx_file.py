@@ -109,7 +109,7 @@ def distilbert_logits(
     """Return the logits (rows * places, classes) of a DistilBERT classifier, without work that does not reach them.
 
     A token attends to the tokens of its own text, which have the same number in attention_mask. The classifier reads only the first token
-    of each text. So the last layer computes keys and values of all tokens, but query, output and feed-forward network of first tokens only.
+    of each text. So the last encoder layer computes keys and values of all tokens, and the rest for first tokens only.
     This saves a seventh of the work of six layers. Batch states the shapes.
     """
     import torch

@@ -46,7 +46,7 @@ def evaluation(
 
 
 def verdict(language: Language, baseline: Mapping[str, Any]) -> str:
-    """Say whether the transformer earns its cost against the linear baseline."""
+    """Say whether the transformer is worth its cost, compared with the linear baseline."""
     gain, low, high = (100 * baseline[key] for key in ("gain", "gain_low", "gain_high"))
     outcome = "earns" if low > 0 else "loses" if high < 0 else "unclear"
     return read_words(language, "evaluation")[outcome].format(gain=gain, loss=-gain, low=low, high=high)

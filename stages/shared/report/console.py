@@ -20,12 +20,12 @@ NAME_WIDTH = 24  # columns of a class name at most: the longest name of the AI H
 def show(text: str) -> None:
     """Print a report, unless SENTIMENT_REPORT=later says that the caller prints the saved reports."""
     if read_environment().report == "now":
-        encoding = sys.stdout.encoding or "utf-8"  # a console without Hangul gets the report with replacement signs
+        encoding = sys.stdout.encoding or "utf-8"  # a console without Hangul gets the report with replacement characters
         print(text.encode(encoding, "replace").decode(encoding), end="")
 
 
 def render(parts: Iterable[RenderableType]) -> str:
-    """Return the parts as text, with an empty line between them and no blanks at the ends of lines."""
+    """Return the parts as text, with an empty line between them and no spaces at the ends of lines."""
     stream = StringIO()
     console = Console(file=stream, width=WIDTH, color_system=None, markup=False, emoji=False, highlight=False)
     for number, part in enumerate(parts):
@@ -39,7 +39,7 @@ def title(text: str) -> str:
 
 
 def table(*columns: Column, header: bool = True) -> Table:
-    """Return an empty table without lines, two blanks between its columns."""
+    """Return an empty table without lines, two spaces between its columns."""
     has_rest = any(column.ratio for column in columns)
     return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header, expand=has_rest)
 

@@ -49,9 +49,11 @@ def hangul_font() -> str | None:
 
 
 def has_hangul(texts: Sequence[str]) -> bool:
-    """Return whether a text has a sign of Hangul: a syllable, a single letter or a conjoining letter."""
+    """Return whether a text has a character of Hangul: a syllable, a single letter or a conjoining letter."""
     return any(
-        "\u1100" <= sign <= "\u11ff" or "\u3130" <= sign <= "\u318f" or "\uac00" <= sign <= "\ud7a3" for text in texts for sign in text
+        "\u1100" <= character <= "\u11ff" or "\u3130" <= character <= "\u318f" or "\uac00" <= character <= "\ud7a3"
+        for text in texts
+        for character in text
     )
 
 

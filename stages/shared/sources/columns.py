@@ -44,7 +44,7 @@ def columns_of(shard: Shard, first: Sequence[list[str]], options: ReadOptions) -
     if options.header == AUTO and len(guessed) == 2:
         raise FileUnreadable(
             shard.file,
-            f"has a first row that may be a header or a row: {', '.join(header)[:SHOWN]}",
+            f"has a first row that may be a header or data: {', '.join(header)[:SHOWN]}",
             "set preprocess.header to yes or no, or name the columns in preprocess.text_column and preprocess.label_column",
         )
     names = [name.casefold() for name in header]

@@ -61,7 +61,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read a source. The readers find out each value that is `auto`.
+    """How to read a source. A reader detects each option that is `auto`.
 
     is_label: whether a value is a label of the task. allow_extra_fields: rows may have more fields than the header.
     """

@@ -140,13 +140,13 @@ def flush(*paths: Path) -> None:
 
 
 def _mark_complete(checkpoint: Path) -> None:
-    """Write the files to the disk first, and then the mark."""
+    """Write the files to the disk first, and then the completion file."""
     flush(*checkpoint.iterdir(), checkpoint)
     write_atomic(checkpoint / COMPLETE, b"")
 
 
 def _remove(checkpoint: Path) -> None:
-    """Remove the mark first, so that a kill leaves an incomplete checkpoint."""
+    """Remove the completion file first, so that a kill leaves an incomplete checkpoint."""
     (checkpoint / COMPLETE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint)
 

@@ -25,7 +25,7 @@ from stages.shared.training.vocabulary.refit import EMBEDDING_RATE
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a training starts from. The ids of the texts are those of the narrowed embeddings.
+    """The inputs of a training. The ids of the texts are those of the narrowed embeddings.
 
     coverage: shares of tokens that say nothing, in the base model's own vocabulary. is_refit: whether a fitted vocabulary replaced it.
     """

@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Have glibc return what it keeps of earlier work. The next work would take kept blocks first, which `taken_bytes` does not see."""
+    """Have glibc return the free end of its heap. The next work takes free blocks before it, and `taken_bytes` does not see that."""
     if malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         malloc_trim(0)
 
@@ -75,7 +75,7 @@ def limited_to_free_memory(*, on_cpu: bool) -> Iterator[None]:
 
 
 def taken_bytes() -> int:
-    """Return the memory that this process has taken. It does not fall, because glibc keeps freed blocks (keep_freed_memory)."""
+    """Return the memory that this process has taken. It falls by return_freed_memory only, because glibc keeps freed blocks."""
     return _kilobytes(Path("/proc/self/status"), "VmData")
 
 

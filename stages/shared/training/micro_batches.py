@@ -60,6 +60,9 @@ def recipe_that_fits(model: "PreTrainedModel", texts: Texts, wanted: Wanted, mac
             chosen = recipe(len(texts), classes, wanted._replace(contrastive_refused="a step does not fit into memory at once"))
             remove_checkpoints(folder.path)  # contrastive ones, if the run is resumed
             count = micro_batches_of(texts, chosen, machine, fitting)
+        if count != chosen.parts_of_a_step:
+            step = chosen.texts_a_step
+            log.warning("a step of %d texts does not fit into memory at once: it is computed in %d micro-batches", step, count)
         chosen = chosen._replace(parts_of_a_step=count)
         if not chosen.pairs:
             write_atomic(folder.parts_of_a_step, str(count).encode())
@@ -69,7 +72,7 @@ def recipe_that_fits(model: "PreTrainedModel", texts: Texts, wanted: Wanted, mac
 
 
 def texts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machine: Machine) -> float:
-    """Return how many of the longest texts a micro-batch may hold: equal in all processes. Raises OutOfMemory if not even one fits.
+    """Return how many texts a micro-batch may hold, measured on the largest one: equal in all processes. Raises OutOfMemory if none fits.
 
     Measure once in a process: a second time, blocks that the first one has left hide what a text takes.
     """
@@ -82,22 +85,21 @@ def texts_that_fit(model: "PreTrainedModel", texts: Texts, chosen: Recipe, machi
 
 def micro_batches_of(texts: Texts, chosen: Recipe, machine: Machine, fitting: float) -> int:
     """Return the number of micro-batches of a step: that of the recipe, doubled until none has more texts than fit."""
-    count, most = chosen.parts_of_a_step, min(chosen.texts_a_step, len(texts)) // _sharing(chosen, machine)
+    count, most = chosen.parts_of_a_step, min(chosen.texts_a_step, len(texts)) // _processes_of_a_step(chosen, machine)
     while len(_largest_micro_batch(texts, chosen, machine, count)) > fitting and 2 * count <= most:
         count *= 2
-    if count != chosen.parts_of_a_step:
-        log.warning("a step of %d texts does not fit into memory at once: it is computed in %d micro-batches", chosen.texts_a_step, count)
     return count
 
 
 def _largest_micro_batch(texts: Texts, chosen: Recipe, machine: Machine, micro_batches: int) -> list[int]:
     """Return the rows of the largest micro-batch of the first epoch, with a reserve of texts for later epochs."""
-    sampler = EqualTokenSampler(texts.lengths, chosen.texts_a_step, 0, micro_batches=micro_batches, processes=_sharing(chosen, machine))
+    processes = _processes_of_a_step(chosen, machine)
+    sampler = EqualTokenSampler(texts.lengths, chosen.texts_a_step, 0, micro_batches=micro_batches, processes=processes)
     rows = sampler.heaviest()
     return rows + rows[: math.ceil(LENGTH_RESERVE * len(rows))]
 
 
-def _sharing(chosen: Recipe, machine: Machine) -> int:
+def _processes_of_a_step(chosen: Recipe, machine: Machine) -> int:
     """Return how many processes share a step. In contrastive training each process computes every step in full."""
     return 1 if chosen.pairs else machine.processes
 

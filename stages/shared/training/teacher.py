@@ -1,6 +1,6 @@
 """The teacher of a distillation: its logits for the texts of the train split.
 
-In: the folder of a larger fine-tuned model, or none, and the train split. Out: logits (rows, classes), or None.
+In: the folder of a larger fine-tuned model or a header-only file, and the train split. Out: logits (rows, classes), or None.
 Where a vocabulary is fitted and no folder is named, the linear baseline is the teacher.
 """
 
@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from stages.shared.baseline import out_of_fold_log_probabilities
 from stages.shared.batches import tokenize
-from stages.shared.errors import StageError
+from stages.shared.errors import StageError, first_line
 from stages.shared.splits import is_header_only
 from stages.shared.training.checkpoints import TrainingFolder, load_or_make
 from stages.shared.training.machine import Machine
@@ -92,20 +92,19 @@ def model_logits(folder: Path, texts: Sequence[str], class_names: Sequence[str],
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise TeacherUnusable(folder, "runs out of memory", "free some, or name a smaller model in train.teacher") from error
+        raise TeacherUnusable(folder, "runs out of memory", "close other programs, or name a smaller model in train.teacher") from error
     return logits[:, [names.index(name) for name in class_names]]
 
 
 def _load(folder: Path, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if not (folder / "config.json").is_file():
-        raise StageError(f"train.teacher is {folder}: name the folder of a fine-tuned model, or data/raw/none.csv for none")
+        raise StageError(f"train.teacher is {folder}: name the folder of a fine-tuned model, or data/raw/none.csv for no teacher")
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval().to(device)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         if tokenizer.pad_token_id is None:
             raise ValueError("its tokenizer has no padding token")
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TeacherUnusable(folder, f"cannot be loaded ({reason})", "name another folder in train.teacher") from None
+        raise TeacherUnusable(folder, f"cannot be loaded ({first_line(error)})", "name another folder in train.teacher") from None
     tokenizer.model_max_length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
     return model, tokenizer

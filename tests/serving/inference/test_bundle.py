@@ -1,4 +1,4 @@
-"""Tests that a bundle reads back as it was written, and that a wrong one is refused with a sentence."""
+"""Tests that a bundle reads back as it was written, and that a wrong one is refused with an error message."""
 
 import json
 import re

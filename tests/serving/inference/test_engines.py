@@ -1,4 +1,4 @@
-"""An engine starts with the threads and precision that its bundle names, or says why it cannot."""
+"""An engine starts with the precision that its bundle names, or says why it cannot."""
 
 import platform
 import sys
@@ -13,6 +13,8 @@ from serving.inference.engines import start_engine
 from serving.inference.errors import BundleBroken
 from serving.inference.packing import Packer
 from tests.running import run_command
+
+X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="OpenVINO serves on x86 only")
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def test_every_engine_gives_a_row_of_logits_for_each_text(bundle: Bundle) -> Non
     [
         ({"runtime": "abacus"}, "needs the unknown runtime 'abacus': update the server"),
         ({"runtime": "onnxruntime", "precision": "f8"}, "ONNX Runtime has no precision hint 'f8'"),
-        ({"runtime": "openvino", "precision": "f8"}, "OpenVINO cannot load"),
+        pytest.param({"runtime": "openvino", "precision": "f8"}, "OpenVINO cannot load", marks=X86),
     ],
     ids=["runtime", "precision of ONNX Runtime", "precision of OpenVINO"],
 )
@@ -44,7 +46,7 @@ def test_engine_that_this_version_does_not_know_is_refused(bundle: Bundle, chang
         start_engine(replace(bundle.engines[-1], **changes), bundle.folder)
 
 
-@pytest.mark.parametrize(("runtime", "name"), [("openvino", "OpenVINO"), ("onnxruntime", "ONNX Runtime")])
+@pytest.mark.parametrize(("runtime", "name"), [pytest.param("openvino", "OpenVINO", marks=X86), ("onnxruntime", "ONNX Runtime")])
 def test_damaged_model_is_refused_with_the_name_of_the_runtime(bundle: Bundle, runtime: str, name: str) -> None:
     (bundle.folder / "model.onnx").write_bytes(b"damaged")
     spec = replace(bundle.engines[-1], runtime=runtime, files=("model.onnx",), precision="f32")
@@ -69,7 +71,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="OpenVINO serves on x86 only")
+@X86
 def test_process_that_has_dropped_engines_still_handles_signals(tiny_bundle: Path) -> None:
     """With a Core for each engine this process ended in a segmentation fault."""
     done = run_command(sys.executable, "-c", DROPS_TWO_ENGINES, tiny_bundle)

@@ -177,7 +177,7 @@ def test_failed_start_leaves_no_folder_and_keeps_uvicorns_exit_code(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_state_that_cannot_be_a_folder_ends_the_start_with_a_sentence(tiny_bundle: Path) -> None:
+def test_state_that_cannot_be_a_folder_ends_the_start_with_an_error_message(tiny_bundle: Path) -> None:
     settings = {"SENTIMENT_MODEL": str(tiny_bundle), "SENTIMENT_STATE": "/dev/null/state"}
     done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", **settings)
     assert done.returncode not in (0, None)

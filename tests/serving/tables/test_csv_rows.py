@@ -1,4 +1,4 @@
-"""Tests that CSV and TSV come back as the csv module reads them, in any chunks, and that a broken file gets a sentence."""
+"""Tests that CSV and TSV come back as the csv module reads them, in any chunks, and that a broken file gets an error message."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Tests of all text formats together: chunks change nothing, and each broken file gets a sentence after its good rows."""
+"""Tests of all text formats together: chunks change nothing, and each broken file gets an error message after its good rows."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from tests.serving.tables.reading import CUTS, chunks, read
     encoding=st.sampled_from(["utf-8-sig", "cp949", "utf-16"]),
     cuts=CUTS,
 )
-def test_any_bytes_give_the_same_rows_and_the_same_sentence_in_any_chunks(
+def test_any_bytes_give_the_same_rows_and_the_same_error_message_in_any_chunks(
     data: bytes, file_format: str, encoding: str, cuts: list[int]
 ) -> None:
     data = b"text\n" + data if encoding != "utf-16" else data
@@ -42,7 +42,7 @@ def test_any_bytes_give_the_same_rows_and_the_same_sentence_in_any_chunks(
         ("ndjson", b'{"text": "good"}\n{"label": 1, "predicted_score": 1}\n', ["good"], "it was scored before"),
     ],
 )
-def test_broken_file_gives_a_sentence_after_its_good_rows(file_format: str, data: bytes, rows: list[str], sentence: str) -> None:
+def test_broken_file_gives_an_error_message_after_its_good_rows(file_format: str, data: bytes, rows: list[str], sentence: str) -> None:
     for parts in ([data], chunks(data, range(0, len(data), 60_000))):
         found, error = read(rows_of(file_format, "text"), parts)
         assert [row.text for row in found] == rows

@@ -48,10 +48,10 @@ DIE = "(lambda *_, **__: os.kill(os.getpid(), 9))"
 @pytest.mark.parametrize(
     "place",
     [
-        f"output.json.dump = {DIE}",  # progress half written
+        f"output.json.dump = {DIE}",  # with an incomplete progress file
         f"output.Path.replace = {DIE}",  # progress written, but not in its place
         "write = output.write_all; count = iter(range(9)); output.write_all = lambda to, data: "
-        f"(write(to, data), next(count)) if count.__length_hint__() > 4 else (write(to, data[:9]), {DIE}())",  # half a block written
+        f"(write(to, data), next(count)) if count.__length_hint__() > 4 else (write(to, data[:9]), {DIE}())",  # with an incomplete block
         f"output.Path.unlink = {DIE}",  # at the end, after the move into place
     ],
     ids=["progress", "replace", "half a block", "end"],
@@ -148,7 +148,7 @@ def test_second_process_on_the_same_output_is_refused(score: Callable[..., Any],
     assert score(source, out).returncode == 0
 
 
-def test_full_disk_gives_a_sentence_and_the_command_resumes(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_full_disk_gives_an_error_message_and_the_command_resumes(tiny_bundle: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "a.csv", tmp_path / "out.csv"
     write_many(source, 3000)
 

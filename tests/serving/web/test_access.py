@@ -37,7 +37,7 @@ def test_page_has_security_headers_and_json_does_not(client: httpx.Client) -> No
     assert "content-security-policy" not in client.get("/health").headers
 
 
-def test_failure_of_the_server_has_an_id_and_a_sentence() -> None:
+def test_failure_of_the_server_has_an_id_and_an_error_message() -> None:
     async def failing(*_: object) -> None:
         raise ZeroDivisionError
 

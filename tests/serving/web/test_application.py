@@ -15,7 +15,7 @@ from tests.serving.http import TERMINATED, log_lines, own_client, server
 
 
 @pytest.mark.parametrize(("model", "sentence"), [("nowhere", "holds no model bundle"), ("serving", "is not the file that was evaluated")])
-def test_start_with_a_bad_bundle_fails_with_a_sentence(copied_bundle: Path, model: str, sentence: str) -> None:
+def test_start_with_a_bad_bundle_fails_with_an_error_message(copied_bundle: Path, model: str, sentence: str) -> None:
     (copied_bundle / "model.onnx").write_bytes(b"")
     done = run_command(sys.executable, "-m", "uvicorn", "serving.app:app", "--port", "0", SENTIMENT_MODEL=str(copied_bundle.parent / model))
     assert done.returncode not in (0, None)

@@ -69,7 +69,7 @@ def test_role_of_a_key_decides_what_it_may_do(roles: dict[str, Role], key: str |
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", f"Basic {ADMIN}", f"Bearer{ADMIN}", ADMIN, f"Bearer {ADMIN}x", "\xff"])
-def test_header_without_a_key_is_refused_with_a_sentence_on_how_to_send_it(value: str) -> None:
+def test_header_without_a_key_is_refused_with_an_error_message_on_how_to_send_it(value: str) -> None:
     with pytest.raises(HTTPException) as refused:
         Keys(BOTH, None, 1).admit(request(authorization=value), "predict")
     assert refused.value.status_code == 401

@@ -1,4 +1,4 @@
-"""Bodies of requests: which are read, and that a bad one gets a status and a sentence that never quotes it."""
+"""Bodies of requests: which are read, and that a bad one gets a status and an error message that never quotes it."""
 
 import gzip
 import json
@@ -72,7 +72,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("headers", "body", "word"), REFUSED.values(), ids=REFUSED)
-def test_bad_body_gets_422_and_a_sentence_without_an_echo(client: httpx.Client, headers: dict[str, str], body: bytes, word: str) -> None:
+def test_bad_body_gets_422_and_an_error_message_without_an_echo(
+    client: httpx.Client, headers: dict[str, str], body: bytes, word: str
+) -> None:
     assert_refused(client.post("/predict", content=body, headers=headers), 422, word)
     assert client.post("/predict", json={"text": "good"}).status_code == 200
 
@@ -91,7 +93,7 @@ def test_bad_body_gets_422_and_a_sentence_without_an_echo(client: httpx.Client, 
     ],
     ids=["not a list", "other field", "list without an object", "broken", "deep", "not UTF-8", "form", "too large"],
 )
-def test_bad_body_of_a_batch_gets_a_sentence_without_an_echo(
+def test_bad_body_of_a_batch_gets_an_error_message_without_an_echo(
     client: httpx.Client, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     assert_refused(client.post("/predict/batch", content=body, headers=headers), status)

@@ -1,4 +1,4 @@
-"""The command line of a stage: a failure is one sentence, a way back and an exit code."""
+"""The command line of a stage: a failure is one error message, the way back and an exit code."""
 
 import errno
 import logging
@@ -61,7 +61,7 @@ def test_each_field_is_a_flag_and_a_path(tmp_path: Path) -> None:
     ],
     ids=["stage", "inference", "Ctrl-C", "memory", "disk", "disk in a library"],
 )
-def test_failure_is_a_sentence_and_leaves_no_output(
+def test_failure_is_an_error_message_and_leaves_no_output(
     error: BaseException, code: int, sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit) as left:
@@ -71,14 +71,14 @@ def test_failure_is_a_sentence_and_leaves_no_output(
     assert not (tmp_path / "out.txt").exists()
 
 
-@pytest.mark.parametrize(("folder", "is_told"), [(".", True), ("..", False)], ids=["workspace", "temporary copy"])
-def test_way_back_is_told_only_where_dvc_has_removed_outputs(
-    folder: str, is_told: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("folder", "is_printed"), [(".", True), ("..", False)], ids=["workspace", "temporary copy"])
+def test_way_back_is_printed_only_where_dvc_has_removed_outputs(
+    folder: str, is_printed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", folder)
     with pytest.raises(SystemExit):
         failing_stage(StageError("the split is empty: run dvc repro"))
-    assert (command.WAY_BACK in capsys.readouterr().err) == is_told
+    assert (command.WAY_BACK in capsys.readouterr().err) == is_printed
 
 
 def test_sigterm_ends_with_143(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,7 @@ def test_sigterm_ends_with_143(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ERROR: terminated" in capsys.readouterr().err
 
 
-def test_error_without_a_sentence_and_an_error_with_debug_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_and_an_error_with_debug_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError), command.stage("Doc.", Paths):
         raise ZeroDivisionError
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--debug"])

@@ -1,4 +1,4 @@
-"""The environment variables of the graph: a wrong value is a sentence, an old name still counts, and nothing else reads them."""
+"""The environment variables of the graph: a wrong value is an error message, an old name still counts, and nothing else reads them."""
 
 import re
 from pathlib import Path

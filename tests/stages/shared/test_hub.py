@@ -1,4 +1,4 @@
-"""A Hub that cannot be reached is a sentence with a remedy, found out by one connection."""
+"""A Hub that cannot be reached is an error message with a remedy, found out by one connection."""
 
 import socket
 
@@ -30,7 +30,7 @@ def test_hub_that_listens_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         assert server.accept()
 
 
-def test_hub_that_does_not_listen_is_a_sentence_with_the_remedy(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_that_does_not_listen_is_an_error_message_with_the_remedy(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
     with pytest.raises(Unavailable, match=rf"the model needs 127\.0\.0\.1:{port}, which cannot be reached .* Take another\."):
         require_hub("the model", "Take another.")

@@ -1,4 +1,4 @@
-"""Params: a wrong value stops a stage before it reads data, with a sentence that names key, value and expectation."""
+"""Params: a wrong value stops a stage before it reads data, with an error message that names key, value and expectation."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ SECTIONS = {
 
 
 def refusal(file: Path, section: str) -> str:
-    """Load a section that is refused, and return the sentence."""
+    """Load a section that is refused, and return the error message."""
     with pytest.raises(ParamsInvalid) as refused:
         load(file, section, SECTIONS[section])
     return str(refused.value)
@@ -131,7 +131,7 @@ def test_missing_section_is_named(tmp_path, content):
     ],
     ids=["open bracket", "tab", "key twice", "indent", "bytes", "tag"],
 )
-def test_file_that_is_not_yaml_is_refused_in_one_sentence(tmp_path, content):
+def test_file_that_is_not_yaml_is_refused_with_one_message(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_bytes(content)
     sentence = refusal(file, "preprocess")

@@ -127,7 +127,7 @@ def test_hangul_and_bracketed_metric_names_stay_distinct(root: Path, tmp_path: P
         "sqlite:///:memory:",
     ],
 )
-def test_unreachable_store_is_a_sentence_without_the_password(root: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+def test_unreachable_store_is_an_error_message_without_the_password(root: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=probe.getsockname()[1]))

@@ -51,7 +51,7 @@ def needs_refit(shares: dict[str, float], choice: str, texts: int) -> bool:
         f"{shares['single_character_share']:.1%} are single characters (limit {SINGLE_CHARACTER_LIMIT:.0%})"
     )
     if choice == "refit" or (choice == "auto" and is_poor(shares) and texts >= MIN_TEXTS):
-        log.warning("A VOCABULARY IS FITTED ON THE TEXTS: %s. %s where you can: it has seen more text than yours", measured, REMEDY)
+        log.warning("A VOCABULARY IS FITTED ON THE TEXTS: %s. %s where you can: it knows more text than you have", measured, REMEDY)
         return True
     if is_poor(shares):
         few = f". {texts:,} texts are too few to fit a vocabulary on: it needs {MIN_TEXTS:,}" if choice == "auto" else ""

@@ -195,7 +195,7 @@ BAD_LINES = [
 
 
 @pytest.mark.parametrize("media_type", [CSV, NDJSON])
-def test_bad_rows_get_a_sentence_and_the_others_get_answers(client: httpx.Client, media_type: str) -> None:
+def test_bad_rows_get_an_error_message_and_the_others_get_answers(client: httpx.Client, media_type: str) -> None:
     if media_type == NDJSON:
         body = "".join(f'{{"text": "good film"}}\n{line}\n' for line in BAD_LINES)
     else:

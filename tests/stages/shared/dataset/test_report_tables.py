@@ -20,6 +20,7 @@ ROWS = [
     ("awful film", 0),
     ("awful staff", 0),
 ]
+FILES = {"dropped_file": "dropped.csv", "corrections_file": "corrections.csv"}
 SOURCES = {"source": SourceRead(len(ROWS) + 1, "f" * 64, SourceFacts.of_file(encoding="utf-8"))}
 
 
@@ -33,7 +34,7 @@ def store() -> Iterator[RowStore]:
 
 
 def test_tables_count_and_list_what_was_dropped(store: RowStore) -> None:
-    found = {table["title"]: table for table in tables(Summary(store.database), SOURCES, CLASSES, "dropped.csv", "corrections.csv")}
+    found = {table["title"]: table for table in tables(Summary(store.database), SOURCES, CLASSES, **FILES)}
     reasons = {row[0]: row[1] for row in found["Dropped rows"]["rows"]}
     assert reasons == {"empty": "1", "conflicting": "2"}
     assert ["empty", "9", "(nothing)", "-"] in found["Examples of dropped rows"]["rows"]
@@ -45,7 +46,7 @@ def test_tables_count_and_list_what_was_dropped(store: RowStore) -> None:
 
 def test_long_text_is_cut_for_reading(store: RowStore) -> None:
     store.database.execute("UPDATE rows SET reason = 'duplicate' WHERE line = 4")
-    found = tables(Summary(store.database), SOURCES, CLASSES, "dropped.csv", "corrections.csv")[1]
+    found = tables(Summary(store.database), SOURCES, CLASSES, **FILES)[1]
     (text,) = [row[2] for row in found["rows"] if row[0] == "duplicate"]
     assert text == f"{('long ' * 100)[:CHARACTERS]} ..."
 

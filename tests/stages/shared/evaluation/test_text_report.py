@@ -17,14 +17,14 @@ BASELINES = {
     "loses": {"gain": -0.08, "gain_low": -0.13, "gain_high": -0.03},
 }
 SENTENCES = {
-    ("en", "earns"): "The transformer earns its cost: it is 8.0 points more accurate than the linear baseline (interval +3.0 to +13.0).",
-    ("en", "unclear"): "It is not shown that the transformer earns its cost: the gain over the linear baseline is +2.0 points, and "
+    ("en", "earns"): "The transformer is worth its cost: it is 8.0 points more accurate than the linear baseline (interval +3.0 to +13.0).",
+    ("en", "unclear"): "It is not shown that the transformer is worth its cost: the gain over the linear baseline is +2.0 points, and "
     "the interval -1.0 to +5.0 contains 0. More test texts make the interval narrower.",
-    ("en", "loses"): "The transformer does not earn its cost: it is 8.0 points less accurate than the linear baseline (interval of the "
+    ("en", "loses"): "The transformer is not worth its cost: it is 8.0 points less accurate than the linear baseline (interval of the "
     "difference -13.0 to -3.0). Check that the base model knows the language of the texts.",
     ("ko", "earns"): "트랜스포머가 제값을 합니다. 선형 기준 모델보다 정확도가 8.0%p 높습니다 (신뢰구간 +3.0~+13.0).",
     ("ko", "unclear"): "트랜스포머가 제값을 하는지 아직 알 수 없습니다. 선형 기준 모델과의 차이는 +2.0%p이고, 신뢰구간 -1.0~+5.0에 0이 "
-    "들어 있습니다. 테스트 문장이 많을수록 신뢰구간이 좁아집니다.",
+    "들어 있습니다. 테스트 텍스트가 많을수록 신뢰구간이 좁아집니다.",
     ("ko", "loses"): "트랜스포머가 제값을 못합니다. 선형 기준 모델보다 정확도가 8.0%p 낮습니다 (차이의 신뢰구간 -13.0~-3.0). "
     "사전 학습 모델이 이 언어를 지원하는지 확인하세요.",
 }
@@ -51,7 +51,7 @@ def evaluated(language: Language, names: Sequence[str] = (), **changes: Any) -> 
     }
     metrics |= {"accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "f1": 0.89, "f1_low": 0.87, "f1_high": 0.91, "recall": 0.8}
     metrics |= {"baseline": {"accuracy": 0.82, **BASELINES["earns"]}} | changes
-    samples = [(f"문장 number {number} " * 20, number % 2, number % 3 % 2, 0.5 + number / 100) for number in range(20)]
+    samples = [(f"텍스트 number {number} " * 20, number % 2, number % 3 % 2, 0.5 + number / 100) for number in range(20)]
     return report.evaluation(language, metrics, [[1000, 250], [50, 1200]], names, samples, [("정말 좋아요", 1, 0.99), ("bad", 0, 1.0)])
 
 

@@ -143,7 +143,7 @@ def test_steps_in_micro_batches_have_the_losses_of_steps_at_once(splits: Path, a
 
 
 @pytest.mark.parametrize("launch", ["mpirun -n 2", 'torchrun "'])
-def test_launcher_that_cannot_be_run_is_a_sentence(tiny_model: Path, tiny_base: Path, tmp_path: Path, launch: str) -> None:
+def test_launcher_that_cannot_be_run_is_an_error_message(tiny_model: Path, tiny_base: Path, tmp_path: Path, launch: str) -> None:
     params_file = write_params(tmp_path / "params.yaml", {"train": TRAINING})
     done = run_command(*training(tiny_model, tiny_base, tmp_path, params_file), **environment(tmp_path), SENTIMENT_LAUNCH=launch)
     assert done.returncode == 1

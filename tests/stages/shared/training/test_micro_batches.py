@@ -82,14 +82,14 @@ def test_process_with_the_least_memory_decides_the_number_of_micro_batches(
     assert module.micro_batches_of(four_tokens_each, recipe, machine, fit) == micro_batches
 
 
-def test_memory_for_less_than_one_text_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:
+def test_memory_for_less_than_one_text_is_an_error_message(long_texts: Path, tmp_path: Path) -> None:
     failed = training(long_texts, tmp_path / "root", batch_size="auto")
     assert failed.run(with_little_memory, 100) == 1
     assert "ERROR: out of memory" in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
-def test_given_batch_size_that_does_not_fit_is_a_sentence(long_texts: Path, tmp_path: Path) -> None:
+def test_given_batch_size_that_does_not_fit_is_an_error_message(long_texts: Path, tmp_path: Path) -> None:
     failed = training(long_texts, tmp_path / "root", batch_size=16)
     assert failed.run(with_little_memory, ENOUGH) == 1
     assert "ERROR: out of memory: set train.batch_size to auto or lower it" in failed.stderr

@@ -115,7 +115,7 @@ def test_head_is_the_last_layer_with_an_output_for_each_class(tiny_base: Path) -
     assert changed == {"classifier.weight", "classifier.bias"}
 
 
-def test_weights_that_are_nan_are_a_sentence(tiny_base: Path) -> None:
+def test_weights_that_are_nan_are_an_error_message(tiny_base: Path) -> None:
     model, train = classifier(tiny_base, 2), texts(tiny_base, [0, 1] * 6)
     with torch.no_grad():
         model.pre_classifier.weight.fill_(float("nan"))
@@ -145,7 +145,7 @@ def test_base_model_needs_token_states_and_one_vector_a_text(tiny_base: Path, ki
 
 @pytest.mark.parametrize(("kind", "sizes"), [("bert", SMALL), ("electra", SMALL | {"embedding_size": 8}), ("roberta", SMALL)])
 def test_every_parameter_that_is_not_frozen_gets_a_gradient(kind: str, sizes: dict[str, object]) -> None:
-    """`pooler` is a private name of transformers. Under another name a pooler would wait for a gradient that never comes."""
+    """`pooler` is a private name of transformers. With another name a pooler would not be frozen, and would get no gradient."""
     model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, num_labels=2, pad_token_id=0, **sizes))
     freeze_head(model)
     model(input_ids=torch.tensor([[5, 6, 7]]), output_hidden_states=True).hidden_states[-1].sum().backward()

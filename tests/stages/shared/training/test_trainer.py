@@ -1,4 +1,4 @@
-"""Training ends with a sentence before a value that is not a number reaches the weights, and relies on parts of the Trainer."""
+"""Training ends with an error message before a value that is not a number reaches the weights, and relies on parts of the Trainer."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def training(doubtful: Path, tiny_base: Path, resumable_params: Path, tmp_path: 
     return Training(doubtful, tiny_base, tmp_path / "root", resumable_params)
 
 
-def test_loss_that_is_not_a_number_ends_the_training_with_a_sentence(
+def test_loss_that_is_not_a_number_ends_the_training_with_an_error_message(
     doubtful: Path, tiny_base: Path, resumable_params: Path, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
