@@ -100,7 +100,7 @@ class CsvRows:
                 self._header, self._separators, self._opening = names, separator, re.compile(re.escape(f'{separator}"'))
                 self._place = names.index(self._column)
                 return
-        raise ColumnMissing(self._column, next(iter(headers.values())))
+        raise ColumnMissing(next(iter(headers.values())))
 
     def _row(self, cells: list[str]) -> Row:
         assert self._header is not None

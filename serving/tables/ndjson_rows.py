@@ -45,7 +45,7 @@ class NdjsonRows:
             return Row(None, ("{}", ANSWER), "the line is not a JSON object: write one per line")
         source = line.strip(), answer_names(row)
         if self._column not in row:
-            return Row(None, source, f"the line has no key {self._column!r}: add it, or name another column")
+            return Row(None, source, "the line does not have the key of the text: add it, or name another column")
         return Row(row[self._column], source)
 
 

@@ -40,7 +40,7 @@ class ParquetTable:
             raise RowsBroken("the file is not Parquet: correct the ending of its name, or write it again") from None
         schema = self._file.schema_arrow
         if column not in schema.names:
-            raise ColumnMissing(column, schema.names)
+            raise ColumnMissing(schema.names)
         self._place = schema.names.index(column)
         types = (pyarrow.string(), pyarrow.float64(), pyarrow.string())
         self._answer_fields = [pyarrow.field(*field) for field in zip(answer_names(schema.names), types, strict=True)]

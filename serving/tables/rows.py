@@ -19,8 +19,8 @@ class RowsBroken(Exception):
 class ColumnMissing(RowsBroken):
     """A header without the column of the texts. found: the names that it has."""
 
-    def __init__(self, column: str, found: list[str]) -> None:
-        super().__init__(f"the header has no column {column!r}: add it, or name another column")
+    def __init__(self, found: list[str]) -> None:
+        super().__init__("the header does not have the column of the texts: add it, or name another column")
         self.found = found
 
 

@@ -77,7 +77,7 @@ def test_failed_trial_and_a_search_without_a_result_are_error_messages(project: 
         ("metric: f1\ndirection: up\nparams: {train.epochs: [1]}", "direction"),
         ("metric: f1\ndirection: maximize\nparams: {}", "params"),
         ("metric: f1\ndirection: maximize\nparams: {train.epochs: {low: 1}}", "train.epochs"),
-        ("metric: f1\ndirection: maximize\nparams: {train.epochs: {low: .nan, high: 3}}", "low must be under high"),
+        ("metric: f1\ndirection: maximize\nparams: {train.epochs: {low: .nan, high: 3}}", "set low below high"),
     ],
 )
 def test_search_space_with_a_problem_is_refused(tmp_path: Path, text: str, problem: str) -> None:

@@ -19,7 +19,7 @@ from tests.building import VOCABULARY
 from tests.running import ROOT
 
 TEXTS = ["the film was very good", "", "the food was awful, really", 'a "quoted" one\nof two lines', "영화 최고", "a\0b", "good " * 60]
-ERRORS = {1: "text is empty", 5: "text contains a NUL character"}  # by row of TEXTS
+ERRORS = {1: "text is empty: send some words", 5: "text contains a NUL character: remove it"}  # by row of TEXTS
 # The command with small blocks, and with progress saved after each: so a kill can hit a small file at many points.
 SMALL_BLOCKS = (
     "import sys; from serving import score; from serving.tables import blocks, output; "

@@ -93,7 +93,7 @@ def test_korean_windows_file_is_read_by_its_encoding_and_written_as_utf8(score: 
     source.write_bytes("문장,라벨\n영화가 정말 좋아요,긍정\n".encode("cp949"))
     done = score(source, out, "--column", "문장")
     assert done.returncode == 1
-    assert "the file is not UTF-8: name its encoding with --encoding" in done.stderr
+    assert "the file is not UTF-8: save it in UTF-8, or name its encoding with --encoding" in done.stderr
     done = score(source, out, "--column", "문장", "--encoding", "cp949")
     assert done.returncode == 0, done.stderr
     assert out.read_text("utf-8").startswith("문장,라벨,label,score,error\n영화가 정말 좋아요,긍정,LABEL_")
@@ -211,7 +211,10 @@ def test_file_with_no_readable_row_warns(score: Callable[..., Any], tmp_path: Pa
     done = score(tmp_path / "a.ndjson", tmp_path / "b.ndjson")
     assert done.returncode == 0
     assert "no row could be classified: check --column" in done.stderr
-    assert json.loads((tmp_path / "b.ndjson").read_text("utf-8"))["error"] == "the line has no key 'text': add it, or name another column"
+    assert (
+        json.loads((tmp_path / "b.ndjson").read_text("utf-8"))["error"]
+        == "the line does not have the key of the text: add it, or name another column"
+    )
 
 
 def test_help_and_text_formats_import_nothing_heavy(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_pat
         (["review,is_pos,verified", "lovely film,1,1", "awful meal,0,1"], "has classes in the columns 'is_pos' and 'verified'"),
         (
             ["it was so-so,neutral", "lovely film,positive", "awful meal,negative"],
-            "may be a header or a row: it was so-so, neutral",
+            "may be a header or data: it was so-so, neutral",
         ),
         (["caption,verdict", "lovely film,positive", "awful meal,negative"], "set preprocess.header to yes or no"),
         (["Text,text,label", "7,lovely film,1", "8,awful meal,0"], "has the column 'Text' more than once"),

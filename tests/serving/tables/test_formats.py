@@ -37,7 +37,7 @@ def test_any_bytes_give_the_same_rows_and_the_same_error_message_in_any_chunks(
         ("ndjson", b'{"text": "good"}\n{"text": "\xed\xa0\x80"}\n', ["good"], "the file is not UTF-8"),
         ("csv", b"", [], "the file is empty"),
         ("csv", b"\xef\xbb\xbf\r\n\r\n", [], "the file is empty"),
-        ("tsv", b"text,label\ngood,1\n", [], "does not name the column"),
+        ("tsv", b"text,label\ngood,1\n", [], "the header does not have the column"),
         ("csv", b"text,label,predicted_label\na,b,c\n", [], "it was scored before"),
         ("ndjson", b'{"text": "good"}\n{"label": 1, "predicted_score": 1}\n', ["good"], "it was scored before"),
     ],
@@ -53,4 +53,4 @@ def test_bytes_of_another_encoding_have_their_own_error() -> None:
     korean = "text\n영화가 좋아요\n".encode("cp949")
     assert isinstance(read(rows_of("csv", "text"), [korean])[1], NotDecoded)
     assert [row.text for row in read(rows_of("csv", "text", "cp949"), [korean])[0]] == ["영화가 좋아요"]
-    assert str(read(rows_of("csv", "text", "utf-16"), [b"text\n"])[1]) == "the file is not UTF-16"
+    assert str(read(rows_of("csv", "text", "utf-16"), [b"text\n"])[1]) == "the file is not UTF-16: save it in UTF-16"

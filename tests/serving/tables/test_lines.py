@@ -27,7 +27,7 @@ def test_lines_keep_their_ends_in_any_chunks(text: str, encoding: str, cuts: lis
 def test_error_of_an_invalid_byte_comes_after_the_lines_before_it(size: int) -> None:
     data, lines = b"good\nfilm\r\nbad \xff\nmore\n", Lines("utf-8-sig")
     found: list[str] = []
-    with pytest.raises(NotDecoded, match=r"the file is not UTF-8$"):
+    with pytest.raises(NotDecoded, match=r"the file is not UTF-8: save it in UTF-8$"):
         found.extend(line for start in range(0, len(data), size) for line in lines.feed(data[start : start + size]))
     assert found == ["good\n", "film\r\n"]
 

@@ -42,7 +42,7 @@ def test_bad_line_is_an_error_of_that_line_only() -> None:
     problems = [row.problem for row in found]
     not_json = "the line is not JSON: write one object per line"
     assert problems[:6] == [
-        "the line has no key 'text': add it, or name another column",
+        "the line does not have the key of the text: add it, or name another column",
         *["the line is not a JSON object: write one per line"] * 2,
         *[not_json] * 3,
     ]

@@ -159,7 +159,9 @@ def test_full_disk_gives_an_error_message_and_the_command_resumes(tiny_bundle: P
     process = start(tiny_bundle, source, out, preexec_fn=small_files)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.decode().endswith("out.csv: File too large. The same command resumes where it stopped\n")
+    assert errors.decode().endswith(
+        "out.csv: File too large. Free disk space or correct the permissions. The same command resumes where it stopped\n"
+    )
     assert b"Traceback" not in errors
     process = start(tiny_bundle, source, out)
     _, errors = process.communicate(timeout=60)

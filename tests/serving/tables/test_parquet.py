@@ -28,7 +28,7 @@ def test_parquet_keeps_its_schema_and_has_the_classifiers_own_answers(
     assert found.select(["text", "nested"]).equals(table.combine_chunks())
     assert found.schema.metadata[b"mine"] == b"yes"
     assert [found.schema.field(name).type for name in ("label", "score", "error")] == [pa.string(), pa.float64(), pa.string()]
-    no_text = {"label": None, "score": None, "error": "text is not a string"}
+    no_text = {"label": None, "score": None, "error": "text is not a string: send it in quotes"}
     assert found.select(["label", "score", "error"]).to_pylist() == [*answers, no_text]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.parquet", "out.parquet"]
 

@@ -58,12 +58,12 @@ def test_batch_answers_in_order_and_reports_a_bad_text_at_its_index(client: http
     assert answer.status_code == 200
     assert answer.json()["results"] == [
         {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in good.items()},
-        {"error": "text is empty"},
-        {"error": "text is not a string"},
+        {"error": "text is empty: send some words"},
+        {"error": "text is not a string: send it in quotes"},
         {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in bad.items()},
-        {"error": "text is not a string"},
+        {"error": "text is not a string: send it in quotes"},
         {"error": "text has more than 20,000 characters: shorten it"},
-        {"error": "text is not a string"},
+        {"error": "text is not a string: send it in quotes"},
         {key: pytest.approx(value, abs=1e-5) if key == "score" else value for key, value in good.items()},
     ]
 
