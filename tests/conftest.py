@@ -54,6 +54,7 @@ SLOW = (  # modules that `make test-fast` leaves out: they start servers, comman
     "tests/stages/shared/training/test_mlflow_run.py",
     "tests/stages/shared/training/test_pairs.py",
     "tests/stages/shared/training/test_teacher.py",
+    "tests/stages/shared/training/test_trainer.py",
     "tests/stages/shared/training/vocabulary/test_refit.py",
     "tests/stages/test_base_model.py",
     "tests/stages/test_evaluate.py",

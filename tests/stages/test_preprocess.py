@@ -22,7 +22,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from serving.inference.text import clean_text
 from stages import preprocess
 from stages.shared.dataset.duplicates import KEYS, nfkc
-from stages.shared.dataset.near_duplicates import similarity
+from stages.shared.dataset.near_duplicates import MIN_SHINGLES, SHINGLE_LENGTH, similarity
 from stages.shared.splits import read_split
 from tests.running import ROOT, read_json, run_command, write_params
 from tests.stages.shared.sources.test_aihub import corpus_table, dialogue
@@ -163,7 +163,9 @@ def test_any_files_are_counted_completely_and_near_duplicates_share_a_split(tmp_
     for one, other in combinations(keys, 2):
         if {one, other} <= set(origins):
             continue  # both are supplied, and used as they are
-        assert not {(a, b) for a in keys[one] for b in keys[other] if a == b or (len(a) > 6 and similarity(a, b) >= 0.9)}
+        searched = {name: [text for text in keys[name] if len(text) >= MIN_SHINGLES + SHINGLE_LENGTH - 1] for name in (one, other)}
+        assert not keys[one] & keys[other]
+        assert not [(a, b) for a in searched[one] for b in searched[other] if similarity(a, b) >= 0.9]
 
 
 @settings(max_examples=20, deadline=None)
