@@ -20,7 +20,7 @@ OF_LIBRARIES = {  # variables that a library owns: what it does with them here
     "HF_HUB_OFFLINE": "`1` forbids connections to the Hub.",
     "HF_TOKEN": "Token for private models and data sets of the Hub.",
     "HTTPS_PROXY": "Proxy for connections to the Hub.",
-    "NO_COLOR": "Any value switches colors off in `make run` and `make report`.",
+    "NO_COLOR": "Any value switches colours off in `make run` and `make report`.",
     "TMPDIR": "Folder for the temporary files of `preprocess` and the commands.",
     "RANK": "Number of this process among all of a training. The launcher sets it, as it sets the next two.",
     "WORLD_SIZE": "Number of processes of a training on all hosts.",
