@@ -52,7 +52,7 @@ check: install test-packages  ## lint, format, spelling, types and import rules
 	mypy
 	lint-imports
 
-reference: install  ## write the generated pages of docs/
+reference: install test-packages  ## write the generated pages of docs/
 	@python -m commands.reference
 
 pictures: install test-packages  ## take screenshots of the reports for the README
