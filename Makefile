@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report test test-fast coverage check reference pictures serve mlflow bench lock tune verify aihub dataset test-packages system-packages
+.PHONY: help install run report test test-fast coverage check reference pictures serve mlflow bench lock tune verify data aihub dataset test-packages system-packages
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
@@ -62,7 +62,7 @@ serve: install  ## serve models/serving on HOST:PORT, with WORKERS processes
 	@python -m serving --host $(HOST) --port $(PORT) --workers $(WORKERS)
 
 mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PORT
-	@uri="$$(python -m stages.shared.tracking http://$(HOST):$(MLFLOW_PORT))" || exit 1; case "$$uri" in \
+	@uri="$$(python -m stages.shared.mlflow_store http://$(HOST):$(MLFLOW_PORT))" || exit 1; case "$$uri" in \
 	  http*) echo "MLFLOW_TRACKING_URI names a server, which runs already";; \
 	  *) MLFLOW_BACKEND_STORE_URI="$$uri" mlflow server --host $(HOST) --port $(MLFLOW_PORT) --workers 1 --default-artifact-root mlartifacts;; esac
 
@@ -89,6 +89,9 @@ tune: install  ## search params: make tune TRIALS=20 SPACE=<file like commands/s
 
 verify: install  ## train the committed project again and compare the model with dvc.lock
 	@python -m commands.verify
+
+data: install  ## look at a file of labelled texts: make data FILE=mine.csv [SET=label_column=stars]
+	@python -m commands.data $(if $(FILE),"$(FILE)") $(SET)
 
 aihub: install  ## take the AI Hub corpus in: make aihub FILE='..._Training.json'
 	@python -m commands.import_aihub $(if $(FILE),"$(FILE)")

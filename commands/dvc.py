@@ -1,5 +1,7 @@
 """What the commands share: DVC and git as subprocesses, the paths that dvc.yaml owns, and how a command ends."""
 
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -54,6 +56,27 @@ def dvc_add(*files: Path) -> None:
     except subprocess.CalledProcessError:
         names = " ".join(map(str, files))
         raise StageError(f"DVC does not track {names} (see the message above): correct that, then type dvc add {names}") from None
+
+
+def experiment(params: Sequence[str]) -> str:
+    """Return the command that runs the graph with these params, each as name=value, quoted for a shell."""
+    return "dvc exp run " + " ".join(f"-S {shlex.quote(param)}" for param in params)
+
+
+def param_value(value: str) -> str:
+    """Return a text as a value for `-S`, in quotes where Hydra would read it otherwise. Raises StageError for what Hydra cannot read."""
+    if "${" in value or value == "???":
+        raise StageError(f"DVC cannot take the value {value!r} in -S: rename it, or set the param in params.yaml")
+    is_plain = re.fullmatch(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*", value) and value.casefold() not in ("true", "false", "null", "nan", "inf")
+    if is_plain:
+        return value
+    escaped = re.sub(r'(\\*)"', lambda found: found[1] * 2 + '\\"', value)
+    return '"' + re.sub(r"(\\+)$", lambda found: found[1] * 2, escaped) + '"'
+
+
+def listed(values: Sequence[str]) -> str:
+    """Return a list of texts as a value for `-S`."""
+    return f"[{','.join(map(param_value, values))}]"
 
 
 def output_of(stage: str, kind: Literal["outs", "metrics"], project: Path) -> str:

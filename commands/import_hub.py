@@ -6,19 +6,19 @@ Prints the command that trains on them. Nothing else in the project asks the Hub
 
 import logging
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from commands.dvc import dvc_add, error_messages
+from commands.dvc import dvc_add, error_messages, experiment, listed, param_value
 from serving.inference.hashing import file_sha256
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
 from stages.shared.outputs import atomic_files, write_metrics
-from stages.shared.sources.rows import LABEL_NAMES, TEXT_NAMES, ReadOptions
+from stages.shared.sources.names import LABEL, TEXT, Kind, named
+from stages.shared.sources.rows import AUTO
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -140,8 +140,8 @@ def task_of(data: "DatasetDict") -> Task:
     split = next(iter(data.values()))
     texts = [name for name, feature in split.features.items() if feature in (Value("string"), Value("large_string"))]
     kinds = {name: feature.feature if isinstance(feature, List) else feature for name, feature in split.features.items()}
-    text = _named(texts, TEXT_NAMES) or _only(texts)
-    label = _named(list(kinds), LABEL_NAMES) or _only([name for name, kind in kinds.items() if isinstance(kind, ClassLabel)])
+    text = _named(texts, TEXT) or _only(texts)
+    label = _named(list(kinds), LABEL) or _only([name for name, kind in kinds.items() if isinstance(kind, ClassLabel)])
     if label is None:
         return Task(text, None, [], "")
     several = isinstance(split.features[label], List)
@@ -154,9 +154,8 @@ def task_of(data: "DatasetDict") -> Task:
     return Task(text, label, names if len(names) <= MAX_CLASSES else [], separator if several else "")
 
 
-def _named(names: Sequence[str], likely: Sequence[str]) -> str | None:
-    position = ReadOptions.position(names, "auto", likely)
-    return None if position is None else names[position]
+def _named(names: Sequence[str], kind: Kind) -> str | None:
+    return next((names[position] for position in named(names, AUTO, kind)), None)
 
 
 def _only(names: Sequence[str]) -> str | None:
@@ -228,22 +227,17 @@ def params_of(task: Task, splits: dict[str, SplitFile], data: "DatasetDict") -> 
         params.append(f"preprocess.test_source={labelled[test]}")
     if test == "test" and "validation" in labelled:
         params.append(f"preprocess.validation_source={labelled['validation']}")
-    for param, column, likely in (("text_column", task.text, TEXT_NAMES), ("label_column", task.label, LABEL_NAMES)):
+    for kind, column in ((TEXT, task.text), (LABEL, task.label)):
         if column is None:
-            params.append(f"preprocess.{param}=<one of {', '.join(next(iter(data.values())).column_names)}>")
-        elif column.strip().casefold() not in likely:
-            params.append(f"preprocess.{param}={column}")
-    params.append(f"preprocess.labels={_listed(task.class_names)}" if task.class_names else "preprocess.labels=<class names>")
+            params.append(f"preprocess.{kind.param}=<one of {', '.join(next(iter(data.values())).column_names)}>")
+        elif column.strip().casefold() not in kind.sure:
+            params.append(f"preprocess.{kind.param}={param_value(column)}")
+    params.append(f"preprocess.labels={listed(task.class_names)}" if task.class_names else "preprocess.labels=<class names>")
     if task.separator:
         params.append(f'preprocess.label_separator="{task.separator}"')
     if any(0 < split.unlabelled < split.rows for split in splits.values()):
         params.append('preprocess.ignore_labels=[""]')
     return params
-
-
-def _listed(names: Sequence[str]) -> str:
-    quoted = ('"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in names)
-    return f"[{','.join(quoted)}]"
 
 
 def _shortened(error: Exception) -> str:
@@ -261,7 +255,7 @@ def main() -> None:
     with error_messages("run the same command again"):
         params = import_data_set(sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else None, Path("data/raw"))
     print("Run the graph on it:")
-    print("  dvc exp run " + " ".join(f"-S {shlex.quote(param)}" for param in params))
+    print(f"  {experiment(params)}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ PAGES = {
 }
 NEXT = {
     "make serve": "answer over HTTP: http://127.0.0.1:8000/docs",
-    "dvc exp run -S preprocess.source=data/raw/mine.csv -S 'preprocess.labels=[bad,good]'": "train on your own texts",
+    "make data FILE=data/raw/mine.csv": "look at your own texts, and get the command that trains on them",
     "dvc metrics diff": "compare with the last commit",
 }
 

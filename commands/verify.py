@@ -42,16 +42,30 @@ def verify(folder: Path) -> str:
     if found_hash == committed_hash:
         return f"The same bytes: {model} is {found_hash}, as dvc.lock says."
     tolerance = max(TOLERANCE, MAX_DIFFERENT_ANSWERS / _metrics(copy, "preprocess")["rows"]["validation"])
-    facts = (
-        f"{model} is {found_hash}, in dvc.lock {committed_hash}; "
-        f"validation accuracy {found['validation_accuracy']:.4f}, committed {committed['validation_accuracy']:.4f} "
-        f"(tolerance {tolerance:.2f}); " + "; ".join(f"{name} {found[name]}, committed {committed[name]}" for name in DECIDE_BYTES)
+    facts = _table(
+        ("", "now", "committed"),
+        (model, found_hash, committed_hash),
+        ("validation accuracy", f"{found['validation_accuracy']:.4f}", f"{committed['validation_accuracy']:.4f}"),
+        *(
+            (f"{name} {key}", str(found[name].get(key)), str(committed[name].get(key)))
+            for name in DECIDE_BYTES
+            for key in dict.fromkeys([*committed[name], *found[name]])
+            if found[name].get(key) != committed[name].get(key)
+        ),
     )
     if abs(found["validation_accuracy"] - committed["validation_accuracy"]) > tolerance:
-        raise StageError(f"this is not the committed model: {facts}. Run `make lock`, and commit dvc.lock and metrics/")
+        raise StageError(
+            f"this is not the committed model, for its accuracy differs by more than {tolerance:.2f}: "
+            f"run `make lock`, and commit dvc.lock and metrics/\n{facts}"
+        )
     if all(found[name] == committed[name] for name in DECIDE_BYTES):
-        raise StageError(f"same accuracy but different bytes on the same kind of machine: training is not reproducible here: {facts}")
-    return f"Same accuracy but different bytes, as expected of another machine or recipe: {facts}."
+        raise StageError(f"same accuracy but different bytes on the same kind of machine: training is not reproducible here\n{facts}")
+    return f"Same accuracy (within {tolerance:.2f}) but different bytes, as expected of another machine or recipe\n{facts}"
+
+
+def _table(*rows: tuple[str, str, str]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def _locked_hash(project: Path, out: str) -> str:

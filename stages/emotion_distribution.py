@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from rich.console import Group
 
-from stages.shared import aihub, command, params, tracking
+from stages.shared import aihub, command, mlflow_store, params, tracking
 from stages.shared.outputs import atomic_files, write_metrics, write_text
 from stages.shared.report import console, plots
 from stages.shared.report.words import Language, read_words
@@ -45,7 +45,7 @@ class Paths(command.Paths):
     metrics: Annotated[Path, "JSON to write"]
 
 
-def run(language: Language, paths: Paths, store: tracking.Store) -> None:
+def run(language: Language, paths: Paths, store: mlflow_store.Store) -> None:
     """Count the emotions, then write the table, the metrics, the picture and the report."""
     dialogues = read_corpus(paths.corpus)
     counts = Counter(dialogue.emotion for dialogue in dialogues)
@@ -57,7 +57,7 @@ def run(language: Language, paths: Paths, store: tracking.Store) -> None:
     report = text_report(language, emotions, shares, len(dialogues))
     write_text(paths.report, report)
     console.show(report)
-    tracking.log_own_run(store, "emotion_distribution", paths.metrics, [paths.picture])
+    tracking.log_own_run(store, "emotion_distribution", paths.params, paths.metrics, [paths.picture])
 
 
 def percentages(counts: Mapping[str, int]) -> dict[str, float]:
@@ -144,7 +144,7 @@ def main() -> None:
     """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "emotion_distribution", EmotionParams)
-        run(settings.report_language, paths, tracking.open_store())
+        run(settings.report_language, paths, mlflow_store.open_store())
 
 
 if __name__ == "__main__":

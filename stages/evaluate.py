@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from serving.inference.bundle import PORTABLE
+from serving.inference.bundle import PORTABLE, TOKENIZER
 from serving.inference.classifier import Classifier, Predictions
-from stages.shared import command, params, tracking
+from stages.shared import command, mlflow_store, params, tracking
 from stages.shared.baseline import linear_baseline
 from stages.shared.calibration import expected_calibration_error
 from stages.shared.evaluation import text_report
@@ -30,6 +30,7 @@ from stages.shared.report.console import show
 from stages.shared.report.words import Language
 from stages.shared.splits import read_split
 from stages.shared.spreadsheet import escape_formula
+from stages.shared.training.vocabulary import coverage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +63,7 @@ class Paths(command.Paths):
     roc_picture: Annotated[Path, "PNG to write"]
 
 
-def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
+def run(settings: EvaluateParams, paths: Paths, store: mlflow_store.Store) -> None:
     """Answer the test split with the served engine, the fp32 engine and the baseline; then measure, draw and report."""
     served = Classifier.load(paths.bundle)
     names = served.bundle.class_names
@@ -93,11 +94,12 @@ def run(settings: EvaluateParams, paths: Paths, store: tracking.Store) -> None:
     plots.roc_curves(curves, names, paths.roc_picture)
     samples = list(zip(texts, truth.tolist(), predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True))
     probes = probe(served, settings.probe_texts)
-    report = text_report.evaluation(settings.report_language, metrics, counts.tolist(), names, samples, probes)
+    is_foreign = coverage.is_poor(coverage.measure(coverage.FileTokenizer(paths.bundle / TOKENIZER), texts))
+    report = text_report.evaluation(settings.report_language, metrics, counts.tolist(), names, samples, probes, is_foreign=is_foreign)
     write_text(paths.report, report)
     show(report)
     pictures = [paths.confusion_picture, paths.roc_picture]
-    tracking.add_to_model(store, "evaluate", served.bundle.lineage["model_sha256"], paths.metrics, pictures)
+    tracking.add_to_model(store, "evaluate", served.bundle.lineage["model_sha256"], paths.params, paths.metrics, pictures)
 
 
 def probe(served: Classifier, texts: Sequence[str]) -> list[text_report.Probe]:
@@ -133,7 +135,7 @@ def main() -> None:
     """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "evaluate", EvaluateParams)
-        run(settings, paths, tracking.open_store())
+        run(settings, paths, mlflow_store.open_store())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from serving.inference.bundle import PORTABLE, TOKENIZER, Bundle, EngineSpec, wr
 from serving.inference.cpu import multiplies_int8
 from serving.inference.hashing import file_sha256
 from serving.inference.redaction import Kind
-from stages.shared import command, params, tracking
+from stages.shared import command, mlflow_store, params, tracking
 from stages.shared.engines.check_set import CheckSet, read_check_set
 from stages.shared.engines.onnx_file import write_onnx
 from stages.shared.engines.parity import FP32_BATCH_BOUND, LOAD_TOLERANCE, Candidate, compare_with_torch
@@ -82,7 +82,7 @@ class Paths(command.Paths):
     metrics: Annotated[Path, "JSON to write"]
 
 
-def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: tracking.Store) -> None:
+def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: mlflow_store.Store) -> None:
     """Export to ONNX, compress, compare each engine with torch, and write a bundle with the engines that pass.
 
     redact: kinds of personal data that `preprocess` has replaced in the texts, and that the server will replace.
@@ -106,7 +106,7 @@ def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: t
     }
     write_metrics(paths.metrics, metrics)
     speeds = {f"export.texts_per_second.{candidate.spec.name}": candidate.texts_per_second for candidate in candidates}
-    tracking.add_to_model(store, "export", bundle.lineage["model_sha256"], paths.metrics, measured=speeds)
+    tracking.add_to_model(store, "export", bundle.lineage["model_sha256"], paths.params, paths.metrics, measured=speeds)
 
 
 def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
@@ -269,7 +269,7 @@ def main() -> None:
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "export", ExportParams)
         redact = params.load(paths.params, "preprocess", RedactParams).redact
-        run(settings, redact, paths, tracking.open_store())
+        run(settings, redact, paths, mlflow_store.open_store())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field
 from tqdm import tqdm
 
 from stages.shared import command, params
-from stages.shared.classes import load_class_names
+from stages.shared.classes import read_class_names
 from stages.shared.errors import StageError
 from stages.shared.outputs import atomic_files, write_metrics
 from stages.shared.splits import read_split
@@ -59,6 +59,7 @@ class Paths(command.Paths):
     train: Annotated[Path, "split"]
     validation: Annotated[Path, "split"]
     test: Annotated[Path, "split"]
+    classes: Annotated[Path, "JSON of the class names in id order"]
     base: Annotated[Path, "folder of the base model"]
     issues: Annotated[Path, "CSV to write"]
     metrics: Annotated[Path, "JSON to write"]
@@ -135,7 +136,7 @@ def main() -> None:
     """Read flags and params, then run the stage."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "label_noise", LabelNoiseParams)
-        run(settings, load_class_names(paths.params), paths)
+        run(settings, read_class_names(paths.classes), paths)
 
 
 if __name__ == "__main__":

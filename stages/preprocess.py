@@ -2,7 +2,8 @@
 
 Reads: the source (a file or a folder of shards), optional validation and test files, corrections, and the preprocess section of
 params.yaml.
-Writes: three splits as CSV `text,label` (label = class id), metrics/preprocess.json, the data report and the dropped rows.
+Writes: three splits as CSV `text,label` (label = class id), the class names, metrics/preprocess.json, the data report and the dropped
+rows.
 The sources stay unchanged. Rows read = rows kept + rows dropped for each named reason.
 """
 
@@ -12,43 +13,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from serving.inference.redaction import redact
-from serving.inference.text import clean_text
 from stages.shared import command, params
+from stages.shared.classes import write_class_names
 from stages.shared.dataset import report
-from stages.shared.dataset.duplicates import KEYS, short
-from stages.shared.dataset.errors import LabelsUnknown, TooFewTexts
-from stages.shared.dataset.labels import Corrections, LabelParams, Labels
+from stages.shared.dataset.duplicates import KEYS
+from stages.shared.dataset.errors import TooFewTexts
+from stages.shared.dataset.labels import Corrections
 from stages.shared.dataset.lengths import token_lengths
-from stages.shared.dataset.row_store import Conflicts, Entry, RowStore, open_row_store
+from stages.shared.dataset.reading import Reading, ReadingParams, with_found_labels
+from stages.shared.dataset.row_store import Conflicts, RowStore, open_row_store
 from stages.shared.dataset.splitting import needed, split
 from stages.shared.dataset.summary import Summary
-from stages.shared.errors import FileUnreadable, StageError
+from stages.shared.errors import FileUnreadable
 from stages.shared.outputs import atomic_files, write_metrics
-from stages.shared.sources.delimited import SEPARATORS
 from stages.shared.sources.facts import SourceRead
-from stages.shared.sources.rows import AUTO, ReadOptions
-from stages.shared.sources.source import Source
-from stages.shared.splits import HEADER_ONLY, SPLITS
+from stages.shared.splits import SPLITS
 
 log = logging.getLogger("preprocess")
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
-def _known_encoding(name: str) -> str:
-    try:
-        "".encode("utf-8" if name == AUTO else name)
-    except LookupError:
-        raise ValueError("no encoding has this name: Korean Windows writes cp949, and auto finds the encoding") from None
-    return name
-
-
-class PreprocessParams(LabelParams):
+class PreprocessParams(ReadingParams):
     model_config = ConfigDict(extra="forbid")
 
     source: str
@@ -62,24 +52,6 @@ class PreprocessParams(LabelParams):
     test_source: str
     """A file that is the test split as it stands. Train and validation lose the texts that are in it. `data/raw/none.csv`: split it off
     the source.
-    """
-    text_column: str
-    """Name of the column with the texts, or its number from 0 in a file without a header. `auto` detects it and reports what it found."""
-    label_column: str
-    """Name or number of the column with the labels. `auto` detects it and reports what it found."""
-    encoding: Annotated[str, AfterValidator(_known_encoding)]
-    """Encoding of the source, such as utf-8, cp949 or cp1252. `auto` detects it and reports what it found."""
-    separator: Literal["auto", "tab", "comma", "semicolon", "bar"]
-    """Character between the columns. `auto` detects it and reports what it found."""
-    quoting: Literal["auto", "csv", "none", "twice"]
-    """How quotes are read. `csv`: as in RFC 4180. `none`: they are characters like others. `twice`: the file was quoted two times, as NSMC
-    is.
-    """
-    header: Literal["auto", "yes", "no"]
-    """Whether the first line names the columns. `auto` detects it and reports what it found."""
-    duplicate_key: Literal["exact", "ws", "nfkc", "alnum"]
-    """What makes two texts duplicates. `exact`: equal. `ws`: equal but for spaces. `nfkc`: also but for case and Unicode form. `alnum`:
-    equal letters and digits.
     """
     conflicts: Conflicts
     """What happens to a text with several labels. `drop`: drop all its rows. `majority`: keep the most frequent label, none if two
@@ -116,6 +88,7 @@ class Paths(command.Paths):
     train: Annotated[Path, "split to write"]
     validation: Annotated[Path, "split to write"]
     test: Annotated[Path, "split to write"]
+    classes: Annotated[Path, "JSON to write: the class names in id order"]
     tokenizer: Annotated[Path, "tokenizer.json of the base model, for the lengths in the report"]
     dropped: Annotated[Path, "CSV of the dropped rows to write"]
     report: Annotated[Path, "HTML page to write"]
@@ -132,11 +105,13 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
 
     max_length: the number of tokens at which `train` truncates a text, for the report.
     """
+    settings = with_found_labels(settings, paths.source)
     with open_row_store() as rows:
         summary = Summary(rows.database)
         corrections = Corrections(paths.corrections, settings, KEYS[settings.duplicate_key])
+        reading = Reading(rows, settings, corrections)
         with timed("reading and cleaning"):
-            read = {origin: read_source(rows, origin, file, settings, corrections) for origin, file in paths.sources.items()}
+            read = {origin: reading.read(origin, file) for origin, file in paths.sources.items()}
         sources = {origin: source for origin, source in read.items() if source}
         corrections.report()
         drop(rows, summary, settings)
@@ -151,7 +126,7 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
         with timed("counting tokens"):
             lengths = token_lengths(summary, paths.tokenizer, max_length)
         metrics = _metrics(sources, summary, classes, settings.class_names)
-        metrics |= {"corrections": corrections.counts, "tokens": lengths.metrics}
+        metrics |= {"corrections": corrections.counts, "defects": reading.defects._asdict(), "tokens": lengths.metrics}
         with timed("reporting"):
             contents = report.Contents(
                 summary,
@@ -159,12 +134,15 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
                 classes,
                 settings.class_names,
                 lengths,
+                reading.defects,
                 dropped_file=paths.dropped.name,
                 corrections_file=paths.corrections.name,
             )
             page, warnings = report.render(contents)
-        with timed("writing"), atomic_files(paths.train, paths.validation, paths.test, paths.dropped, paths.report) as drafts:
-            *splits, dropped, page_file = drafts
+        outputs = (paths.train, paths.validation, paths.test, paths.classes, paths.dropped, paths.report)
+        with timed("writing"), atomic_files(*outputs) as drafts:
+            *splits, class_file, dropped, page_file = drafts
+            write_class_names(settings.class_names, class_file)
             for name, draft in zip(SPLITS, splits, strict=True):
                 rows.write(name, draft)
             rows.write_dropped(settings.class_names, dropped)
@@ -180,57 +158,6 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
 
 def _reasons(summary: Summary, origin: str) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in summary.dropped(origin).items() if count) or "none dropped"
-
-
-def read_source(rows: RowStore, origin: str, file: Path, settings: PreprocessParams, corrections: Corrections) -> SourceRead | None:
-    """Read a file into the row store; return how it was read, or None if an optional file has no rows."""
-    labels = Labels(settings)
-    source = Source(file, _options(settings, labels), optional=origin != "source")
-    count = rows.add(_entries(source, origin, settings, labels, corrections))
-    if not count:
-        if file.name != HEADER_ONLY:
-            log.warning("%s has only a header: the %s split comes from the source", file, origin)
-        return None
-    log.info("%s read as %s", file, ", ".join(f"{name} {value}" for name, value in source.facts.as_text().items()))
-    if not source.is_aihub and settings.aihub_target != "polarity":
-        raise StageError(f"preprocess.aihub_target is {settings.aihub_target!r}, but {file} is not the AI Hub corpus: set it to polarity")
-    if labels.unknown:
-        raise LabelsUnknown(labels.unknown, settings.labels)
-    return SourceRead(count, source.sha256, source.facts)
-
-
-def _entries(source: Source, origin: str, settings: PreprocessParams, labels: Labels, corrections: Corrections) -> Iterator[Entry]:
-    """Yield the rows of a source, each with its clean text, and with its label or the reason to drop it."""
-    key = KEYS[settings.duplicate_key]
-    for row in source.rows():
-        if source.is_aihub and not labels.is_aihub:
-            labels.expect_aihub()
-        text = redact(clean_text(row.text), settings.redact)
-        label, reason = corrections.verdict(text) or labels.verdict(row.label, source.file, row.line)
-        yield Entry(
-            origin,
-            file=source.file.name,
-            line=row.line,
-            text=text,
-            label=label,
-            reason=reason or (None if text else "empty"),
-            raw_label="" if label is not None else row.label,
-            key=short(key(text)),
-            person=row.person,
-        )
-
-
-def _options(settings: PreprocessParams, labels: Labels) -> ReadOptions:
-    separators = {name: separator for separator, name in SEPARATORS.items()} | {AUTO: AUTO}
-    return ReadOptions(
-        labels.is_label,
-        settings.text_column,
-        settings.label_column,
-        settings.encoding,
-        separators[settings.separator],
-        settings.quoting,
-        settings.header,
-    )
 
 
 @contextmanager

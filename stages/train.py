@@ -18,8 +18,8 @@ from pydantic import ConfigDict, Field
 
 from serving.inference.cpu import cpu_name
 from serving.inference.hashing import file_sha256
-from stages.shared import command, params, tracking
-from stages.shared.classes import load_class_names
+from stages.shared import command, mlflow_store, params, tracking
+from stages.shared.classes import read_class_names
 from stages.shared.outputs import atomic_folder, write_metrics
 from stages.shared.report import plots
 from stages.shared.splits import read_split
@@ -75,6 +75,7 @@ class TrainParams(params.Section):
 class Paths(command.Paths):
     train: Annotated[Path, "train split"]
     validation: Annotated[Path, "validation split, which chooses the best epoch and calibrates contrastive training"]
+    classes: Annotated[Path, "JSON of the class names in id order"]
     base: Annotated[Path, "folder of the base model"]
     teacher: Annotated[Path, "folder of a fine-tuned model to distil, or a header-only file"]
     model: Annotated[Path, "folder to write"]
@@ -90,7 +91,7 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> "T
     from stages.shared.training.memory import keep_freed_memory, limited_to_free_memory
     from stages.shared.training.mlflow_run import mlflow_run
 
-    store = tracking.open_store() if is_main_process() else None
+    store = mlflow_store.open_store() if is_main_process() else None
     machine = resolve_machine(settings.precision, settings.threads)
     keep_freed_memory()
     origin = hashes(settings, class_names, machine, paths)
@@ -230,7 +231,7 @@ def main() -> None:
     """Read flags and params, run the stage, and remove the checkpoints when the outputs are in place."""
     with command.stage(__doc__, Paths) as paths:
         settings = params.load(paths.params, "train", TrainParams)
-        class_names = load_class_names(paths.params)
+        class_names = read_class_names(paths.classes)
         launch("stages.train")
         if not is_main_process():
             logging.disable(logging.WARNING)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.running import NONE, ROOT, run_command, write_params
+from tests.watching import watched
 
 VOCABULARY = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works"
 TINY_PREPROCESS: dict[str, object] = {"validation_size": 0.1, "test_size": 0.2, "near_duplicates": 0}  # texts of the tiny table are alike
@@ -47,10 +48,12 @@ def build_tiny_model(base: Path, table: Path, mlflow_store: str, folder: Path) -
     stages: dict[str, dict[str, Path]] = {
         "preprocess": {
             "source": table, "validation-source": NONE, "test-source": NONE, "corrections": NONE, "tokenizer": base / "tokenizer.json",
-            **splits, "test": folder / "test.csv", "dropped": folder / "dropped.csv", "report": folder / "report.html",
+            **splits, "test": folder / "test.csv", "classes": folder / "classes.json",
+            "dropped": folder / "dropped.csv", "report": folder / "report.html",
         },
         "train": {
-            **splits, "base": base, "teacher": NONE, "model": folder / "final", "picture": folder / "curve.png",
+            **splits, "classes": folder / "classes.json", "base": base,
+            "teacher": NONE, "model": folder / "final", "picture": folder / "curve.png",
             "preprocess-metrics": folder / "preprocess.json",
         },
         "export": {**splits, "model": folder / "final", "bundle": folder / "serving"},
@@ -66,7 +69,7 @@ def build_tiny_model(base: Path, table: Path, mlflow_store: str, folder: Path) -
 def build_large_model(tiny_model: Path, tiny_base: Path, folder: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertModel, set_seed
 
-    for name in ("train.csv", "validation.csv", "preprocess.json", "params.yaml"):
+    for name in ("train.csv", "validation.csv", "classes.json", "preprocess.json", "params.yaml"):
         shutil.copy(tiny_model / name, folder / name)
     set_seed(0)
     config = DistilBertConfig(dim=64, hidden_dim=64, n_layers=1, n_heads=2, max_position_embeddings=64, vocab_size=24_000)
@@ -113,3 +116,19 @@ def build_committed_project(tiny_base: Path, tiny_table: Path, folder: Path) -> 
     ):
         done = run_command("git", *command, cwd=project)
         assert done.returncode == 0, done.stderr
+
+
+def build_reproduced_project(committed_project: Path, folder: Path) -> None:
+    """Run the graph with new interpreters, as users do, under watch; commit what it gives."""
+    project = Path(shutil.copytree(committed_project, folder / "project", symlinks=True))
+    with watched(folder / "watch") as watch:
+        assert watch.run(sys.executable, "-m", "dvc", "repro", cwd=project).count("Running stage") == 7
+    commit(project)
+    shutil.rmtree(project / "mlartifacts")
+    (project / "mlflow.db").unlink()
+
+
+def commit(project: Path) -> None:
+    for command in (["add", "-A"], ["commit", "-qm", "state"]):
+        done = run_command("git", *command, cwd=project)
+        assert done.returncode == 0, done.stdout + done.stderr

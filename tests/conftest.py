@@ -16,6 +16,7 @@ from tests.building import (
     build_committed_project,
     build_large_model,
     build_other_bundle,
+    build_reproduced_project,
     build_tiny_base,
     build_tiny_model,
     build_tiny_table,
@@ -29,6 +30,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 SLOW = (  # modules that `make test-fast` leaves out: they start servers, commands, real trainings or DVC
+    "tests/commands/test_data.py",
     "tests/commands/test_import_aihub.py",
     "tests/commands/test_import_hub.py",
     "tests/commands/test_tune.py",
@@ -45,6 +47,7 @@ SLOW = (  # modules that `make test-fast` leaves out: they start servers, comman
     "tests/stages/shared/dataset/test_near_duplicates.py",
     "tests/stages/shared/dataset/test_row_store.py",
     "tests/stages/shared/engines/test_onnx_file.py",
+    "tests/stages/shared/test_mlflow_store.py",
     "tests/stages/shared/test_tracking.py",
     "tests/stages/shared/training/test_checkpoints.py",
     "tests/stages/shared/training/test_launch.py",
@@ -62,6 +65,13 @@ SLOW = (  # modules that `make test-fast` leaves out: they start servers, comman
     "tests/stages/test_train.py",
     "tests/test_model.py",
     "tests/test_pipeline.py",
+    "tests/test_privacy.py",
+)
+AFTER_RUN = (  # modules that read what `make run` writes; .ci/run runs them once more after it
+    "tests/commands/test_report.py",
+    "tests/docs/test_documents.py",
+    "tests/test_contract.py",
+    "tests/test_model.py",
 )
 
 
@@ -71,9 +81,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the modules, and run the slow ones first: so no worker begins a long test when the others have none left."""
+    items.sort(key=lambda item: item.path.relative_to(ROOT).as_posix() not in SLOW)
     for item in items:
-        if item.path.relative_to(ROOT).as_posix() in SLOW:
+        module = item.path.relative_to(ROOT).as_posix()
+        if module in SLOW:
             item.add_marker(pytest.mark.slow)
+        if module in AFTER_RUN:
+            item.add_marker(pytest.mark.after_run)
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +187,7 @@ def doubtful(tiny_model: Path, built_once: BuiltOnce) -> Path:
     """The splits of the tiny model with every fourth validation label wrong: the more confident a model gets, the higher its loss."""
 
     def build(folder: Path) -> None:
-        for name in ("train.csv", "preprocess.json"):
+        for name in ("train.csv", "classes.json", "preprocess.json"):
             shutil.copy(tiny_model / name, folder / name)
         header, *rows = (tiny_model / "validation.csv").read_text("utf-8").splitlines()
         turned = [f"{row[:-1]}{1 - int(row[-1])}" if number % 4 == 0 else row for number, row in enumerate(rows)]
@@ -235,6 +250,12 @@ def real_bundle() -> Path:
 def committed_project(tiny_base: Path, tiny_table: Path, built_once: BuiltOnce) -> Path:
     """A committed copy of the project, on the tiny base and table, in which `dvc` commands take seconds."""
     return built_once("committed_project", partial(build_committed_project, tiny_base, tiny_table)) / "project"
+
+
+@pytest.fixture(scope="session")
+def reproduced_once(committed_project: Path, built_once: BuiltOnce) -> Path:
+    """The committed project with its graph run and its lock and metrics committed; its watch lies beside it."""
+    return built_once("reproduced", partial(build_reproduced_project, committed_project)) / "project"
 
 
 @pytest.fixture(scope="session")

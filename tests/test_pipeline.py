@@ -13,7 +13,6 @@ import yaml
 
 from commands.pictures import browser as chromium
 from stages.shared.command import WAY_BACK
-from tests.conftest import BuiltOnce
 from tests.running import read_json, run_command
 
 
@@ -34,6 +33,7 @@ EXEMPT = (  # from the deps of dvc.yaml
     "stages/shared/command.py",
     "stages/shared/environment.py",
     "stages/shared/project.py",
+    "stages/shared/mlflow_store.py",
     "stages/shared/tracking.py",
     "stages/shared/errors.py",
     "stages/shared/dataset/errors.py",
@@ -55,24 +55,6 @@ def edit(file: Path, before: str, after: str) -> None:
 def reword(file: Path) -> None:
     """Change the first docstring of a module."""
     file.write_text(file.read_text("utf-8").replace('"""', '"""In other words. ', 1), "utf-8")
-
-
-def commit(project: Path) -> None:
-    for command in (["add", "-A"], ["commit", "-qm", "state"]):
-        done = run_command("git", *command, cwd=project)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="session")
-def reproduced_once(committed_project: Path, warm_path: str, built_once: BuiltOnce) -> Path:
-    def build(folder: Path) -> None:
-        project = Path(shutil.copytree(committed_project, folder / "project", symlinks=True))
-        assert len(stages_run(dvc(project, "repro", PATH=warm_path))) == 7
-        commit(project)
-        shutil.rmtree(project / "mlartifacts")
-        (project / "mlflow.db").unlink()
-
-    return built_once("reproduced", build) / "project"
 
 
 @pytest.fixture
@@ -134,7 +116,6 @@ def test_experiment_runs_what_its_params_change_and_differs_there(reproduced: Pa
 
 def test_temporary_and_queued_experiments_make_the_same_model_and_land_in_the_main_store(reproduced: Path) -> None:
     again = ("--force", "--single-item", "train")
-    dvc(reproduced, "exp", "run", "--temp", "-S", "train.learning_rate=0.02")
     dvc(reproduced, "exp", "run", "--temp", *again)
     dvc(reproduced, "exp", "run", "--queue", "-S", "train.learning_rate=3e-5")
     dvc(reproduced, "exp", "run", "--queue", "--name", "queued", *again)
@@ -151,23 +132,28 @@ def test_temporary_and_queued_experiments_make_the_same_model_and_land_in_the_ma
     alike = [name for name, run in runs.items() if run.data.tags["model_sha256"] == committed]
     assert len(alike) == 2
     assert "queued" in alike
-    runs = [run for name, run in runs.items() if name not in alike]
-    assert sorted(run.data.params["train.learning_rate"] for run in runs) == ["0.02", "3e-05"]
-    names = {line.split(",")[0] for line in dvc(reproduced, "exp", "list", "--name-only").splitlines()}
-    for run in runs:
-        assert run.data.metrics.keys() >= {
-            "validation_loss",
-            "train_loss",
-            "train.validation_f1",
-            "evaluate.accuracy",
-            "preprocess.rows.train",
-        }
-        assert run.data.tags.keys() >= {"model_sha256", "sha256.train", "sha256.base", "sha256.code", "parent_commit"}
-        assert len(client.get_metric_history(run.info.run_id, "validation_loss")) == 2
-        pictures = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert pictures == {"learning_curve.png", "confusion.png", "roc.png"}
-        assert run.info.artifact_uri.startswith((reproduced / "mlartifacts").as_uri())
-        assert run.info.run_name in names
+    (run,) = [run for name, run in runs.items() if name not in alike]
+    assert run.data.params["train.learning_rate"] == "3e-05"
+    metrics = {"validation_loss", "train_loss", "train.validation_f1", "evaluate.accuracy", "preprocess.rows.train"}
+    assert run.data.metrics.keys() >= metrics
+    assert run.data.tags.keys() >= {"model_sha256", "sha256.train", "sha256.base", "sha256.code", "parent_commit"}
+    assert len(client.get_metric_history(run.info.run_id, "validation_loss")) == 2
+    pictures = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert pictures == {"learning_curve.png", "confusion.png", "roc.png"}
+    assert run.info.artifact_uri.startswith((reproduced / "mlartifacts").as_uri())
+    assert run.info.run_name in {line.split(",")[0] for line in dvc(reproduced, "exp", "list", "--name-only").splitlines()}
+
+
+def test_own_file_of_the_user_stays_out_of_git(reproduced: Path) -> None:
+    rows = (reproduced / "data/raw/reviews.csv").read_text("utf-8")
+    (reproduced / "data/raw/mine.csv").write_text(f"{rows}my secret words,positive\n", "utf-8")
+    output = dvc(reproduced, "exp", "run", "-S", "preprocess.source=data/raw/mine.csv", "preprocess")
+    assert stages_run(output) == {"preprocess"}
+    assert "my secret words" in "".join((reproduced / f"data/{name}.csv").read_text("utf-8") for name in ("train", "validation", "test"))
+    commits = run_command("git", "rev-list", "--all", cwd=reproduced).stdout.split()
+    assert len(commits) > 2, "the experiment is a commit too"
+    assert run_command("git", "grep", "my secret words", *commits, cwd=reproduced).stdout == ""
+    assert run_command("git", "ls-files", "data/raw/mine.csv", cwd=reproduced).stdout == ""
 
 
 def wait_for_queue(project: Path, experiments: int) -> None:

@@ -4,7 +4,7 @@ A forked stage sees the same arguments, environment, folder and standard streams
 `main` runs (PYTHONPATH, variables of libraries that they read when imported) cannot reach it: `forkable` says so.
 
 `warm_python` makes a `python` for the PATH of DVC. It forks the stages of any copy of the project, with the code of that copy.
-Such a stage has no standard input. Exit code 1 also stands for a signal. A launcher of several processes needs a new interpreter.
+Such a stage has no standard input. Exit code 1 also stands for a signal. torchrun starts that `python` where PYTHON_EXEC names it.
 """
 
 import json
@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("preprocess", "label_noise", "train", "export", "evaluate", "emotion_distribution")
-READ_BY_MAIN = ("DVC_", "MLFLOW_TRACKING_URI", "SENTIMENT_", "LOG_LEVEL", "REPORT")  # beginnings of variables
+READ_BY_MAIN = ("DVC_", "MLFLOW_TRACKING_URI", "SENTIMENT_", "LOG_LEVEL", "REPORT", "PYTHON_EXEC")  # beginnings of variables
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
@@ -74,6 +74,8 @@ def _main(command: Sequence[str], environment: Mapping[str, str], streams: Seque
 OWN_PACKAGES = ("stages", "serving", "commands", "tests")
 SHIM = """#!{python} -SE
 import json, os, signal, socket, sys
+if sys.argv[1:2] == ["-u"]:
+    del sys.argv[1]
 if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages.") or os.environ.get("SENTIMENT_LAUNCH"):
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)

@@ -5,6 +5,8 @@ Each engine imports its runtime when it starts, because a server may have only o
 
 import contextlib
 import functools
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +20,10 @@ from serving.inference.packing import Batch
 
 if TYPE_CHECKING:
     import openvino
+
+# Both runtimes report their use over the network from their first import on, and heed no DO_NOT_TRACK.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 KEPT_KERNELS = 500  # compiled kernels of the newest shapes: more would need memory and bring no speed
 Logits = NDArray[np.float32]  # (rows * places of the batch, classes)

@@ -15,7 +15,9 @@ INVISIBLE = {
 }
 # Control characters that separate words are not in here: str.split below turns them into a space.
 CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
-REMOVED = INVISIBLE | CONTROL
+# Bytes of Windows-1252 that were decoded as Latin-1. As control characters texts hardly ever have them.
+MISREAD = {code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
+REPLACED = INVISIBLE | CONTROL | MISREAD
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 ESCAPED_AMPERSAND = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)  # an ampersand escaped any number of times
 LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -51,7 +53,8 @@ def clean_text(text: str) -> str:
 
     - Unicode becomes NFC, with at most 30 combining marks per letter.
     - HTML entities and `<br />` are resolved, also when escaped twice.
-    - Control and zero-width characters are removed.
+    - Characters of Windows-1252 that were decoded as Latin-1 become what they stand for: U+0097 becomes a dash.
+    - Other control characters, and zero-width characters, are removed.
     - Each run of whitespace becomes one space, also no-break spaces and line ends. Spaces at the ends are removed.
     - With markup nested deeper than ten layers, each remaining & and < becomes a space. So no text takes more than a few passes.
     """
@@ -69,7 +72,7 @@ def clean_once(text: str) -> str:
         text = ENTITY.sub(lambda entity: html.unescape(entity.group()), ESCAPED_AMPERSAND.sub("&", text))
     if "<" in text:
         text = LINE_BREAK_TAG.sub(" ", text)
-    text = _with_few_marks(" ".join(text.translate(REMOVED).split()))
+    text = _with_few_marks(" ".join(text.translate(REPLACED).split()))
     return _with_few_marks(unicodedata.normalize("NFC", text))
 
 

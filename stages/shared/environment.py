@@ -15,6 +15,7 @@ from stages.shared.errors import StageError
 OLD_NAMES = {"REPORT": "SENTIMENT_REPORT", "PREPROCESS_MEMORY": "SENTIMENT_PREPROCESS_MEMORY"}  # valid until version 0.3.0
 
 OF_LIBRARIES = {  # variables that a library owns: what it does with them here
+    "GOMP_SPINCOUNT": "How long a waiting thread of torch spins. The stages set 1000, so that trainings can share cores.",
     "HF_ENDPOINT": "Address of the Hugging Face Hub or of a mirror; `base_model` and `make dataset` read it.",
     "HF_HOME": "Folder of the Hugging Face cache. A model that is in it needs no network.",
     "HF_HUB_OFFLINE": "`1` forbids connections to the Hub.",

@@ -80,7 +80,7 @@ def test_report_ends_with_pages_and_commands(tmp_path: Path, monkeypatch: pytest
     assert any(line.startswith("  data/report.html") for line in lines)
     assert not any("roc.png" in line for line in lines)
     assert [line.split("  ")[1] for line in lines[-3:]] == list(report.NEXT)
-    assert any("preprocess.labels=[bad,good]" in line for line in lines)
+    assert any("make data FILE=" in line for line in lines)
 
 
 def test_next_commands_exist() -> None:

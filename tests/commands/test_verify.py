@@ -1,6 +1,7 @@
 """`make verify` trains a committed model again to the same bytes, and refuses a commit whose model is another one."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,12 @@ def test_verdict_depends_on_bytes_machine_and_accuracy(locked: Path) -> None:
     commit(locked, machine=machine | {"cpu": "another"})
     done = verify(locked)
     assert done.returncode == 0, done.stderr
-    assert "Same accuracy but different bytes, as expected of another machine or recipe" in done.stdout
+    assert "Same accuracy (within " in done.stdout
+    assert ") but different bytes, as expected of another machine or recipe\n" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert re.search(rf"^  models/final +{md5} +0{{32}}\.dir$", done.stdout, re.MULTILINE)
+    assert re.search(r"^  machine cpu +\S.* +another$", done.stdout, re.MULTILINE)
+    assert "recipe" not in done.stdout.partition("\n")[2]  # it is equal
 
     commit(locked, machine=machine)
     done = verify(locked)

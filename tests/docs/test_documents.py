@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.shared.tracking import flatten
+from stages.shared.mlflow_store import flatten
 from tests.running import ROOT, read_json, run_command
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from stages import label_noise
 from stages.label_noise import COLUMNS, LabelNoiseParams
+from stages.shared.classes import write_class_names
 from stages.shared.errors import StageError
 from stages.shared.spreadsheet import unescape_formula
 from tests.running import read_json, run_command, write_params
@@ -39,7 +40,9 @@ def paths(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> l
     for name, share in SHARES.items():
         rows[share].to_csv(tmp_path / f"{name}.csv", index=False)
     splits = {name: tmp_path / f"{name}.csv" for name in SHARES}
-    return label_noise.Paths(params=tmp_path, base=tiny_base, issues=tmp_path / "issues.csv", metrics=tmp_path / "metrics.json", **splits)
+    write_class_names(CLASSES, tmp_path / "classes.json")
+    files = {"classes": tmp_path / "classes.json", "issues": tmp_path / "issues.csv", "metrics": tmp_path / "metrics.json"}
+    return label_noise.Paths(params=tmp_path, base=tiny_base, **files, **splits)
 
 
 def issues_of(paths: label_noise.Paths) -> list[dict[str, str]]:
@@ -78,7 +81,7 @@ def test_stage_is_off_by_default_and_then_needs_no_model(paths, tmp_path):
     outputs = ["--issues", paths.issues, "--metrics", paths.metrics]
     done = run_command(
         *(sys.executable, "-m", "stages.label_noise", "--params", write_params(tmp_path / "params.yaml", {})),
-        *(*flags, "--base", tmp_path / "nowhere", *outputs),
+        *(*flags, "--classes", paths.classes, "--base", tmp_path / "nowhere", *outputs),
     )
     assert done.returncode == 0, done.stderr
     assert paths.issues.read_text("utf-8") == ",".join(COLUMNS) + "\n"

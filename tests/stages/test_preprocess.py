@@ -21,6 +21,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from serving.inference.text import clean_text
 from stages import preprocess
+from stages.shared.classes import label_key
 from stages.shared.dataset.duplicates import KEYS, nfkc
 from stages.shared.dataset.near_duplicates import MIN_SHINGLES, SHINGLE_LENGTH, similarity
 from stages.shared.splits import read_split
@@ -32,7 +33,7 @@ PARAMS |= {"near_duplicates": 0, "validation_size": 0.1, "test_size": 0.2, "seed
 NONE = ROOT / "data/raw/none.csv"
 TABLE = "text,label\n" + "".join(f"film {n} was good,positive\nfilm {n} was bad,negative\n" for n in range(30))
 ENOUGH = [(f"{label} {number}", label) for label in ("negative", "positive") for number in range(3)]
-OUTPUTS = ["dropped.csv", "metrics.json", "report.html", "test.csv", "train.csv", "validation.csv"]
+OUTPUTS = ["classes.json", "dropped.csv", "metrics.json", "report.html", "test.csv", "train.csv", "validation.csv"]
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -48,6 +49,7 @@ def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
         validation_source=sources.get("validation", NONE),
         test_source=sources.get("test", NONE),
         **split_files(folder),
+        classes=folder / "classes.json",
         tokenizer=tokenizer_file(folder),
         dropped=folder / "dropped.csv",
         report=folder / "report.html",
@@ -81,6 +83,7 @@ def run(folder: Path, source: Path, *extra: str, before=(), environment=None, fi
     others = {"corrections": NONE, "validation-source": NONE, "test-source": NONE} | (files or {})
     command += [*(part for name, file in others.items() for part in (f"--{name}", file)), *extra]
     command += ["--tokenizer", tokenizer_file(folder), "--dropped", folder / "out/dropped.csv", "--report", folder / "out/report.html"]
+    command += ["--classes", folder / "out/classes.json"]
     done = run_command(*before, *command, "--metrics", folder / "out/metrics.json", **environment or {})
     assert content == (source.read_bytes() if source.is_file() else None)
     return done
@@ -217,8 +220,11 @@ def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_pat
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        (["phrase,positive,negative", "lovely film,1,0", "awful meal,0,1"], "has classes in the columns 'positive' and 'negative'"),
-        (["review,is_pos,verified", "lovely film,1,1", "awful meal,0,1"], "has classes in the columns 'is_pos' and 'verified'"),
+        (
+            ["phrase,positive,negative", "lovely film,1,0", "awful meal,0,1"],
+            "has several columns that hold classes: 'positive' and 'negative'",
+        ),
+        (["review,is_pos,verified", "lovely film,1,1", "awful meal,0,1"], "has several columns that hold classes: 'is_pos' and 'verified'"),
         (
             ["it was so-so,neutral", "lovely film,positive", "awful meal,negative"],
             "may be a header or data: it was so-so, neutral",
@@ -663,3 +669,92 @@ def test_an_emotion_that_the_corpus_does_not_have_is_refused(tmp_path):
     table.loc[5, "감정_소분류"] = "무덤덤한"
     table.to_csv(tmp_path / "corpus.csv", index=False)
     assert "1 row whose label is not a class: '당황/무덤덤한'" in refusal(run(tmp_path, tmp_path / "corpus.csv"), tmp_path)
+
+
+def test_defects_of_an_export_are_counted_repaired_and_resolved_if_asked(tmp_path: Path) -> None:
+    rows = [*ENOUGH, ("lovely\x97breakfast", "positive"), ("it\x92s \x85 good", "positive"), (r"one\ntwo \u2019", "negative")]
+    metrics, splits = process(tmp_path / "kept", rows)
+    assert metrics["defects"] == {"misread": 2, "escapes": 1}
+    texts = {text for frame in splits.values() for text in frame["text"]}
+    assert texts >= {"lovely—breakfast", "it’s … good", r"one\ntwo \u2019"}
+    page = (tmp_path / "kept/report.html").read_text("utf-8")
+    assert "2 texts hold characters of Windows-1252" in page
+    assert "set preprocess.escapes to resolve" in page
+    metrics, splits = process(tmp_path / "resolved", rows, escapes="resolve")
+    assert metrics["defects"] == {"misread": 2, "escapes": 1}
+    assert "one two ’" in {text for frame in splits.values() for text in frame["text"]}
+
+
+def test_near_duplicates_of_supplied_files_are_told_apart_from_equal_texts(tmp_path: Path) -> None:
+    long = "the film that we saw in the old cinema by the river was"
+    other = "nobody should ever order their soup again because it was"
+    source = written(tmp_path, TABLE + f"{long} very good,positive\n{other} really bad,negative\nthe same text,negative\n")
+    validation = written(tmp_path, f"text,label\n{long} very good!,positive\nthe same text,negative\n", "validation_source.csv")
+    test = written(tmp_path, f"text,label\n{long} very good?!,positive\n{other} so bad,negative\n", "test_source.csv")
+    sources = {"source": source, "validation": validation, "test": test}
+    alone = process_files(tmp_path, {"source": written(tmp_path, TABLE, "table.csv")}, near_duplicates=0.8, duplicate_key="ws")
+    metrics = process_files(tmp_path, sources, near_duplicates=0.8, duplicate_key="ws")
+    assert metrics["dropped"]["leaked"] == 3
+    assert metrics["near_duplicates"]["pairs"] == alone["near_duplicates"]["pairs"], "pairs across the supplied files share no split"
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "1 texts of the source are also in a supplied validation or test file" in page
+    assert "2 texts of the source are near duplicates of a supplied validation or test file" in page
+    assert "1 pairs of near duplicates have one text in the supplied validation file" in page
+
+
+@pytest.mark.parametrize(
+    ("labels", "ignored", "names"),
+    [
+        (["bad", "Good", "bad", "good"], [], ["bad", "Good"]),
+        (["10", "9", "2"], [], ["2", "9", "10"]),
+        (["1.0", "0.0"], [], ["0", "1"]),
+        (["neutral", "좋음", "나쁨"], ["neutral"], ["나쁨", "좋음"]),
+    ],
+    ids=["words in any case", "numbers", "numbers of pandas", "without the ignored"],
+)
+def test_classes_are_those_of_the_label_column_if_labels_are_auto(
+    tmp_path: Path, labels: list[str], ignored: list[str], names: list[str]
+) -> None:
+    rows = [(f"text {number}", label) for number in range(12) for label in labels]
+    rows = [(f"{text} {place}", label) for place, (text, label) in enumerate(rows)]
+    metrics, splits = process(tmp_path, rows, labels="auto", ignore_labels=ignored)
+    assert json.loads((tmp_path / "classes.json").read_text("utf-8")) == names
+    assert metrics["classes"].keys() == set(names)
+    of = {label_key(name): number for number, name in enumerate(names)}
+    written_labels = {text: label for frame in splits.values() for text, label in zip(frame["text"], frame["label"], strict=True)}
+    assert written_labels == {text: of[label_key(label)] for text, label in rows if label not in ignored}
+
+
+@pytest.mark.parametrize("header", ["words,kind\n", ""])
+def test_label_column_without_a_known_name_is_the_one_that_repeats_its_values(tmp_path: Path, header: str) -> None:
+    source = written(tmp_path, header + "".join(f"the film of day {number},{('bad', 'good')[number % 2]}\n" for number in range(30)))
+    metrics = process_files(tmp_path, {"source": source}, labels="auto")
+    assert metrics["source"]["header"] == ("yes" if header else "no")
+    assert metrics["source"]["rows"] == 30
+    assert list(metrics["classes"]) == ["bad", "good"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([f"reason {number}" for number in range(120)], "more than 100 different labels in the column 'label'"),
+        (["good"] * 30, "fewer than two different labels in the column 'label' ('good')"),
+    ],
+)
+def test_labels_that_cannot_be_classes_are_refused(tmp_path: Path, labels: list[str], said: str) -> None:
+    source = written(tmp_path, "text,label\n" + "".join(f"text {number},{label}\n" for number, label in enumerate(labels)))
+    message = refusal(run(tmp_path, source, labels="auto"), tmp_path)
+    assert said in message
+    assert "name the right column in preprocess.label_column, or the classes in preprocess.labels" in message
+
+
+def test_corpus_has_its_own_classes_if_labels_are_auto(tmp_path: Path) -> None:
+    metrics = process_files(tmp_path, {"source": ROOT / "data/raw/emotion_dialogues_sample.json"}, labels="auto", aihub_target="emotion")
+    assert len(metrics["classes"]) == 6
+
+
+def test_empty_rows_of_a_spreadsheet_are_dropped_and_counted(tmp_path: Path) -> None:
+    source = written(tmp_path, TABLE.replace("\n", ",\n").replace("label,", "label,note") + ",,\n" * 5)
+    metrics = process_files(tmp_path, {"source": source})
+    assert metrics["dropped"]["empty"] == 5
+    assert metrics["source"]["rows"] == 65

@@ -44,6 +44,7 @@ class Training:
         files = {
             "train": tiny_model / "train.csv",
             "validation": tiny_model / "validation.csv",
+            "classes": tiny_model / "classes.json",
             "base": base,
             "params": params_file,
             "teacher": teacher or NONE,

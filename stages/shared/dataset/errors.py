@@ -1,11 +1,14 @@
 """Errors about labels that are not classes, and about classes that are too small to split."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.shared.errors import StageError
 from stages.shared.sources.errors import SHOWN, shortened
+from stages.shared.sources.rows import LIST_SEPARATOR
+
+SEPARATORS = (",", "|", ";")  # that may join several labels
 
 
 class Unknown(NamedTuple):
@@ -25,10 +28,7 @@ class LabelsUnknown(StageError):
 
     def __init__(self, found: Mapping[str, Unknown], class_names: Iterable[str]) -> None:
         most = sorted(found.items(), key=lambda item: -item[1].rows)
-        shown = ", ".join(
-            f"{shortened(label) if label.strip() else '(empty)'!r} ({_rows(where.rows)}, first in line {where.line:,})"
-            for label, where in most[:SHOWN]
-        )
+        shown = ", ".join(f"{_shown(label)!r} ({_rows(where.rows)}, first in line {where.line:,})" for label, where in most[:SHOWN])
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         known = ", ".join(f"{name} = {number}" for number, name in enumerate(class_names))
         super().__init__(
@@ -38,8 +38,26 @@ class LabelsUnknown(StageError):
         )
 
 
+def _shown(label: str) -> str:
+    return shortened(label.replace(LIST_SEPARATOR, ", ")) if label.strip() else "(empty)"
+
+
 def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+class LabelsNotFound(StageError):
+    """The label column of a source has too few or too many values to be classes."""
+
+    def __init__(self, file: Path, column: str, found: Sequence[str]) -> None:
+        shown = ", ".join(repr(shortened(name)) for name in found[:SHOWN]) + (", ..." if found[SHOWN:] else "")
+        count = f"more than {len(found) - 1} different labels" if found[1:] else "fewer than two different labels"
+        joined = next((sign for sign in SEPARATORS if sum(sign in name for name in found) > len(found) / 2), None)
+        several = f", or the separator '{joined}' of several labels in preprocess.label_separator" if joined else ""
+        super().__init__(
+            f"{file} has {count} in the column '{column}' ({shown or 'none'}): name the right column in preprocess.label_column, "
+            f"or the classes in preprocess.labels{several}"
+        )
 
 
 class TooFewTexts(StageError):

@@ -14,11 +14,11 @@ from pydantic import model_validator
 from serving.inference.redaction import Kind, redact
 from serving.inference.text import clean_text
 from stages.shared import aihub
-from stages.shared.classes import ClassParams, label_key
+from stages.shared.classes import AUTO, ClassParams, label_key
 from stages.shared.dataset.errors import LabelsUnknown, Unknown
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import ReadOptions
+from stages.shared.sources.rows import LIST_SEPARATOR, ReadOptions
 from stages.shared.sources.source import Source
 from stages.shared.spreadsheet import unescape_formula
 
@@ -42,6 +42,8 @@ class LabelParams(ClassParams):
     @model_validator(mode="after")
     def _values_fit_the_labels(self) -> Self:
         values = [label_key(value) for values in self.label_values for value in values]
+        if self.label_values and self.labels == AUTO:
+            raise ValueError("label_values needs class names: set labels to a list, in the order of label_values")
         if self.label_values and len(self.label_values) != len(self.labels):
             raise ValueError(
                 f"label_values has {len(self.label_values)} lists: give one list for each of the {len(self.labels)} labels, in their order"
@@ -54,9 +56,14 @@ class LabelParams(ClassParams):
         """Return the class id of a label as it stands in a file: a class name, a value, or, without label_values, a class id."""
         return self._class_by_value.get(label_key(label)) if self.label_values else self.label_id(label)
 
+    def labels_in(self, value: str) -> list[str]:
+        """Return the labels of a text, as they stand in a file."""
+        parts = value.split(self.label_separator) if self.label_separator else [value]
+        return [label for part in parts for label in part.split(LIST_SEPARATOR)]
+
     @cached_property
     def _class_by_value(self) -> dict[str, int]:
-        names = {label_key(name): number for number, name in enumerate(self.labels)}
+        names = {label_key(name): number for number, name in enumerate(self.names)}
         return names | {label_key(value): number for number, values in enumerate(self.label_values) for value in values}
 
 
@@ -86,9 +93,9 @@ class Labels:
         if settings.aihub_target != "polarity":
             return
         if len(settings.class_names) != 2:
-            count = len(settings.labels)
+            count = len(settings.names)
             raise StageError(f"preprocess.labels has {count} classes, but aihub_target polarity needs two: name two, or set aihub_target")
-        joy, other = settings.labels[settings.joy_id], settings.labels[1 - settings.joy_id]
+        joy, other = settings.names[settings.joy_id], settings.names[1 - settings.joy_id]
         log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", joy, other)
 
     def is_label(self, label: str) -> bool:
@@ -110,7 +117,7 @@ class Labels:
         if self.is_aihub:
             code = aihub.code_of(label)
             return Verdict(settings.id_by_emotion[code] if code else None, None)
-        values = label.split(settings.label_separator) if settings.label_separator else [label]
+        values = settings.labels_in(label)
         if any(label_key(value) in self._ignored for value in values):
             return Verdict(None, "ignored_label")
         ids = {settings.class_of(value) for value in values}
@@ -145,7 +152,7 @@ class Corrections:
             if self._verdicts.setdefault(self._key_of(text), verdict) != verdict:
                 raise FileUnreadable(file, f"corrects one text in two ways (line {row.line:,})", "keep one of them")
         if unknown:
-            raise LabelsUnknown(unknown, settings.labels)
+            raise LabelsUnknown(unknown, settings.names)
 
     def _key_of(self, text: str) -> str:
         return self._key(text) or text

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from stages.shared.dataset.defects import Defects
 from stages.shared.dataset.lengths import Lengths
 from stages.shared.dataset.report_tables import tables, words, words_of
-from stages.shared.dataset.summary import NearDuplicates, Summary
+from stages.shared.dataset.summary import Leaked, NearDuplicates, Summary
 from stages.shared.sources.facts import SourceRead
 from stages.shared.splits import SPLITS
 
@@ -25,6 +26,7 @@ IMBALANCE = 5  # times as many texts in the largest class as in the smallest
 TRUNCATED = 0.05  # share of the texts
 UNKNOWN = 0.02  # share of the tokens
 DUPLICATES = 0.01  # share of the rows
+ESCAPES = 0.001  # share of the rows
 SMALL = 500  # texts of a split
 LARGE_GROUP = 0.05  # share of the kept rows
 ALWAYS_SMALL_GROUP = 50  # rows
@@ -42,6 +44,7 @@ class Contents:
     classes: Mapping[tuple[str, int], int]
     class_names: Sequence[str]
     lengths: Lengths
+    defects: Defects
     dropped_file: str
     corrections_file: str
 
@@ -118,6 +121,8 @@ class Findings:
     shared_persons: int
     lost_characters: int
     in_validation_and_test: int
+    near_in_validation_and_test: int
+    leaked: Leaked
 
 
 def _findings(contents: Contents) -> Findings:
@@ -137,6 +142,8 @@ def _findings(contents: Contents) -> Findings:
         shared_persons=summary.shared_persons(),
         lost_characters=summary.with_lost_characters(),
         in_validation_and_test=summary.in_validation_and_test(),
+        near_in_validation_and_test=summary.near_in_validation_and_test(),
+        leaked=summary.leaked_rows(),
     )
 
 
@@ -153,10 +160,25 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     yield from _reading_warnings(contents.sources)
     if found.lost_characters:
         yield f"{found.lost_characters:,} texts hold U+FFFD: a character was lost before the file was written."
+    if contents.defects.misread:
+        yield (
+            f"{contents.defects.misread:,} texts hold characters of Windows-1252 that were read as Latin-1 before the file was written. "
+            "Cleaning repaired them."
+        )
+    if contents.defects.escapes > ESCAPES * found.rows:
+        yield (
+            f"{contents.defects.escapes:,} texts write escapes out, such as \\n for a line end. "
+            "If people did not write them, set preprocess.escapes to resolve."
+        )
     if dropped["conflicting"]:
         yield f"{dropped['conflicting']:,} rows have a text that has several labels in the source."
-    if dropped["leaked"]:
-        yield f"{dropped['leaked']:,} texts of the source are also in a supplied validation or test file. They were removed from train."
+    if found.leaked.same:
+        yield f"{found.leaked.same:,} texts of the source are also in a supplied validation or test file. They were removed from train."
+    if found.leaked.near:
+        yield (
+            f"{found.leaked.near:,} texts of the source are near duplicates of a supplied validation or test file's texts. "
+            "They were removed from train."
+        )
     if found.in_validation_and_test:
         yield (
             f"{found.in_validation_and_test:,} texts of the validation file are also in the test file: "
@@ -178,6 +200,11 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
         yield f"{found.near_duplicates.conflicting_pairs:,} pairs of near duplicates have two labels."
     if found.near_duplicates.pairs:
         yield f"{found.near_duplicates.pairs:,} pairs of texts are near duplicates. Each pair shares one split."
+    if found.near_in_validation_and_test:
+        yield (
+            f"{found.near_in_validation_and_test:,} pairs of near duplicates have one text in the supplied validation file "
+            "and one in the supplied test file."
+        )
     if dropped["empty"]:
         yield f"{dropped['empty']:,} rows have no text."
     for split in SPLITS[1:]:

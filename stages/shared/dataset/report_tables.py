@@ -68,7 +68,7 @@ def tables(
             [[_short(text), f"{count:,}"] for text, count in summary.most_repeated(LISTED)],
         ),
         _table("Near duplicates", [text, label, Column("Other text", "text"), label], near_duplicates),
-        _table("Removed from train: also in a supplied file", [line, text, label], leaked),
+        _table("Removed from train: the text or a near duplicate is in a supplied file", [line, text, label], leaked),
         _reading_table(sources),
     ]
 

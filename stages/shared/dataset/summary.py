@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     import duckdb
 
 REASONS = ("empty", "corrected", "ignored_label", "several_labels", "conflicting", "duplicate", "leaked", "sampled_out")
+BOTH_KEPT = "a.reason IS NULL AND b.reason IS NULL"  # the rows a and b of a pair
+
+
+class Leaked(NamedTuple):
+    """How many rows of the source were dropped because a supplied file has the same text, or a near duplicate of it."""
+
+    same: int
+    near: int
 
 
 class NearDuplicates(NamedTuple):
-    """How many pairs of near duplicates there are among the rows that are left, and how many of these pairs have two labels."""
+    """How many pairs of near duplicates share a split, and how many of these pairs have two labels."""
 
     pairs: int
     conflicting_pairs: int
@@ -46,7 +54,7 @@ class Summary:
     def near_duplicates(self) -> NearDuplicates:
         ((pairs, conflicting),) = self._rows(
             "SELECT count(*), count(*) FILTER (a.label <> b.label) FROM near "
-            "JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other WHERE a.reason IS NULL AND b.reason IS NULL"
+            f"JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other WHERE {BOTH_KEPT} AND a.origin = b.origin"
         )
         return NearDuplicates(pairs, conflicting)
 
@@ -60,6 +68,22 @@ class Summary:
             "origin = 'validation' AND reason IS NULL AND key <> '' "
             "AND key IN (SELECT key FROM rows WHERE origin = 'test' AND reason IS NULL)"
         )
+
+    def near_in_validation_and_test(self) -> int:
+        """Count the pairs of near duplicates with a row in each supplied file."""
+        return int(
+            scalar(
+                self._database,
+                "SELECT count(*) FROM near JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other "
+                f"WHERE {BOTH_KEPT} AND a.origin <> b.origin",
+            )
+        )
+
+    def leaked_rows(self) -> Leaked:
+        """Count the rows of the source that a supplied file has, as they are or nearly so."""
+        is_same = "key IN (SELECT key FROM rows WHERE origin <> 'source' AND reason IS NULL)"
+        leaked = "origin = 'source' AND reason = 'leaked'"
+        return Leaked(self._count(f"{leaked} AND {is_same}"), self._count(f"{leaked} AND NOT {is_same}"))
 
     def shared_persons(self) -> int:
         """Count the persons of the source who also speak in a supplied file."""
@@ -108,11 +132,11 @@ class Summary:
         """Return pairs of near duplicates, those with two labels first: text and label of both."""
         return self._rows(
             "SELECT a.text, a.label, b.text, b.label FROM near JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other "
-            f"WHERE a.reason IS NULL AND b.reason IS NULL ORDER BY a.label = b.label, one, other LIMIT {count}"
+            f"WHERE {BOTH_KEPT} ORDER BY a.label = b.label, one, other LIMIT {count}"
         )
 
     def leaked(self, count: int) -> list[tuple[int, str, int]]:
-        """Return rows of the source that are also in a supplied file: line, text, label."""
+        """Return rows of the source that a supplied file has too, or nearly: line, text, label."""
         return self._rows(f"SELECT line, text, label FROM rows WHERE origin = 'source' AND reason = 'leaked' ORDER BY number LIMIT {count}")
 
     def texts_of(self, split: str | None, at_most: int | None = None) -> Iterator[tuple[str, int]]:

@@ -13,6 +13,8 @@ Sample = tuple[str, int, int, float]  # text, true class id, predicted class id,
 Probe = tuple[str, int, float]  # text, predicted class id, score
 
 SAMPLES = 5
+NEARLY_ALL = 0.9  # share of the answers
+MARGIN = 0.1  # by which the share of a class among the answers exceeds its share among the texts
 MATRIX_CLASSES = 10  # with more classes, the report lists the largest confusions
 
 
@@ -23,16 +25,20 @@ def evaluation(
     names: Sequence[str],
     samples: Sequence[Sample],
     probes: Sequence[Probe],
+    *,
+    is_foreign: bool,
 ) -> str:
-    """Return the report: scores, verdict, classes, confusions, samples, mistakes, probe texts.
+    """Return the report: warnings, scores, verdict, classes, confusions, samples, mistakes, probe texts.
 
-    confusion: counts (true, predicted). names: class names in id order.
+    confusion: counts (true, predicted). names: class names in id order. is_foreign: the model does not know the language of the texts.
     """
     words = read_words(language, "evaluation")
     mistakes = sorted((sample for sample in samples if sample[1] != sample[2]), key=lambda sample: -sample[3])
     step = max(1, len(samples) // SAMPLES)
     return console.render(
         [
+            *([words["foreign"]] if is_foreign else []),
+            *_one_class(words, confusion, names),
             console.title(words["title"].format(**metrics)),
             _scores(words, metrics),
             verdict(language, metrics["baseline"]),
@@ -43,6 +49,16 @@ def evaluation(
             *([_probes(words, probes, names)] if probes else []),
         ]
     )
+
+
+def _one_class(words: Mapping[str, str], counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+    """Return a warning if nearly all answers are one class, and far fewer texts are."""
+    total = sum(map(sum, counts))
+    for number, name in enumerate(names):
+        answered, true = sum(row[number] for row in counts) / total, sum(counts[number]) / total
+        if answered > NEARLY_ALL and true < answered - MARGIN:
+            return [words["one_class"].format(name=name, answered=100 * answered, true=100 * true)]
+    return []
 
 
 def verdict(language: Language, baseline: Mapping[str, Any]) -> str:

@@ -1,21 +1,37 @@
-"""The columns of text and label in a table: found by name, or by their values if the table has no header.
+"""The columns of text and label in a table: found by name, or by their values where no name tells.
 
 In: the first rows of a table. Out: `Columns`, or an error that says which param to set.
 """
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from stages.shared import aihub
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.files import Shard
-from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, ReadOptions
+from stages.shared.sources.names import LABEL, TEXT, Kind, has_known_name, named
+from stages.shared.sources.rows import AUTO, Columns, ReadOptions
 
 SHOWN = 120  # characters of a header in a message
 MOSTLY = 0.5  # share of a column's values that must be classes, for it to be the label column
+NEARLY_ALL = 0.9  # share of a column's values that decide what it holds
+LONGEST_LABEL = 40  # characters, on average
+FEW = 10  # rows in which a repeated value says nothing
+
+NUMBERS, DATES, LINKS, IDS = "numbers", "dates", "links", "ids"
+NO_TEXTS = {  # what a column holds that holds no texts, and how to recognize such a value
+    NUMBERS: re.compile(r"\s*[+-]?[$€£₩]?\s*\d[\d.,]*\s*[%원]?\s*"),
+    DATES: re.compile(r"[\s\d.,:/TZ+-]*\d[./:-]\d[\s\d.,:/TZ+-]*"),
+    LINKS: re.compile(r"\s*(?:https?://|www\.)\S+\s*", re.IGNORECASE),
+    IDS: re.compile(r"\s*(?=\S*\d)(?:[0-9a-fA-F-]{16,}|[A-Za-z0-9_-]{20,})\s*"),
+}
+NOTHING = "nothing"
+NO_LABELS = (DATES, LINKS, IDS)
 
 
-def columns_of(shard: Shard, first: Sequence[list[str]], options: ReadOptions) -> Columns:
+def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> Columns:
     """Find the columns in the first rows of a table; raise ColumnMissing or FileUnreadable.
 
     first: the first rows, including the header.
@@ -23,88 +39,188 @@ def columns_of(shard: Shard, first: Sequence[list[str]], options: ReadOptions) -
     header, rows = [name.strip() for name in first[0]], first[1:]
     if rows and not options.allow_extra_fields and all(len(row) > len(header) for row in rows):
         raise FileUnreadable(
-            shard.file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "name all columns in the first row"
+            file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "name all columns in the first row"
         )
     if options.text_column == options.label_column == AUTO and set(aihub.TABLE_COLUMNS) <= set(header):
         sentence, *emotion = map(header.index, aihub.TABLE_COLUMNS)
         return Columns(sentence, tuple(emotion), len(header), first[0], is_aihub=True)
-    if options.header == "no" or (options.header == AUTO and not options.named_in(header) and _is_row(header, rows, options)):
-        return _without_names(shard, first, options)
-    text = options.position(header, options.text_column, TEXT_NAMES)
-    label = options.position(header, options.label_column, LABEL_NAMES)
-    guessed = [name for name, position in (("text", text), ("label", label)) if position is None]
-    if label is None and options.label_column == AUTO:
-        label = _label_column(shard, header, rows, options)
-    if text is None and options.text_column == AUTO and label is not None:
-        text = _text_column(rows, label)
-    if text is None:
-        raise ColumnMissing(shard.file, _wanted(options.text_column, TEXT_NAMES), "preprocess.text_column", header)
-    if label is None:
-        raise ColumnMissing(shard.file, _wanted(options.label_column, LABEL_NAMES), "preprocess.label_column", header)
-    if options.header == AUTO and len(guessed) == 2:
+    if options.header == "no" or (options.header == AUTO and not _is_header(header, rows, options)):
+        return _without_names(file, first, options)
+    columns = named_columns(file, header, rows, options)
+    if options.header == AUTO and options.is_label is not None and len(columns.guessed) == 2:
         raise FileUnreadable(
-            shard.file,
+            file,
             f"has a first row that may be a header or data: {', '.join(header)[:SHOWN]}",
             "set preprocess.header to yes or no, or name the columns in preprocess.text_column and preprocess.label_column",
         )
+    return Columns(columns.text, columns.labels, len(header), first[0], guessed=columns.guessed)
+
+
+def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> Columns:
+    """Find the columns under a header, in a table or in records; raise ColumnMissing or FileUnreadable.
+
+    rows: the first rows after the header.
+    """
+    guessed = []
+    label = _by_name(file, header, rows, options.label_column, LABEL, options)
+    if label is None:
+        label = _label_column(file, header, rows, options)
+        guessed.append("label")
+    text = _by_name(file, header, rows, options.text_column, TEXT, options, taken=label)
+    if text is None and label is not None:
+        text = _text_column(file, header, rows, label)
+        guessed.insert(0, "text")
+    for position, wanted, kind in ((text, options.text_column, TEXT), (label, options.label_column, LABEL)):
+        if position is None:
+            raise ColumnMissing(file, kind.sure[0] if wanted == AUTO else wanted, f"preprocess.{kind.param}", header)
+    assert text is not None
+    assert label is not None
     names = [name.casefold() for name in header]
     for position in (text, label):
+        if not names[position].strip():
+            raise FileUnreadable(
+                file, f"has no name for column {position} in its first row", "name all columns there, and remove rows above"
+            )
         if names.count(names[position]) > 1:
-            raise FileUnreadable(shard.file, f"has the column '{header[position]}' more than once", "rename or remove one of them")
-    return Columns(text, (label,), len(header), first[0], guessed=tuple(guessed))
+            raise FileUnreadable(file, f"has the column '{header[position]}' more than once", "rename or remove one of them")
+    return Columns(text, (label,), len(header), list(header), guessed=tuple(guessed))
 
 
-def _wanted(column: str, likely: Sequence[str]) -> str:
-    return likely[0] if column == AUTO else column
+def _by_name(
+    file: Path,
+    header: Sequence[str],
+    rows: Sequence[list[str]],
+    wanted: str,
+    kind: Kind,
+    options: ReadOptions,
+    taken: int | None = None,
+) -> int | None:
+    """Return the column that its name decides, or None; raise FileUnreadable if several have equal claims."""
+    found = [place for place in named(header, wanted, kind) if place != taken]
+    if wanted != AUTO:
+        if not found:
+            raise ColumnMissing(file, wanted, f"preprocess.{kind.param}", header)
+        return found[0]
+    if kind is TEXT:
+        return _named_text(header, rows, found, taken)
+    if len(found) > 1:
+        fitting = [place for place in found if _share(rows, place, options) > MOSTLY]
+        found = fitting or found
+    if len(found) > 1:
+        _ask(file, header, found, "may be the label")
+    return found[0] if found else None
 
 
-def _is_row(header: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> bool:
-    """Tell a first row from a header: it has a label of the same kind as the rows below it.
+def _is_header(header: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> bool:
+    """Tell a header from a row.
 
-    The kind is number or word. It matters because a header may use the name of a class as the name of a column.
+    A header has a name that the user gave, or known names of a text and a label column. Two column numbers say that there is none.
+    A row has a label, as the rows below it. A known name of a text column outweighs a word that is a label, but no number.
     """
-    return len(header) > 1 and any(
-        options.is_label(name)
-        and (not rows or any(options.is_label(row[place]) and _is_number(row[place]) == _is_number(name) for row in rows))
-        for place, name in enumerate(header)
-        if all(place < len(row) for row in rows)
-    )
+    given = {options.text_column, options.label_column} - {AUTO}
+    if len(given) == 2 and all(name.isdecimal() for name in given):
+        return given <= set(header)
+    if any(name in header and not name.isdecimal() for name in given):
+        return True
+    names_a_text = has_known_name(header, TEXT)
+    if len(header) == 1 or (names_a_text and has_known_name(header, LABEL)):
+        return True
+    labels = [name for place, name in enumerate(header) if _continues(name, [row[place] for row in rows if place < len(row)], options)]
+    return not any(map(_is_number, labels)) if names_a_text else not labels
+
+
+def _continues(name: str, values: Sequence[str], options: ReadOptions) -> bool:
+    """Tell whether a value of the first row is a label, as those below it; where labels are not known, whether they repeat it."""
+    if options.is_label is None:
+        return name in {value.strip() for value in values} and len(set(values)) <= MOSTLY * len(values)
+    is_label = options.is_label
+    return is_label(name) and (not values or any(is_label(value) and _is_number(value) == _is_number(name) for value in values))
 
 
 def _is_number(label: str) -> bool:
     return label.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 
-def _without_names(shard: Shard, first: Sequence[list[str]], options: ReadOptions) -> Columns:
+def _without_names(file: Path, first: Sequence[list[str]], options: ReadOptions) -> Columns:
     """Return the columns of a table without a header."""
     width = len(first[0])
     numbers = list(map(str, range(width)))
     is_auto = options.label_column == AUTO
-    label = _label_column(shard, numbers, first, options) if is_auto else options.number(options.label_column, width)
-    text = _text_column(first, label) if options.text_column == AUTO else options.number(options.text_column, width)
+    label = _label_column(file, numbers, first, options) if is_auto else options.number(options.label_column, width)
+    if options.text_column == AUTO:
+        text = None if label is None else _text_column(file, numbers, first, label)
+    else:
+        text = options.number(options.text_column, width)
     if text is None or label is None:
         raise FileUnreadable(
-            shard.file, "has no header", "give the numbers of its columns, from 0, in preprocess.text_column and preprocess.label_column"
+            file, "has no header", "give the numbers of its columns, from 0, in preprocess.text_column and preprocess.label_column"
         )
     return Columns(text, (label,), width, None)
 
 
-def _label_column(shard: Shard, names: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> int | None:
+def _label_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> int | None:
     """Return the column with the most labels; raise FileUnreadable if several columns have as many."""
-    width = min(map(len, rows), default=0)
-    shares = [sum(options.is_label(row[column]) for row in rows) / len(rows) for column in range(width)]
+    shares = [_share(rows, column, options) for column in range(_width(rows))]
+    if options.is_label is None:
+        shares = [0.0 if _no_texts(rows, column) in NO_LABELS else share for column, share in enumerate(shares)]
     best = max(shares, default=0)
     if best <= MOSTLY:
         return None
-    found = [column for column, share in enumerate(shares) if share == best]
+    enough = MOSTLY if options.is_label is None else best
+    found = [column for column, share in enumerate(shares) if share >= enough]
     if len(found) > 1:
-        likely = " and ".join(f"'{names[column]}'" for column in found[:5])
-        raise FileUnreadable(shard.file, f"has classes in the columns {likely}", "name the right one in preprocess.label_column")
+        _ask(file, names, found, "hold classes")
     return found[0]
 
 
-def _text_column(rows: Sequence[list[str]], label: int | None) -> int | None:
-    """Return the column with the longest values."""
-    width = min(map(len, rows), default=0)
-    sizes = {column: sum(len(row[column]) for row in rows) for column in range(width) if column != label}
+def _text_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], label: int) -> int | None:
+    """Return the column with the longest values that are texts; raise FileUnreadable if the values of all others are none."""
+    others = [column for column in range(_width(rows)) if column != label]
+    problems = {column: _no_texts(rows, column) for column in others}
+    sizes = {column: sum(len(row[column]) for row in rows) for column in others if not problems[column]}
+    if others and not sizes:
+        held = ", ".join(f"'{names[column]}' holds {problem}" for column, problem in list(problems.items())[:5])
+        raise FileUnreadable(
+            file, f"has no column of texts ({held})", "give a file with texts, or name the column in preprocess.text_column"
+        )
     return max(sizes, key=lambda column: sizes[column], default=None)
+
+
+def _no_texts(rows: Sequence[list[str]], column: int) -> str | None:
+    """Return what a column holds if it holds no texts, or None."""
+    values = [row[column] for row in rows if column < len(row) and row[column].strip()]
+    if not values:
+        return NOTHING
+    for held, pattern in NO_TEXTS.items():
+        if sum(bool(pattern.fullmatch(value)) for value in values) > NEARLY_ALL * len(values):
+            return held
+    if len(values) > FEW and max(map(values.count, set(values[:FEW]))) > NEARLY_ALL * len(values):
+        return "one repeated value"
+    return None
+
+
+def _named_text(header: Sequence[str], rows: Sequence[list[str]], found: Sequence[int], label: int | None) -> int | None:
+    """Return the first column named like one of texts that holds texts; a sure name outweighs its values, unless there are none."""
+    held = {place: _no_texts(rows, place) if rows else None for place in found}
+    sure = [place for place in found if header[place].casefold() in TEXT.sure]
+    fitting = [place for place in found if held[place] is None or (place in sure and held[place] != NOTHING)]
+    elsewhere = [place for place in range(_width(rows)) if place not in (*found, label) and not _no_texts(rows, place)]
+    return next(iter(fitting or ([] if elsewhere else sure)), None)
+
+
+def _share(rows: Sequence[list[str]], column: int, options: ReadOptions) -> float:
+    """Return the share of a column's values that are labels of the task, or that repeat others where the labels are not known."""
+    values = [row[column] for row in rows if column < len(row)]
+    if options.is_label is not None:
+        return sum(map(options.is_label, values)) / max(1, len(rows))
+    is_short = sum(map(len, values)) <= LONGEST_LABEL * len(values)
+    return 1 - len(set(values)) / len(values) if is_short and len(set(values)) > 1 else 0.0
+
+
+def _width(rows: Sequence[list[str]]) -> int:
+    return min(map(len, rows), default=0)
+
+
+def _ask(file: Path, names: Sequence[str], found: Sequence[int], claim: str) -> NoReturn:
+    likely = " and ".join(f"'{names[column]}'" for column in found[:5])
+    raise FileUnreadable(file, f"has several columns that {claim}: {likely}", "name the right one in preprocess.label_column")

@@ -23,6 +23,7 @@ from stages.shared.sources.columns import columns_of
 from stages.shared.sources.encoding import encoding_of
 from stages.shared.sources.facts import SourceFacts
 from stages.shared.sources.files import ReadObserver, Shard, opened
+from stages.shared.sources.names import names_both
 from stages.shared.sources.rows import AUTO, MAX_CHARACTERS, Columns, ReadOptions, Row
 from stages.shared.splits import only_line
 
@@ -67,7 +68,7 @@ def dialect_of(shard: Shard, options: ReadOptions) -> Dialect:
         first = [fields for _, fields in islice(records_of(shard, lines, separator, quoting), SAMPLE_ROWS)]
     if not first:
         raise FileUnreadable(shard.file, "is empty", "give a file with labelled texts")
-    return Dialect(encoding, separator, quoting, columns_of(shard, first, options))
+    return Dialect(encoding, separator, quoting, columns_of(shard.file, first, options))
 
 
 def encoding_for(shard: Shard, options: ReadOptions) -> str:
@@ -82,7 +83,7 @@ def is_header_only(shard: Shard) -> bool:
     """Tell whether a file is a header that names text and label, and nothing else."""
     with opened(shard) as stream:
         line = only_line(stream)
-    return line is not None and ReadOptions(lambda _: False).named_in(next(csv.reader([line])))
+    return line is not None and names_both(next(csv.reader([line])), AUTO, AUTO)
 
 
 def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observer: ReadObserver) -> Iterator[Row]:
@@ -190,7 +191,7 @@ def _separator(sample: Sequence[str], options: ReadOptions) -> str:
     """Return the separator whose header names the columns, else the one that gives most lines the same number of fields."""
     header = next(iter(sample), "")
     for separator in SEPARATORS:
-        if options.named_in([name.strip().strip('"') for name in header.split(separator)]):
+        if names_both([name.strip().strip('"') for name in header.split(separator)], options.text_column, options.label_column):
             return separator
 
     def evenness(separator: str) -> float:
@@ -269,8 +270,9 @@ def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], diale
     rows += [(line_fields, 0, columns.width) for line_fields in lines[1:-1]]
     rows.append(([*lines[-1], *fields[place + 1 :]], 0, len(lines[-1])))
     for row, begin, end in rows:
+        is_label = options.is_label or (lambda _: False)
         within = all(begin <= position < end for position in columns.labels)
-        if within and len(row) == columns.width and (columns.is_aihub or options.is_label(columns.label_of(row))):
+        if within and len(row) == columns.width and (columns.is_aihub or is_label(columns.label_of(row))):
             raise FileUnreadable(
                 shard.file,
                 f"has complete rows inside a quoted text that ends in line {line:,}",

@@ -1,6 +1,6 @@
-"""A JSON list of any length, read one element at a time.
+"""A JSON list of any length, read one element at a time, or a JSON object that holds records.
 
-In: a JSON file. Out: its elements. Memory holds one element and one chunk of the file.
+In: a JSON file. Out: its elements. Of a list, memory holds one element and one chunk of the file; an object is read as a whole.
 """
 
 import io
@@ -17,6 +17,7 @@ from stages.shared.sources.rows import MAX_CHARACTERS
 CHUNK = 2**18  # characters per read
 DECODER = json.JSONDecoder()
 NOT_BLANK = re.compile(r"[^ \t\r\n]")
+MAX_OBJECT = 2**26  # characters of an object, which takes some ten times as many bytes of memory
 CUT_OFF = "it may be cut off, download it again"
 
 
@@ -29,6 +30,9 @@ def elements_of(shard: Shard, encoding: str, observer: ReadObserver) -> Iterator
     with opened(shard, observer) as stream:
         window = _Window(io.TextIOWrapper(io.BufferedReader(stream, CHUNK), encoding=encoding))
         try:
+            if window.next_character() == "{" and (records := _records_of(window.rest(MAX_OBJECT))) is not None:
+                yield from records
+                return
             if window.next_character() != "[":
                 raise _no_list(shard, window.next_character())
             window.at += 1
@@ -56,6 +60,27 @@ def elements_of(shard: Shard, encoding: str, observer: ReadObserver) -> Iterator
             raise FileUnreadable(shard.file, f"is not complete JSON (record {number:,}: {problem})", CUT_OFF) from None
 
 
+def _records_of(text: str) -> list[dict[str, Any]] | None:
+    """Return the records of an object, or None if it holds none.
+
+    Records are in one list, as in `{"data": [...]}`, or in the forms that `DataFrame.to_json` writes: columns, split and table.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    names, rows = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(rows, list):
+        return [dict(zip(names, row, strict=False)) for row in rows]
+    lists = [found for found in value.values() if isinstance(found, list) and found and all(isinstance(record, dict) for record in found)]
+    if len(lists) == 1:
+        return lists[0]
+    columns = list(value.values())
+    if len(columns) > 1 and all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns):
+        return [{name: column[key] for name, column in value.items()} for key in columns[0]]
+    return None
+
+
 def _no_list(shard: Shard, first: str) -> FileUnreadable:
     if not first:
         return FileUnreadable(shard.file, "is empty", "give a file with labelled texts")
@@ -63,7 +88,7 @@ def _no_list(shard: Shard, first: str) -> FileUnreadable:
         return FileUnreadable(
             shard.file,
             "holds a JSON object, not a list of records",
-            "rename it to .jsonl if each line is an object; of AI Hub, give the emotional dialogues (감성대화말뭉치)",
+            "rename it to .jsonl if each line is an object, or write a list of records; of AI Hub, give 감성대화말뭉치",
         )
     return FileUnreadable(shard.file, f"is not complete JSON (it begins with {first!r})", CUT_OFF)
 
@@ -101,6 +126,11 @@ class _Window:
                 continue
             self.at = end
             return value
+
+    def rest(self, limit: int) -> str:
+        """Return the text from here to its end, or its first `limit` characters."""
+        self._chunk += self._reader.read(max(0, limit - len(self._chunk) + self.at))
+        return self._chunk[self.at : self.at + limit]
 
     def _more(self) -> bool:
         rest = self._chunk[self.at :]

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stages.shared.errors import FileUnreadable, first_line
-from stages.shared.sources.columns import columns_of
+from stages.shared.sources.columns import columns_of, named_columns
 from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
-from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.facts import SourceFacts
 from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, ReadObserver, Shard, opened
-from stages.shared.sources.rows import AUTO, LABEL_NAMES, TEXT_NAMES, Columns, ReadOptions, Row
+from stages.shared.sources.rows import LIST_SEPARATOR, Columns, ReadOptions, Row
 
 if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
     from python_calamine import CalamineSheet
 
 SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
@@ -31,18 +31,7 @@ MAX_CELLS = 2**25  # of a sheet, which take a gigabyte: all rows that XLSX allow
 PARQUET_ROWS = 10_000  # in memory at a time
 
 
-class Names(NamedTuple):
-    """The names of the columns of text and label."""
-
-    text: str
-    label: str
-
-    @property
-    def facts(self) -> SourceFacts:
-        return SourceFacts.of_file(text_column=self.text, label_column=self.label)
-
-
-def read_json_lines(shard: Shard, encoding: str, options: ReadOptions, observer: ReadObserver) -> tuple[Names, Iterator[Row]]:
+def read_json_lines(shard: Shard, encoding: str, options: ReadOptions, observer: ReadObserver) -> tuple[Columns, Iterator[Row]]:
     """Return the columns and the rows of a file with one JSON object per line."""
     return rows_of_records(shard.file, _objects(shard, encoding, observer), options)
 
@@ -58,7 +47,7 @@ def _objects(shard: Shard, encoding: str, observer: ReadObserver) -> Iterator[tu
                 raise FileUnreadable(shard.file, f"is broken in line {number:,} ({error})", "write one JSON object per line") from None
 
 
-def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], options: ReadOptions) -> tuple[Names, Iterator[Row]]:
+def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], options: ReadOptions) -> tuple[Columns, Iterator[Row]]:
     """Return the columns and the rows of flat JSON objects; raise ColumnMissing or FileUnreadable.
 
     records: the line or number of each record, and the record.
@@ -66,14 +55,17 @@ def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], options: Rea
     first = list(islice(records, SAMPLE_ROWS))
     if not first:
         raise FileUnreadable(file, "has no records", "give a file with labelled texts")
-    names = names_of(file, list(dict.fromkeys(name for number, record in first for name in _object(file, number, record))), options)
+    names = list(dict.fromkeys(name for number, record in first for name in _object(file, number, record)))
+    columns = named_columns(file, names, [[_sampled(record.get(name)) for name in names] for _, record in first], options)
+    text_name, label_name = names[columns.text], names[columns.labels[0]]
 
     def rows() -> Iterator[Row]:
         for number, record in chain(first, records):
-            text, label = (_value(file, number, _object(file, number, record), name) for name in names)
+            values = _object(file, number, record)
+            text, label = (_value(file, number, values, name, may_be_list=name == label_name) for name in (text_name, label_name))
             yield Row(text, label, number)
 
-    return names, rows()
+    return columns, rows()
 
 
 def _object(file: Path, number: int, record: Any) -> Mapping[str, Any]:
@@ -82,28 +74,34 @@ def _object(file: Path, number: int, record: Any) -> Mapping[str, Any]:
     return record
 
 
-def names_of(file: Path, found: Sequence[str], options: ReadOptions) -> Names:
-    """Return which of the found names are text and label; raise ColumnMissing."""
-    chosen = []
-    for wanted, likely, param in ((options.text_column, TEXT_NAMES, "text_column"), (options.label_column, LABEL_NAMES, "label_column")):
-        position = options.position(found, wanted, likely)
-        if position is None:
-            raise ColumnMissing(file, likely[0] if wanted == AUTO else wanted, f"preprocess.{param}", found)
-        chosen.append(found[position])
-    return Names(*chosen)
-
-
-def _value(file: Path, number: int, record: Mapping[str, Any], name: str) -> str:
+def _value(file: Path, number: int, record: Mapping[str, Any], name: str, *, may_be_list: bool) -> str:
     if name not in record:
         raise FileUnreadable(file, f"has no '{name}' in record {number:,}", "add it, or remove the record")
     value = record[name]
-    if isinstance(value, dict | list):
-        raise FileUnreadable(file, f"has a nested value in '{name}' of record {number:,}", "give a text and one label per record")
+    if _is_nested(value, may_be_list):
+        raise FileUnreadable(file, f"has a nested value in '{name}' of record {number:,}", "give a text, and a label or a list of labels")
     try:
-        return as_text(value).encode().decode()
+        return _shown(value).encode().decode()
     except UnicodeEncodeError:
         problem = f"has a lone surrogate, half of a character, in '{name}' of record {number:,}"
         raise FileUnreadable(file, problem, "correct that record") from None
+
+
+def _is_nested(value: Any, may_be_list: bool) -> bool:
+    """Tell whether a value is neither a plain value nor, where that is allowed, a list of plain values."""
+    return isinstance(value, dict) or (
+        isinstance(value, list) and not (may_be_list and not any(isinstance(part, dict | list) for part in value))
+    )
+
+
+def _sampled(value: Any) -> str:
+    """Return a value as the search for the columns sees it: a nested one is neither a text nor a label."""
+    return "" if _is_nested(value, may_be_list=True) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a text, and a list of labels as one text."""
+    return LIST_SEPARATOR.join(map(as_text, value)) if isinstance(value, list) else as_text(value)
 
 
 def as_text(value: Any) -> str:
@@ -113,7 +111,7 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()) else str(value)
 
 
-def read_parquet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tuple[Names, Iterator[Row]]:
+def read_parquet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tuple[Columns, Iterator[Row]]:
     """Return the columns and the rows of a Parquet file."""
     import pyarrow.parquet as parquet
 
@@ -125,25 +123,29 @@ def read_parquet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> 
                 shard.file, f"decompresses to over {MAX_RATIO} times its size, which no real table does", "check its content"
             )
         found = file.schema_arrow.names
-        names = names_of(shard.file, found, options)
-        _refuse_twice(shard, found, names)
+        once = [name for name in found if found.count(name) == 1]  # Arrow cannot read the others
+        records = [dict(zip(once, values, strict=True)) for values in _parquet_rows(file, once, SAMPLE_ROWS)]
+        sample = [[_sampled(record.get(name)) for name in found] for record in records]
+        columns = named_columns(shard.file, found, sample, options)
+    text_name, label_name = found[columns.text], found[columns.labels[0]]
 
     def rows() -> Iterator[Row]:
-        number = 0
         with opened(shard, observer), _parquet_errors(shard):
-            for batch in parquet.ParquetFile(shard.file).iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(names))):
-                for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-                    number += 1
-                    text, label = (_cell(shard.file, number, name, value) for name, value in zip(names, values, strict=True))
-                    yield Row(text, label, number)
+            for number, (text, label) in enumerate(_parquet_rows(parquet.ParquetFile(shard.file), [text_name, label_name]), 1):
+                yield Row(
+                    _cell(shard.file, number, text_name, text, may_be_list=False),
+                    _cell(shard.file, number, label_name, label, may_be_list=True),
+                    number,
+                )
 
-    return names, rows()
+    return columns, rows()
 
 
-def _refuse_twice(shard: Shard, found: Sequence[str], names: Names) -> None:
-    for name in names:
-        if found.count(name) > 1:
-            raise FileUnreadable(shard.file, f"has the column '{name}' more than once", "rename or remove one of them")
+def _parquet_rows(file: "ParquetFile", names: Sequence[str], at_most: int | None = None) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of the named columns, row by row."""
+    batches = file.iter_batches(min(PARQUET_ROWS, at_most or PARQUET_ROWS), columns=list(dict.fromkeys(names)))
+    values = (row for batch in batches for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True))
+    return islice(values, at_most)
 
 
 @contextmanager
@@ -158,10 +160,10 @@ def _parquet_errors(shard: Shard) -> Iterator[None]:
         raise FileUnreadable(shard.file, f"cannot be read as Parquet ({first_line(error)})", "export it again") from None
 
 
-def _cell(file: Path, number: int, name: str, value: Any) -> str:
-    if isinstance(value, dict | list):
-        raise FileUnreadable(file, f"has a nested value in '{name}' of row {number:,}", "give a text and one label per row")
-    return value.decode() if isinstance(value, bytes) else as_text(value)
+def _cell(file: Path, number: int, name: str, value: Any, *, may_be_list: bool) -> str:
+    if _is_nested(value, may_be_list):
+        raise FileUnreadable(file, f"has a nested value in '{name}' of row {number:,}", "give a text, and a label or a list of labels")
+    return _shown(value.decode() if isinstance(value, bytes) else value)
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def read_sheet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tu
     first = list(islice(cells, SAMPLE_ROWS))
     if not first:
         raise FileUnreadable(shard.file, f"has an empty first sheet '{names[0]}'", "put the texts on the first sheet")
-    sheet = Sheet(names[0], tuple(names[1:]), columns_of(shard, [fields for _, fields in first], options))
+    sheet = Sheet(names[0], tuple(names[1:]), columns_of(shard.file, [fields for _, fields in first], options))
     columns = sheet.columns
 
     def rows() -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """What all formats of a source share: a row, the columns it comes from, and the options for reading."""
 
-import unicodedata
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,15 +9,7 @@ from stages.shared.sources.facts import SourceFacts
 
 AUTO = "auto"
 MAX_CHARACTERS = 2**20  # of a line, a record and a row: no text is as long, and a longer one would fill the memory
-# Column names in public data sets, the likeliest first.
-TEXT_NAMES = (
-    *("text", "sentence", "document", "review", "reviewtext", "review_text", "content", "comment", "comment_text", "tweet", "utterance"),
-    *("message", "body", "sentences", "texts", "문장", "텍스트", "리뷰", "댓글", "내용", "발화", "본문"),
-)
-LABEL_NAMES = (
-    *("label", "labels", "sentiment", "polarity", "class", "category", "emotion", "target", "score", "rating", "stars"),
-    *("라벨", "레이블", "감성", "감정", "극성", "정서", "평가", "분류"),
-)
+LIST_SEPARATOR = "\x1f"  # joins the labels that a record holds as a list: no label contains it
 
 
 class Row(NamedTuple):
@@ -52,6 +44,11 @@ class Columns:
         return "/".join(fields[position] for position in self.labels)
 
     @property
+    def record_facts(self) -> SourceFacts:
+        """The facts of records, where every value has a name."""
+        return dataclasses.replace(self.facts, header=())
+
+    @property
     def facts(self) -> SourceFacts:
         text, *labels = [str(at) if self.names is None else self.names[at].strip() for at in (self.text, *self.labels)]
         header = "no" if self.names is None else "yes"
@@ -63,10 +60,11 @@ class Columns:
 class ReadOptions:
     """How to read a source. A reader detects each option that is `auto`.
 
-    is_label: whether a value is a label of the task. allow_extra_fields: rows may have more fields than the header.
+    is_label: whether a value is a label of the task; None: the labels are not known yet.
+    allow_extra_fields: rows may have more fields than the header.
     """
 
-    is_label: Callable[[str], bool]
+    is_label: Callable[[str], bool] | None
     text_column: str = AUTO
     label_column: str = AUTO
     encoding: str = AUTO
@@ -74,19 +72,6 @@ class ReadOptions:
     quoting: str = AUTO
     header: str = AUTO
     allow_extra_fields: bool = False
-
-    def named_in(self, header: Sequence[str]) -> bool:
-        """Tell whether a header names both columns."""
-        text = self.position(header, self.text_column, TEXT_NAMES)
-        return text is not None and self.position(header, self.label_column, LABEL_NAMES) is not None
-
-    @staticmethod
-    def position(header: Sequence[str], wanted: str, likely: Sequence[str]) -> int | None:
-        """Return the position of the wanted column, or of the likeliest one if the user wants `auto`."""
-        if wanted != AUTO:
-            return header.index(wanted) if wanted in header else None
-        names = [unicodedata.normalize("NFC", name).strip().casefold() for name in header]
-        return next((names.index(name) for name in likely if name in names), None)
 
     @staticmethod
     def number(column: str, width: int) -> int | None:

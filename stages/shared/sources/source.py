@@ -82,14 +82,14 @@ class Source:
             self._found(shard, sheet.facts, sheet.columns.is_aihub)
             return rows
         if shard.kind == "parquet":
-            names, rows = read_parquet(shard, self._options, self)
-            self._found(shard, SourceFacts.of_file(format="parquet") | names.facts)
+            columns, rows = read_parquet(shard, self._options, self)
+            self._found(shard, SourceFacts.of_file(format="parquet") | columns.record_facts)
             return rows
         encoding = encoding_for(shard, self._options)
         if shard.kind == "json":
             return self._json_rows(shard, encoding)
-        names, rows = read_json_lines(shard, encoding, self._options, self)
-        self._found(shard, SourceFacts.of_file(format="jsonl", encoding=encoding) | names.facts)
+        columns, rows = read_json_lines(shard, encoding, self._options, self)
+        self._found(shard, SourceFacts.of_file(format="jsonl", encoding=encoding) | columns.record_facts)
         return rows
 
     def _json_rows(self, shard: Shard, encoding: str) -> Iterator[Row]:
@@ -100,8 +100,8 @@ class Source:
             self._found(shard, SourceFacts.of_file(format="aihub", encoding=encoding), is_aihub=True)
             dialogues = enumerate(dialogues_of(shard.file, records), 1)
             return (Row(dialogue.text, dialogue.emotion, number, dialogue.profile) for number, dialogue in dialogues)
-        names, rows = rows_of_records(shard.file, enumerate(records, 1), self._options)
-        self._found(shard, SourceFacts.of_file(format="json", encoding=encoding) | names.facts)
+        columns, rows = rows_of_records(shard.file, enumerate(records, 1), self._options)
+        self._found(shard, SourceFacts.of_file(format="json", encoding=encoding) | columns.record_facts)
         return rows
 
     def _found(self, shard: Shard, facts: SourceFacts, is_aihub: bool = False) -> None:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.shared import tracking
+from stages.shared.mlflow_store import Store
 from stages.shared.training.checkpoints import TrainingFolder, write_atomic
 
 
 @contextmanager
-def mlflow_run(store: tracking.Store | None, params_file: Path, folder: TrainingFolder) -> Iterator[tracking.TrainingRun | None]:
+def mlflow_run(store: Store | None, params_file: Path, folder: TrainingFolder) -> Iterator[tracking.TrainingRun | None]:
     """Open a run, or reopen that of a killed training; without a store, in a process that is not the main one, yield None."""
     if store is None:
         yield None

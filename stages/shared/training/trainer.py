@@ -18,7 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
 from stages.shared.batches import NO_LABEL, Texts
 from stages.shared.errors import StageError
@@ -48,6 +48,13 @@ class LossNotFinite(StageError):
         super().__init__(f"the {what} is not a number in step {step}, with the texts of lines {lines} of the train split: {remedy}")
 
 
+class ProgressBar(ProgressCallback):
+    """The progress bar on a terminal, without the dicts of losses: our log lines have them."""
+
+    def on_log(self, *_: object, **__: object) -> None:
+        """Print nothing."""
+
+
 class BatchTrainer(Trainer, ABC):
     """Train on `Texts` in steps of about equal tokens, with a loss that is a sum over the batch.
 
@@ -65,6 +72,8 @@ class BatchTrainer(Trainer, ABC):
         self._epoch_loss = torch.zeros(2, dtype=torch.float64)  # of this process, since the epoch began: sum of losses, number of items
         self._step_rows: list[int] = []  # of this process
         self.remove_callback(PrinterCallback)
+        if self.pop_callback(ProgressCallback):
+            self.add_callback(ProgressBar())
 
     @abstractmethod
     def total_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:

@@ -3,8 +3,9 @@
 import pydantic
 import pytest
 
-from stages.shared import aihub
-from stages.shared.classes import ClassParams, load_class_names
+from stages.shared import aihub, params
+from stages.shared.classes import ClassParams, read_class_names, write_class_names
+from stages.shared.errors import FileUnreadable
 from tests.running import ROOT, write_params
 
 KOREAN = ["분노", "슬픔", "불안", "상처", "당황", "기쁨"]
@@ -17,8 +18,12 @@ def classes(labels, target="polarity"):
     return ClassParams(labels=labels, aihub_target=target)
 
 
+def names_in(params_file):
+    return params.load(params_file, "preprocess", ClassParams).class_names
+
+
 def test_classes_of_the_project_are_negative_and_positive():
-    assert load_class_names(ROOT / "params.yaml") == ("negative", "positive")
+    assert names_in(ROOT / "params.yaml") == ("negative", "positive")
 
 
 @pytest.mark.parametrize(
@@ -26,13 +31,13 @@ def test_classes_of_the_project_are_negative_and_positive():
     [(["no", "yes"], ("no", "yes")), ([0, 1], ("0", "1")), (["off", "on", "null"], ("off", "on", "null")), ([1, 2, 3], ("1", "2", "3"))],
 )
 def test_class_names_that_look_like_other_values_stay_text(tmp_path, labels, names):
-    assert load_class_names(write_params(tmp_path / "params.yaml", {"preprocess": {"labels": labels}})) == names
+    assert names_in(write_params(tmp_path / "params.yaml", {"preprocess": {"labels": labels}})) == names
 
 
 def test_unquoted_yes_and_no_in_the_file_stay_text(tmp_path):
     file = write_params(tmp_path / "params.yaml", {})
-    file.write_text(file.read_text("utf-8").replace("[negative, positive]", "[no, yes]", 1), "utf-8")
-    assert load_class_names(file) == ("no", "yes")
+    file.write_text(file.read_text("utf-8").replace("- negative\n  - positive", "- no\n  - yes", 1), "utf-8")
+    assert names_in(file) == ("no", "yes")
 
 
 def test_class_names_are_cleaned_like_texts():
@@ -155,3 +160,21 @@ def test_class_name_that_is_a_number_with_a_point_is_a_name_in_every_form():
     """Without this, 1.0 from a CSV and 1 from JSON would be two classes."""
     named = classes(["1.0", "0.0"])
     assert [named.label_id(form) for form in ("1.0", "1", "0.0", "0")] == [0, 0, 1, 1]
+
+
+def test_class_names_of_preprocess_come_back_in_their_order(tmp_path):
+    write_class_names(("나쁨", "좋음"), tmp_path / "classes.json")
+    assert read_class_names(tmp_path / "classes.json") == ("나쁨", "좋음")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "1", '["a", "A"]', "[1, 2]"])
+def test_file_without_class_names_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "classes.json").write_text(content, "utf-8")
+    with pytest.raises(FileUnreadable, match=r"has no class names .*: run preprocess again"):
+        read_class_names(tmp_path / "classes.json")
+
+
+def test_found_labels_take_the_place_of_auto():
+    assert classes("auto").with_labels(["b", "a"]).class_names == ("b", "a")
+    assert classes("auto", "emotion").with_labels(BINARY).class_names == tuple(KOREAN)

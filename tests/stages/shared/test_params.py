@@ -64,7 +64,12 @@ def test_misspelt_key_gets_a_suggestion(tmp_path):
         ("preprocess", "source", ["a.csv"], "preprocess.source is ['a.csv']: input should be a valid string"),
         ("preprocess", "labels", ["one"], "preprocess.labels is ['one']: "),
         ("preprocess", "labels", "negative, positive", "preprocess.labels is 'negative, positive': "),
-        ("preprocess", "labels", ["a", "A"], "preprocess.labels is ['a', 'A']: class names must be distinct and not empty"),
+        (
+            "preprocess",
+            "labels",
+            ["a", "A"],
+            "preprocess.labels is ['a', 'A']: input should be 'auto' or class names must be distinct and not empty",
+        ),
         ("preprocess", "aihub_target", "feeling", "preprocess.aihub_target is 'feeling': input should be 'polarity', 'emotion' or"),
         ("train", "epochs", 0, "train.epochs is 0: "),
         ("train", "learning_rate", "fast", "train.learning_rate is 'fast': "),

@@ -7,13 +7,12 @@ A vocabulary of another language breaks words into single letters or [UNK], and 
 import logging
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from pathlib import Path
+from typing import Protocol
 
 log = logging.getLogger("coverage")
 
+UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 UNKNOWN_LIMIT = 0.02  # of all tokens; on an English vocabulary English has under 0.001, Korean 0.085
 SINGLE_CHARACTER_LIMIT = 0.4  # of all tokens; on an English vocabulary English has about 0.1, Korean over 0.8
 WHOLE_WORDS = ("CJK", "HANGUL SYLLABLE", "HIRAGANA", "KATAKANA")  # Unicode names of characters that can be a word or an ending
@@ -22,7 +21,31 @@ MIN_TEXTS = 2_000  # to fit a vocabulary on
 REMEDY = "Set base_model.source to an encoder of that language (for Korean e.g. hub:klue/roberta-base@<commit>, or path:<folder>)"
 
 
-def measure(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> dict[str, float]:
+class Tokenizes(Protocol):
+    """What this module needs of a tokenizer."""
+
+    unk_token: str | None
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+
+
+class FileTokenizer:
+    """The tokenizer of a tokenizer.json, without transformers."""
+
+    def __init__(self, file: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(file))
+        self._tokenizer.no_truncation()
+        self.unk_token = next((token for token in UNKNOWN_TOKENS if self._tokenizer.token_to_id(token) is not None), None)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
+
+
+def measure(tokenizer: Tokenizes, texts: Sequence[str]) -> dict[str, float]:
     """Return the shares of unknown and of single-character tokens in the first 5,000 texts.
 
     Punctuation, digits, ideographs and syllables do not count as single characters: good vocabularies have them as tokens too.
@@ -31,7 +54,7 @@ def measure(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> dict[
     tokens = [token for text in list(texts)[:MEASURED_TEXTS] for token in tokenizer.tokenize(text)]
     single = sum(_is_lone_letter(token) for token in tokens)
     total = max(1, len(tokens))
-    return {"unknown_share": tokens.count(tokenizer.unk_token) / total, "single_character_share": single / total}
+    return {"unknown_share": sum(token == tokenizer.unk_token for token in tokens) / total, "single_character_share": single / total}
 
 
 def _is_lone_letter(token: str) -> bool:

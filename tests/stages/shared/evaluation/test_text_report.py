@@ -52,13 +52,47 @@ def evaluated(language: Language, names: Sequence[str] = (), **changes: Any) -> 
     metrics |= {"accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "f1": 0.89, "f1_low": 0.87, "f1_high": 0.91, "recall": 0.8}
     metrics |= {"baseline": {"accuracy": 0.82, **BASELINES["earns"]}} | changes
     samples = [(f"텍스트 number {number} " * 20, number % 2, number % 3 % 2, 0.5 + number / 100) for number in range(20)]
-    return report.evaluation(language, metrics, [[1000, 250], [50, 1200]], names, samples, [("정말 좋아요", 1, 0.99), ("bad", 0, 1.0)])
+    return report.evaluation(
+        language, metrics, [[1000, 250], [50, 1200]], names, samples, [("정말 좋아요", 1, 0.99), ("bad", 0, 1.0)], is_foreign=False
+    )
 
 
 @pytest.mark.parametrize(("language", "kind"), SENTENCES)
 def test_verdict_says_whether_the_model_earns_its_cost(language: Language, kind: str) -> None:
     assert report.verdict(language, BASELINES[kind]) == SENTENCES[language, kind]
     assert SENTENCES[language, kind] in " ".join(evaluated(language, baseline={"accuracy": 0.82, **BASELINES[kind]}).split())
+
+
+@pytest.mark.parametrize(
+    ("language", "foreign", "one_class"),
+    [
+        (
+            "en",
+            "The base model does not know the language of these texts",
+            "The model answers 'negative' for 98 % of the texts, but only 80 %",
+        ),
+        (
+            "ko",
+            "사전 학습 모델이 이 텍스트의 언어를 모르기 때문에",
+            "모델이 텍스트의 98%에 '부정' 라벨을 붙였지만, 실제로 이 라벨인 텍스트는 80%뿐",
+        ),
+    ],
+)
+def test_report_begins_with_what_makes_its_scores_poor(language: Language, foreign: str, one_class: str) -> None:
+    metrics = dict.fromkeys(("accuracy", "f1", "precision", "recall", "roc_auc", "calibration_error"), 0.8)
+    metrics |= {"uncertain_share": 0.1, "fp32_accuracy": 0.8, "texts": 100, "engine": "x", "classes": {}}
+    metrics |= {"baseline": {"accuracy": 0.82, **BASELINES["loses"]}}
+    names = {"en": ["negative", "positive"], "ko": ["부정", "긍정"]}[language]
+
+    def first_words(counts: list[list[int]], is_foreign: bool) -> str:
+        return " ".join(report.evaluation(language, metrics, counts, names, [], [], is_foreign=is_foreign).split())
+
+    assert first_words([[78, 2], [20, 0]], True).startswith(foreign)
+    assert one_class in first_words([[79, 1], [19, 1]], True)
+    assert first_words([[79, 1], [19, 1]], False).startswith(one_class)
+    title = read_words(language, "evaluation")["title"].partition("{")[0].strip()
+    assert first_words([[79, 1], [1, 19]], False).startswith(title)
+    assert first_words([[95, 0], [3, 2]], False).startswith(title), "nearly all texts are of that class"
 
 
 def test_gain_that_touches_zero_is_unclear() -> None:
@@ -159,7 +193,9 @@ def test_part_without_content_says_so_or_is_absent() -> None:
         "uncertain_share": 0.0,
     }
     samples = [("good", 1, 1, 1.0), ("bad", 0, 0, 1.0)]
-    text = report.evaluation("en", {**metrics, "baseline": baseline, "classes": classes}, [[1, 0], [0, 1]], NAMES["en"], samples, [])
+    text = report.evaluation(
+        "en", {**metrics, "baseline": baseline, "classes": classes}, [[1, 0], [0, 1]], NAMES["en"], samples, [], is_foreign=False
+    )
     assert "ROC-AUC" not in text
     assert "Probe texts" not in text
     assert "Most confident mistakes\nnone" in text

@@ -4,6 +4,7 @@ import gzip
 import json
 import tracemalloc
 
+import pandas as pd
 import pytest
 
 from stages.shared.errors import FileUnreadable
@@ -18,6 +19,29 @@ def test_a_flat_json_list_becomes_a_table(tmp_path):
     facts = {"format": "json", "encoding": "utf-8", "text_column": "text", "label_column": "label"}
     for content in (json.dumps(RECORDS), json.dumps(RECORDS, indent=2), " \n" + json.dumps(RECORDS) + "\n "):
         assert read(written(tmp_path, content, "a.json")) == (RECORD_ROWS, facts)
+
+
+FRAME = pd.DataFrame({"id": [7, 8], "text": ["fine", "좋지 않아요"], "label": [1, 0]})
+OBJECTS = {
+    "columns, as pandas writes by default": FRAME.to_json(force_ascii=False),
+    "split": FRAME.to_json(orient="split"),
+    "table": FRAME.to_json(orient="table"),
+    "index": FRAME.set_index("id", drop=False).to_json(orient="records"),
+    "data": json.dumps({"version": 1, "data": FRAME.to_dict("records"), "tags": ["a"]}, indent=2),
+}
+
+
+@pytest.mark.parametrize("content", OBJECTS.values(), ids=OBJECTS)
+def test_an_object_that_holds_records_becomes_a_table(tmp_path, content):
+    assert rows(written(tmp_path, content, "a.json")) == [("fine", "1"), ("좋지 않아요", "0")]
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a": 1}', "{}", '{"a": [{"text": "a"}], "b": [{"text": "b"}]}', '{"text": {"0": "a"}, "label": {"1": 1}}']
+)
+def test_another_object_is_refused(tmp_path, content):
+    with pytest.raises(FileUnreadable, match="holds a JSON object, not a list of records"):
+        rows(written(tmp_path, content, "a.json"))
 
 
 def test_a_json_list_is_read_with_any_size_of_chunk(tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ def test_parquet_labels_are_read_as_text(tmp_path, labels, read):
 
 
 def test_parquet_that_cannot_be_read_is_refused(tmp_path):
-    pd.DataFrame({"text": ["a"], "colour": [1]}).to_parquet(tmp_path / "columns.parquet")
+    pd.DataFrame({"text": ["a"], "colour": ["red"]}).to_parquet(tmp_path / "columns.parquet")
     pd.DataFrame({"text": [], "label": []}).to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "folder.parquet").mkdir()
     for file, problem in {

@@ -44,10 +44,17 @@ def splits(real_bundle: Path, base: Path, tiny_model: Path, built_once: BuiltOnc
         for name, texts in (("train", 96), ("validation", 48)):
             lines = (ROOT / "data" / f"{name}.csv").read_text("utf-8").splitlines(keepends=True)
             (folder / f"{name}.csv").write_text("".join(lines[: texts + 1]), "utf-8")
-        shutil.copy(tiny_model / "preprocess.json", folder / "preprocess.json")
+        for name in ("classes.json", "preprocess.json"):
+            shutil.copy(tiny_model / name, folder / name)
         (folder / "base").symlink_to(base)
 
     return built_once("launch_splits", build)
+
+
+@pytest.fixture(autouse=True)
+def _warm_launches(warm_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have torchrun fork its processes from a warm one."""
+    monkeypatch.setenv("PYTHON_EXEC", f"{warm_path.partition(os.pathsep)[0]}/python")
 
 
 def curve(splits: Path, root: Path, launch: str = "", base: Path | None = None, **changes: object) -> list[float]:
@@ -88,8 +95,9 @@ def test_contrastive_training_in_two_processes_has_the_losses_of_one(splits: Pat
     complete = ROOT / "models/base"  # two layers do not tell the few texts apart
     few = tmp_path / "few"
     few.mkdir()
-    shutil.copy(splits / "preprocess.json", few)
-    for name, texts in (("train", 32), ("validation", 24)):
+    for name in ("classes.json", "preprocess.json"):
+        shutil.copy(splits / name, few)
+    for name, texts in (("train", 16), ("validation", 24)):
         lines = (splits / f"{name}.csv").read_text("utf-8").splitlines(keepends=True)
         (few / f"{name}.csv").write_text("".join(lines[: texts + 1]), "utf-8")
     alone, both = (curve(few, tmp_path / name, launch, complete, **left_open) for name, launch in (("alone", ""), ("both", TWO)))
@@ -110,7 +118,9 @@ def test_accelerate_launches_the_stage(splits: Path, alone: list[float], tmp_pat
 def interrupted(splits: Path, root: Path, interrupt: Callable[[psutil.Process, list[psutil.Process]], None]) -> str:
     """Train in two processes, interrupt the launcher or one of them after the first checkpoint, and return what they logged."""
     command = training(splits, splits / "base", root, write_params(root.with_suffix(".yaml"), {"train": TRAINING}))
-    variables = os.environ | environment(root) | {"SENTIMENT_LAUNCH": TWO, "SENTIMENT_CHECKPOINT_SECONDS": "0"}
+    variables = (
+        os.environ | environment(root) | {"PYTHON_EXEC": sys.executable, "SENTIMENT_LAUNCH": TWO, "SENTIMENT_CHECKPOINT_SECONDS": "0"}
+    )
     with (root / "stderr").open("w") as stderr, subprocess.Popen(command, cwd=ROOT, env=variables, stderr=stderr) as launcher:
         while not list(root.glob("models/checkpoints/*/checkpoint-*/whole")) and launcher.poll() is None:
             time.sleep(0.01)

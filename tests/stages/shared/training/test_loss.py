@@ -101,7 +101,8 @@ def test_label_smoothing_of_params_reaches_the_loss(tiny_model: Path, tiny_base:
 def rare_class(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Splits whose labels the tiny model cannot predict for sure; one train label in five is negative."""
     folder = tmp_path_factory.mktemp("rare_class")
-    shutil.copy(tiny_model / "preprocess.json", folder)
+    for name in ("classes.json", "preprocess.json"):
+        shutil.copy(tiny_model / name, folder)
     words = ("film", "food", "phone", "staff")
     rows = [(f"the {words[number % 4]} was good {number}", int(number % 10 != 0)) for number in range(200)]
     rows += [(f"the {words[number % 4]} was bad {number}", int(number % 10 > 2)) for number in range(200)]

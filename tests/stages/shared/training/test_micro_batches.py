@@ -28,7 +28,8 @@ def long_texts(real_bundle: Path, tiny_model: Path, tmp_path_factory: pytest.Tem
             f"{number} the film was {word} {'and ' * 130},{word == 'good':d}" for number in range(texts // 2) for word in ("good", "bad")
         ]
         (folder / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
-    (folder / "preprocess.json").write_bytes((tiny_model / "preprocess.json").read_bytes())
+    for name in ("classes.json", "preprocess.json"):
+        (folder / name).write_bytes((tiny_model / name).read_bytes())
     return folder
 
 

@@ -38,7 +38,8 @@ def korean(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("korean")
     korean_table(folder / "train.csv", 600)
     korean_table(folder / "validation.csv", 100)
-    (folder / "preprocess.json").write_bytes((tiny_model / "preprocess.json").read_bytes())
+    for name in ("classes.json", "preprocess.json"):
+        (folder / name).write_bytes((tiny_model / name).read_bytes())
     write_params(folder / "params.yaml", {"train": TRAINING})
     return folder
 
