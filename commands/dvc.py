@@ -14,6 +14,8 @@ from ruamel.yaml import YAML
 from stages.shared.errors import StageError
 from stages.shared.project import dvc_cache, project_root
 
+NO_TEXTS = ("true", "false", "null", "nan", "inf")  # words that Hydra takes for other values
+
 
 @contextmanager
 def error_messages(interrupted: str) -> Iterator[None]:
@@ -67,8 +69,7 @@ def param_value(value: str) -> str:
     """Return a text as a value for `-S`, in quotes where Hydra would read it otherwise. Raises StageError for what Hydra cannot read."""
     if "${" in value or value == "???":
         raise StageError(f"DVC cannot take the value {value!r} in -S: rename it, or set the param in params.yaml")
-    is_plain = re.fullmatch(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*", value) and value.casefold() not in ("true", "false", "null", "nan", "inf")
-    if is_plain:
+    if re.fullmatch(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*", value) and value.casefold() not in NO_TEXTS:
         return value
     escaped = re.sub(r'(\\*)"', lambda found: found[1] * 2 + '\\"', value)
     return '"' + re.sub(r"(\\+)$", lambda found: found[1] * 2, escaped) + '"'
