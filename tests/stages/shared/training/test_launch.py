@@ -97,7 +97,7 @@ def test_contrastive_training_in_two_processes_has_the_losses_of_one(splits: Pat
     few.mkdir()
     for name in ("classes.json", "preprocess.json"):
         shutil.copy(splits / name, few)
-    for name, texts in (("train", 16), ("validation", 24)):
+    for name, texts in (("train", 32), ("validation", 24)):
         lines = (splits / f"{name}.csv").read_text("utf-8").splitlines(keepends=True)
         (few / f"{name}.csv").write_text("".join(lines[: texts + 1]), "utf-8")
     alone, both = (curve(few, tmp_path / name, launch, complete, **left_open) for name, launch in (("alone", ""), ("both", TWO)))
