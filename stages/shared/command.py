@@ -24,7 +24,7 @@ from stages.shared.errors import StageError, first_line
 
 WAY_BACK = "To restore the outputs that this stage had before, undo your last change, and type: dvc repro"
 
-SPINS = "1000"  # of a thread of torch that waits, where libgomp has 300,000: by default two trainings on shared cores take almost twice as long
+SPINS = "1000"  # of a thread of torch that waits. libgomp has 300,000, by which two trainings on shared cores take far longer
 
 log = logging.getLogger("command")
 
