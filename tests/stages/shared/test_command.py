@@ -16,6 +16,7 @@ from serving.inference.errors import InferenceError
 from stages.shared import command
 from stages.shared.errors import StageError
 from stages.shared.outputs import write_text
+from tests.running import run_command
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,20 @@ def test_old_name_of_a_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, ca
     with caplog.at_level(logging.WARNING), command.stage("Doc.", Paths):
         pass
     assert "the variable PREPROCESS_MEMORY is now called SENTIMENT_PREPROCESS_MEMORY" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, command.SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    ids=["none", "spins", "policy"],
+)
+def test_waiting_threads_spin_shortly_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    script = "import os, sys; from stages.shared import command; command._set_up('INFO'); "
+    done = run_command(sys.executable, "-c", f"{script}print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))")
+    assert done.stdout == f"False {expected}\n", done.stderr

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import ProgressCallback, TrainerState
 
 from stages.shared.training.machine import Machine
-from stages.shared.training.trainer import arguments, attention
+from stages.shared.training.trainer import ProgressBar, arguments, attention
 from tests.stages.accidents import with_a_nan_gradient, within_a_step
 from tests.stages.training import STEPS, Training
 
@@ -65,3 +66,15 @@ def test_attention_is_plain_for_short_texts_on_a_cpu() -> None:
     cpu, gpu = (Machine(device, "fp32", threads=1, processes=1) for device in ("cpu", "cuda"))
     assert attention(cpu, 128) == "eager"
     assert attention(cpu, 129) is attention(gpu, 128) is None
+
+
+def test_progress_bar_prints_no_dicts_of_losses() -> None:
+    class Bar:
+        def write(self, text: str) -> None:
+            raise AssertionError(text)
+
+    bar = ProgressBar()
+    bar.training_bar = Bar()
+    bar.on_log(None, TrainerState(is_world_process_zero=True), None, logs={"eval_loss": 0.5})
+    with pytest.raises(AssertionError, match="eval_loss"):
+        ProgressCallback.on_log(bar, None, TrainerState(is_world_process_zero=True), None, logs={"eval_loss": 0.5})
