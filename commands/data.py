@@ -22,12 +22,16 @@ from rich.console import RenderableType
 from commands.dvc import error_messages, experiment, listed, param_value
 from stages.shared import aihub, params
 from stages.shared.classes import AUTO
+from stages.shared.dataset.errors import JOINS
 from stages.shared.dataset.labels import Labels
 from stages.shared.dataset.reading import ReadingParams, read_options, with_found_labels
+from stages.shared.dataset.report import IMBALANCE
+from stages.shared.dataset.splitting import needed
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.report import console
 from stages.shared.sources.rows import LIST_SEPARATOR
 from stages.shared.sources.source import Source
+from stages.shared.splits import SPLITS
 from stages.shared.training.vocabulary import coverage
 
 PARAMS = Path("params.yaml")
@@ -36,10 +40,8 @@ SHOWN = 10  # rows
 DETECTED = ("text_column", "label_column", "encoding", "separator", "quoting", "header")  # params that a reader finds out
 SETTABLE = (*DETECTED, "label_separator")
 NEUTRAL: dict[str, Any] = {**dict.fromkeys(DETECTED, AUTO), "label_separator": "", "label_values": (), "aihub_target": "polarity"}
-LEAST = 3  # rows of a class, for each split to have one
-IMBALANCE = 5  # times as many texts in the largest class as in the smallest
+LEAST = needed(dict.fromkeys(SPLITS[1:], 1.0))  # rows of a class, for each split to have one
 LETTERS = 0.5  # share of the characters, for the language to be judged
-JOINS = (",", "|", ";")  # characters that may join several labels
 
 
 class Given(ReadingParams):
@@ -159,16 +161,18 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
     """
     source = f"preprocess.source={param_value(str(file))}"
     reset = [name for name, value in NEUTRAL.items() if getattr(asked, name) != getattr(given, name)]
+    neutral = [f"preprocess.{name}={_shown(getattr(asked, name))}" for name in reset]
     if found.is_aihub:
+        others = [param for param in neutral if "aihub_target" not in param]
         targets = {"polarity": "2 classes", "emotion": "6 classes", "emotion_fine": f"{len(aihub.EMOTIONS)} classes"}
-        return [f"{experiment([source, f'preprocess.aihub_target={target}'])}  # {words}" for target, words in targets.items()]
+        return [f"{experiment([source, f'preprocess.aihub_target={target}', *others])}  # {words}" for target, words in targets.items()]
     classes = [name for name in found.classes if name not in found.small]
     if len(classes) < 2:
         raise StageError(f"{file} cannot be trained on: fewer than two classes have {LEAST} rows. Add rows, or name the right label column")
     ignored = dict.fromkeys([*given.ignore_labels, *found.small, *([""] if found.dropped["without_label"] else [])])
     params = [source, f"preprocess.labels={listed(classes)}"]
     params += [f"preprocess.ignore_labels={listed(list(ignored))}"] if tuple(ignored) != given.ignore_labels else []
-    params += [f"preprocess.{name}={_shown(getattr(asked, name))}" for name in reset]
+    params += neutral
     if pinned := _to_pin(file, found, asked.model_copy(update={"ignore_labels": tuple(ignored)}).with_labels(classes)):
         named = {f"preprocess.{name}" for name in pinned}
         params = [param for param in params if param.partition("=")[0] not in named]

@@ -139,14 +139,8 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
                 corrections_file=paths.corrections.name,
             )
             page, warnings = report.render(contents)
-        outputs = (paths.train, paths.validation, paths.test, paths.classes, paths.dropped, paths.report)
-        with timed("writing"), atomic_files(*outputs) as drafts:
-            *splits, class_file, dropped, page_file = drafts
-            write_class_names(settings.class_names, class_file)
-            for name, draft in zip(SPLITS, splits, strict=True):
-                rows.write(name, draft)
-            rows.write_dropped(settings.class_names, dropped)
-            page_file.write_text(page, "utf-8")
+        with timed("writing"):
+            write_outputs(rows, paths, settings.class_names, page)
         write_metrics(paths.metrics, metrics)
         for origin, source in sources.items():
             reasons = _reasons(summary, origin)
@@ -154,6 +148,18 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
     if warnings:
         log.info("warnings in %s: %d. The first: %s", paths.report, len(warnings), warnings[0])
     log.info(", ".join(f"{name} {count:,}" for name, count in metrics["rows"].items()))
+
+
+def write_outputs(rows: RowStore, paths: Paths, class_names: tuple[str, ...], page: str) -> None:
+    """Write the splits, the class names, the dropped rows and the report: all, or after an error none."""
+    outputs = (paths.train, paths.validation, paths.test, paths.classes, paths.dropped, paths.report)
+    with atomic_files(*outputs) as drafts:
+        *splits, class_file, dropped, page_file = drafts
+        for name, draft in zip(SPLITS, splits, strict=True):
+            rows.write(name, draft)
+        write_class_names(class_names, class_file)
+        rows.write_dropped(class_names, dropped)
+        page_file.write_text(page, "utf-8")
 
 
 def _reasons(summary: Summary, origin: str) -> str:

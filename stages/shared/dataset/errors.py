@@ -8,7 +8,7 @@ from stages.shared.errors import StageError
 from stages.shared.sources.errors import SHOWN, shortened
 from stages.shared.sources.rows import LIST_SEPARATOR
 
-SEPARATORS = (",", "|", ";")  # that may join several labels
+JOINS = (",", "|", ";")  # that may join several labels
 
 
 class Unknown(NamedTuple):
@@ -52,7 +52,7 @@ class LabelsNotFound(StageError):
     def __init__(self, file: Path, column: str, found: Sequence[str]) -> None:
         shown = ", ".join(repr(shortened(name)) for name in found[:SHOWN]) + (", ..." if found[SHOWN:] else "")
         count = f"more than {len(found) - 1} different labels" if found[1:] else "fewer than two different labels"
-        joined = next((sign for sign in SEPARATORS if sum(sign in name for name in found) > len(found) / 2), None)
+        joined = next((sign for sign in JOINS if sum(sign in name for name in found) > len(found) / 2), None)
         several = f", or the separator '{joined}' of several labels in preprocess.label_separator" if joined else ""
         super().__init__(
             f"{file} has {count} in the column '{column}' ({shown or 'none'}): name the right column in preprocess.label_column, "

@@ -160,16 +160,7 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     yield from _reading_warnings(contents.sources)
     if found.lost_characters:
         yield f"{found.lost_characters:,} texts hold U+FFFD: a character was lost before the file was written."
-    if contents.defects.misread:
-        yield (
-            f"{contents.defects.misread:,} texts hold characters of Windows-1252 that were read as Latin-1 before the file was written. "
-            "Cleaning repaired them."
-        )
-    if contents.defects.escapes > ESCAPES * found.rows:
-        yield (
-            f"{contents.defects.escapes:,} texts write escapes out, such as \\n for a line end. "
-            "If people did not write them, set preprocess.escapes to resolve."
-        )
+    yield from _defect_warnings(contents.defects, found.rows)
     if dropped["conflicting"]:
         yield f"{dropped['conflicting']:,} rows have a text that has several labels in the source."
     if found.leaked.same:
@@ -210,6 +201,20 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     for split in SPLITS[1:]:
         if contents.totals[split] < SMALL:
             yield _interval(split, contents.totals[split])
+
+
+def _defect_warnings(defects: Defects, rows: int) -> Iterator[str]:
+    """Yield what an export has done to the texts."""
+    if defects.misread:
+        yield (
+            f"{defects.misread:,} texts hold characters of Windows-1252 that were read as Latin-1 before the file was written. "
+            "Cleaning repaired them."
+        )
+    if defects.escapes > ESCAPES * rows:
+        yield (
+            f"{defects.escapes:,} texts write escapes out, such as \\n for a line end. "
+            "If people did not write them, set preprocess.escapes to resolve."
+        )
 
 
 def _interval(split: str, texts: int) -> str:

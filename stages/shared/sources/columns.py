@@ -70,9 +70,9 @@ def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], 
     if text is None and label is not None:
         text = _text_column(file, header, rows, label)
         guessed.insert(0, "text")
-    for position, wanted, kind in ((text, options.text_column, TEXT), (label, options.label_column, LABEL)):
+    for position, kind in ((text, TEXT), (label, LABEL)):
         if position is None:
-            raise ColumnMissing(file, kind.sure[0] if wanted == AUTO else wanted, f"preprocess.{kind.param}", header)
+            raise ColumnMissing(file, kind.sure[0], f"preprocess.{kind.param}", header)
     assert text is not None
     assert label is not None
     names = [name.casefold() for name in header]
