@@ -122,7 +122,7 @@ def run_stage(folder: Path, source: Path, near: float) -> Run:
     ]
     flags += ["--tokenizer", "models/base/tokenizer.json", "--dropped", folder / "dropped.csv"]
     flags += ["--classes", folder / "classes.json"]
-    flags += ["--report", folder / "report.html", "--metrics", folder / "metrics.json"]
+    flags += ["--report", folder / "report.html", "--metrics", folder / "compared.json", "--details", folder / "metrics.json"]
     return run([sys.executable, "-m", "stages.preprocess", *flags, *outputs], LOG_LEVEL="DEBUG")
 
 

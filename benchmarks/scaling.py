@@ -40,8 +40,9 @@ def run(threads: int | str, launch: str, epochs: int, **variables: str) -> tuple
             yaml.dump(values, stream)
         files = {"params": folder / "params.yaml", "train": "data/train.csv", "validation": "data/validation.csv"}
         files |= {"classes": "data/classes.json"}
-        files |= {"base": "models/base", "teacher": "data/raw/none.csv", "preprocess-metrics": "metrics/preprocess.json"}
-        files |= {"model": folder / "final", "metrics": folder / "train.json", "picture": folder / "curve.png"}
+        files |= {"base": "models/base", "teacher": "data/raw/none.csv", "preprocess-details": "data/report.json"}
+        files |= {"model": folder / "final", "metrics": folder / "compared.json", "details": folder / "train.json"}
+        files |= {"picture": folder / "curve.png"}
         command = [sys.executable, "-m", "stages.train", *(str(part) for flag, file in files.items() for part in (f"--{flag}", file))]
         store = {"DVC_ROOT": name, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
         started = time.perf_counter()

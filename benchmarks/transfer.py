@@ -102,7 +102,7 @@ def main() -> None:
 
 def refuse_another_model() -> None:
     """Stop unless the bundle comes from the sample data and the committed params."""
-    source = json.loads(Path("metrics/preprocess.json").read_text("utf-8"))["source"]["sha256"]
+    source = json.loads(Path("data/report.json").read_text("utf-8"))["source"]["sha256"]
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "params.yaml"], check=False).returncode
     if source != hashlib.sha256(Path("data/raw/reviews.csv").read_bytes()).hexdigest() or changed:
         raise SystemExit(

@@ -16,7 +16,7 @@ from commands.dvc import dvc_add, error_messages, experiment, listed, param_valu
 from serving.inference.hashing import file_sha256
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
-from stages.shared.outputs import atomic_files, write_metrics
+from stages.shared.outputs import atomic_files, write_json
 from stages.shared.sources.names import LABEL, TEXT, Kind, named
 from stages.shared.sources.rows import AUTO
 
@@ -84,7 +84,7 @@ def import_data_set(wanted: str, config: str | None, raw_dir: Path) -> list[str]
     with atomic_files(*outs.values()) as drafts:
         for (name, file), draft in zip(outs.items(), drafts, strict=True):
             splits[name] = SplitFile(file, len(data[name]), write(data[name], draft, task))
-    write_metrics(provenance, _provenance(origin, data, splits))
+    write_json(provenance, _provenance(origin, data, splits))
     dvc_add(*outs.values())
     for name, split in splits.items():
         unlabelled = f", {split.unlabelled:,} of them without a label" if split.unlabelled else ""

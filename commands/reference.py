@@ -162,21 +162,36 @@ def http_page() -> str:
 
 
 def metrics_page() -> str:
-    """Describe every key of every metrics file."""
+    """Describe every figure of every stage."""
     introduction = (
-        "This page explains every key of the files in `metrics/`. Each stage but `base_model` writes one. "
-        "`dvc metrics diff` compares the files between commits. "
+        "This page explains every figure that a stage writes. Each stage but `base_model` writes two JSON files. "
+        "The file in `metrics/` is in git and holds the few figures that `dvc metrics diff` compares, which are marked below. "
+        "The file in `data/` holds all figures, and so does the MLflow run. "
         "`<name>` in a key stands for a part that differs, such as a class."
     )
-    parts = [
-        f"## metrics/{stage}.json\n{table(('key', 'meaning'), [(code(key), meaning) for key, meaning in meanings.items()])}"
-        for stage, meanings in meanings_of_metrics().items()
-    ]
+    graph = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text("utf-8"))["stages"]
+    parts = []
+    for stage, meanings in meanings_of_metrics().items():
+        details = flag_of(graph[stage]["cmd"], "details")
+        compared = import_module(f"stages.{stage}").COMPARED
+        rows = [(code(key), "yes" if is_among(key, compared) else "", meaning) for key, meaning in meanings.items()]
+        parts.append(f"## {stage}\nAll figures: `{details}`.\n\n{table(('key', f'in metrics/{stage}.json', 'meaning'), rows)}")
     return page("Metrics", introduction, parts)
 
 
+def flag_of(command: str, flag: str) -> str:
+    """Return the value of a flag of a stage's command."""
+    words = command.split()
+    return words[words.index(f"--{flag}") + 1]
+
+
+def is_among(key: str, names: Sequence[str]) -> bool:
+    """Tell whether a dotted key is one of the names, or lies below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
 def meanings_of_metrics() -> dict[str, dict[str, str]]:
-    """Return the meaning of each key of each metrics file."""
+    """Return the meaning of each key of each stage."""
     meanings: dict[str, dict[str, str]] = YAML(typ="safe", pure=True).load(METRICS.read_text("utf-8"))
     return meanings
 

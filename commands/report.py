@@ -5,13 +5,14 @@ Reads data/evaluation.txt, data/emotion_distribution.csv and metrics/; writes no
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
+from stages.shared.mlflow_store import flatten
 from stages.shared.project import git
 
 REPORT = Path("data/evaluation.txt")
@@ -84,21 +85,13 @@ def machine_of(metrics: Mapping[str, Any]) -> str:
 
 
 def moved_metrics(committed: Mapping[str, Any], current: Mapping[str, Any]) -> list[Moved]:
-    """Return the metrics that have an interval (`<key>_low`, `<key>_high`) and now lie outside of the committed one."""
+    """Return the metrics of evaluate that have an interval and now lie outside of the committed one."""
+    before, after = committed.get("evaluate", {}), current.get("evaluate", {})
     return [
-        Moved(name, *interval, now)
-        for name, interval in intervals(committed)
-        if (now := value_at(current, name)) is not None and not interval[1] <= now <= interval[2]
+        Moved(f"evaluate.{name}", was, low, high, now)
+        for name, (low, high) in flatten(before.get("intervals", {})).items()
+        if (was := value_at(before, name)) is not None and (now := value_at(after, name)) is not None and not low <= now <= high
     ]
-
-
-def intervals(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple[float, float, float]]]:
-    """Yield each metric that has an interval: dotted name; value, low, high."""
-    for key, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from intervals(value, f"{prefix}{key}.")
-        elif f"{key}_low" in metrics and f"{key}_high" in metrics:
-            yield f"{prefix}{key}", (value, metrics[f"{key}_low"], metrics[f"{key}_high"])
 
 
 def value_at(metrics: Mapping[str, Any], name: str) -> float | None:

@@ -13,7 +13,9 @@ import logging
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -122,7 +124,48 @@ def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
     value = metric_at(experiment, metric) if experiment else None
     if value is None:
         raise StageError(f"DVC has no metrics of the experiment {name}: look at it with `dvc exp show`, then run the same command again")
+    drop_stale_metrics(experiment)
     return value
+
+
+def drop_stale_metrics(experiment: str) -> None:
+    """Take the metrics and plots of another model out of the commit of an experiment.
+
+    A trial ends with `train`, so the files of later stages come from the commit that it started from.
+    """
+    graph, locked = (YAML(typ="safe", pure=True).load(git("show", f"{experiment}:{file}"))["stages"] for file in ("dvc.yaml", "dvc.lock"))
+    written = [
+        path for stage in stale_stages(locked) for kind in ("metrics", "plots") for entry in graph[stage].get(kind, []) for path in entry
+    ]
+    if not written:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        git("read-tree", experiment, **index)
+        git("rm", "--quiet", "--cached", "--ignore-unmatch", *written, **index)
+        tree = git("write-tree", **index)
+        file = Path(folder, "commit")
+        commit = git("cat-file", "commit", experiment)
+        file.write_text(f"tree {tree}\n{commit.partition(chr(10))[2]}\n", "utf-8")
+        git("update-ref", experiment, git("hash-object", "-t", "commit", "-w", str(file)))
+
+
+def stale_stages(locked: Mapping[str, Any]) -> list[str]:
+    """Return the stages of a dvc.lock that read an earlier version of what another stage of it wrote, and all that follow them."""
+    hashes = {out["path"]: out["md5"] for stage in locked.values() for out in stage.get("outs", [])}
+    stale: dict[str, list[str]] = {}  # stage -> its outputs
+    while True:
+        outputs = {path for paths in stale.values() for path in paths}
+        found = {
+            name: [out["path"] for out in stage.get("outs", [])]
+            for name, stage in locked.items()
+            if name not in stale
+            for dep in stage.get("deps", [])
+            if dep["path"] in outputs or hashes.get(dep["path"], dep["md5"]) != dep["md5"]
+        }
+        if not found:
+            return list(stale)
+        stale |= found
 
 
 def metric_at(revision: str, metric: str) -> float | None:

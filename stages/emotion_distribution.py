@@ -1,7 +1,8 @@
 """The stage emotion_distribution: count the emotions of the AI Hub corpus, by code, group, age, gender and situation.
 
 Reads: the JSON of the corpus, and the emotion_distribution section of params.yaml.
-Writes: a CSV with all 60 codes, a picture, a report with the ten most frequent emotions, and metrics/emotion_distribution.json.
+Writes: a CSV with all 60 codes, a picture, a report with the ten most frequent emotions, metrics/emotion_distribution.json,
+and all counts in data/emotion_distribution.json.
 
 Shares are in percent and sum to exactly 100. The stage is an independent branch of the graph: it needs no model and imports no torch.
 """
@@ -21,6 +22,7 @@ from stages.shared.report import console, plots
 from stages.shared.report.words import Language, read_words
 from stages.shared.sources.aihub import Dialogue, read_corpus
 
+COMPARED = ("dialogues", "profiles")
 SHARE_DIGITS = 4  # of a share in percent
 TOP = 10  # emotions in the report
 BAR = 24  # columns of the longest bar
@@ -42,7 +44,8 @@ class Paths(command.Paths):
     table: Annotated[Path, "CSV to write"]
     picture: Annotated[Path, "PNG to write"]
     report: Annotated[Path, "text to write"]
-    metrics: Annotated[Path, "JSON to write"]
+    metrics: Annotated[Path, "JSON to write: the figures that one compares"]
+    details: Annotated[Path, "JSON to write: all figures"]
 
 
 def run(language: Language, paths: Paths, store: mlflow_store.Store) -> None:
@@ -52,12 +55,12 @@ def run(language: Language, paths: Paths, store: mlflow_store.Store) -> None:
     emotions = {code: counts[code] for code in aihub.EMOTIONS}
     shares = percentages(emotions)
     write_table(paths.table, dialogues, emotions, shares)
-    write_metrics(paths.metrics, distribution(dialogues, emotions))
+    write_metrics(paths.metrics, paths.details, distribution(dialogues, emotions), COMPARED)
     draw(paths.picture, emotions, len(dialogues))
     report = text_report(language, emotions, shares, len(dialogues))
     write_text(paths.report, report)
     console.show(report)
-    tracking.log_own_run(store, "emotion_distribution", paths.params, paths.metrics, [paths.picture])
+    tracking.log_own_run(store, "emotion_distribution", paths.params, paths.details, [paths.picture])
 
 
 def percentages(counts: Mapping[str, int]) -> dict[str, float]:

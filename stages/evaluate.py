@@ -1,14 +1,15 @@
 """The stage evaluate: score the served bundle on the test split, and compare it with its fp32 engine and a linear baseline.
 
 Reads: models/serving, the train and test splits, and the evaluate section of params.yaml.
-Writes: metrics/evaluate.json, an answer for each text, confusion matrix and ROC as data and pictures, and a report, which it also prints.
+Writes: metrics/evaluate.json and all figures in data/evaluation.json, an answer for each text, confusion matrix and ROC as data and
+pictures, and a report, which it also prints.
 
 The stage imports no torch.
 """
 
 import csv
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("evaluate")
 
+COMPARED = ("accuracy", "f1", "baseline.gain", "intervals")
+
 
 class EvaluateParams(params.Section):
     """The params of evaluate."""
@@ -54,7 +57,8 @@ class Paths(command.Paths):
     bundle: Annotated[Path, "folder of the bundle"]
     train: Annotated[Path, "train split, on which the baseline is fitted"]
     test: Annotated[Path, "test split"]
-    metrics: Annotated[Path, "JSON to write"]
+    metrics: Annotated[Path, "JSON to write: the figures that one compares"]
+    details: Annotated[Path, "JSON to write: all figures"]
     predictions: Annotated[Path, "CSV to write"]
     report: Annotated[Path, "text to write"]
     confusion: Annotated[Path, "CSV for dvc plots to write"]
@@ -85,9 +89,10 @@ def run(settings: EvaluateParams, paths: Paths, store: mlflow_store.Store) -> No
         "baseline": compare_with_baseline(truth, predictions.label_ids, baseline, len(names), settings.seed),
         "texts": len(truth),
     }
+    metrics["intervals"] = intervals_of(metrics)
     counts = confusion_counts(truth, predictions.label_ids, len(names))
     curves = roc_curves(truth, predictions.probabilities, names)
-    write_metrics(paths.metrics, metrics)
+    write_metrics(paths.metrics, paths.details, metrics, COMPARED)
     write_predictions(paths.predictions, texts, truth, predictions, names)
     write_plot_data(paths, truth, predictions, names, curves)
     plots.confusion_matrix(counts, names, paths.confusion_picture)
@@ -99,7 +104,14 @@ def run(settings: EvaluateParams, paths: Paths, store: mlflow_store.Store) -> No
     write_text(paths.report, report)
     show(report)
     pictures = [paths.confusion_picture, paths.roc_picture]
-    tracking.add_to_model(store, "evaluate", served.bundle.lineage["model_sha256"], paths.params, paths.metrics, pictures)
+    tracking.add_to_model(store, "evaluate", served.bundle.lineage["model_sha256"], paths.params, paths.details, pictures)
+
+
+def intervals_of(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the 95 % intervals of the compared figures as lists, low and high, which the tables of DVC leave out."""
+    accuracy, f1 = ([figures[f"{key}_low"], figures[f"{key}_high"]] for key in ("accuracy", "f1"))
+    baseline = figures["baseline"]
+    return {"accuracy": accuracy, "f1": f1, "baseline": {"gain": [baseline["gain_low"], baseline["gain_high"]]}}
 
 
 def probe(served: Classifier, texts: Sequence[str]) -> list[text_report.Probe]:

@@ -1,7 +1,7 @@
 """The stage export: turn the trained model into the bundle that `evaluate` scores and the server loads.
 
 Reads: models/final, the train and validation splits, and the export section of params.yaml.
-Writes: models/serving, whose format serving/inference/bundle.py describes, and metrics/export.json.
+Writes: models/serving, whose format serving/inference/bundle.py describes, and metrics/export.json; all figures in data/engines.json.
 
 The portable engine, ONNX Runtime in fp32, must equal torch. `export` leaves out any other engine that changes too many answers of torch
 or loses too much accuracy. Speeds go to the log and to MLflow only, because in a metrics file they would differ from run to run.
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("export")
 
+COMPARED = ("served", "served_accuracy", "served_flip_share")
 MODEL, INT8 = "model.onnx", "model_int8.xml"
 FP32_MAX_SHIFT = 1e-4  # largest difference of a probability at which an fp32 engine equals torch
 CALIBRATION_TEXTS = 300
@@ -79,7 +80,8 @@ class Paths(command.Paths):
     train: Annotated[Path, "train split: texts to compare with torch and to calibrate INT8 on"]
     validation: Annotated[Path, "validation split: texts to compare with torch and to fit the temperature on"]
     bundle: Annotated[Path, "folder to write"]
-    metrics: Annotated[Path, "JSON to write"]
+    metrics: Annotated[Path, "JSON to write: the figures that one compares"]
+    details: Annotated[Path, "JSON to write: all figures"]
 
 
 def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: mlflow_store.Store) -> None:
@@ -96,17 +98,20 @@ def run(settings: ExportParams, redact: tuple[Kind, ...], paths: Paths, store: m
         candidates = [make_candidate(name, bundle, check_set, settings, paths.train) for name in possible_engines(settings.engines)]
         bundle, report = keep_faithful(bundle, candidates, check_set, settings)
         write_manifest(bundle)
+    served = bundle.engines[0].name
     metrics = {
         "checked_texts": len(check_set.texts),
         "accuracy_texts": check_set.validation,
         "accuracy_decides": can_resolve_drop(check_set, settings),
-        "served": bundle.engines[0].name,
+        "served": served,
+        "served_accuracy": report[served]["accuracy"],
+        "served_flip_share": report[served]["flip_share"],
         "torch": check_set.accuracy_and_f1(check_set.expected),
         "engines": report,
     }
-    write_metrics(paths.metrics, metrics)
+    write_metrics(paths.metrics, paths.details, metrics, COMPARED)
     speeds = {f"export.texts_per_second.{candidate.spec.name}": candidate.texts_per_second for candidate in candidates}
-    tracking.add_to_model(store, "export", bundle.lineage["model_sha256"], paths.params, paths.metrics, measured=speeds)
+    tracking.add_to_model(store, "export", bundle.lineage["model_sha256"], paths.params, paths.details, measured=speeds)
 
 
 def load_model(model_dir: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":

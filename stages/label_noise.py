@@ -1,7 +1,8 @@
 """The stage label_noise: list the texts whose label looks wrong, the most suspicious first, so that a person can check them.
 
 Reads: the splits, the base model's folder, the label_noise section of params.yaml and the class names.
-Writes: data/label_issues.csv and metrics/label_noise.json. The rows of the CSV fit into data/raw/corrections.csv as they are.
+Writes: data/label_issues.csv, metrics/label_noise.json, and all counts in data/label_issues.json.
+The rows of the CSV fit into data/raw/corrections.csv as they are.
 `label_noise.folds: 0` switches the stage off.
 
 A logistic regression on text vectors of the base model judges each text; it is fitted on the other folds.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("label_noise")
 
+COMPARED = ("checked", "issues")
 COLUMNS = ("text", "label", "given", "split", "quality")  # label: the suggested class; quality: probability of the present label
 BATCH_SIZE = 64  # texts of similar length
 REGULARIZATION = 0.01  # C; ten times as much finds one changed label fewer in the sample
@@ -62,7 +64,8 @@ class Paths(command.Paths):
     classes: Annotated[Path, "JSON of the class names in id order"]
     base: Annotated[Path, "folder of the base model"]
     issues: Annotated[Path, "CSV to write"]
-    metrics: Annotated[Path, "JSON to write"]
+    metrics: Annotated[Path, "JSON to write: the figures that one compares"]
+    details: Annotated[Path, "JSON to write: all figures"]
 
 
 def run(settings: LabelNoiseParams, class_names: Sequence[str], paths: Paths) -> None:
@@ -80,7 +83,8 @@ def run(settings: LabelNoiseParams, class_names: Sequence[str], paths: Paths) ->
             writer.writerow([escape_formula(row.text), *map(escape_formula, names), row.split, f"{row.quality:.4f}"])
     counts = {name: int((issues["split"] == name).sum()) for name in splits}
     by_class = {name: int((issues["label"] == number).sum()) for number, name in enumerate(class_names)}
-    write_metrics(paths.metrics, {"checked": len(rows) if settings.folds else 0, "issues": counts, "classes": by_class})
+    figures = {"checked": len(rows) if settings.folds else 0, "issues": counts, "classes": by_class}
+    write_metrics(paths.metrics, paths.details, figures, COMPARED)
     if settings.folds:
         log.info("%s of %s labels look wrong: see %s", f"{len(issues):,}", f"{len(rows):,}", paths.issues)
 

@@ -2,8 +2,8 @@
 
 Reads: the source (a file or a folder of shards), optional validation and test files, corrections, and the preprocess section of
 params.yaml.
-Writes: three splits as CSV `text,label` (label = class id), the class names, metrics/preprocess.json, the data report and the dropped
-rows.
+Writes: three splits as CSV `text,label` (label = class id), the class names, the data report and the dropped rows;
+metrics/preprocess.json, and all figures in data/report.json.
 The sources stay unchanged. Rows read = rows kept + rows dropped for each named reason.
 """
 
@@ -35,6 +35,7 @@ from stages.shared.splits import SPLITS
 
 log = logging.getLogger("preprocess")
 
+COMPARED = ("rows",)
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -92,7 +93,8 @@ class Paths(command.Paths):
     tokenizer: Annotated[Path, "tokenizer.json of the base model, for the lengths in the report"]
     dropped: Annotated[Path, "CSV of the dropped rows to write"]
     report: Annotated[Path, "HTML page to write"]
-    metrics: Annotated[Path, "JSON to write"]
+    metrics: Annotated[Path, "JSON to write: the figures that one compares"]
+    details: Annotated[Path, "JSON to write: all figures"]
 
     @property
     def sources(self) -> dict[str, Path]:
@@ -141,7 +143,7 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
             page, warnings = report.render(contents)
         with timed("writing"):
             write_outputs(rows, paths, settings.class_names, page)
-        write_metrics(paths.metrics, metrics)
+        write_metrics(paths.metrics, paths.details, metrics, COMPARED)
         for origin, source in sources.items():
             reasons = _reasons(summary, origin)
             log.info("%s: %s rows read, %s kept (%s)", origin, f"{source.rows:,}", f"{summary.kept(origin):,}", reasons)

@@ -1,7 +1,8 @@
 """The stage train: fine-tune the base model into a text classifier with the Hugging Face Trainer.
 
 Reads: the train and validation splits, models/base, a teacher if there is one, and the train section and class names of params.yaml.
-Writes: models/final, which AutoModelForSequenceClassification loads, metrics/train.json, and a picture of the learning curve.
+Writes: models/final, which AutoModelForSequenceClassification loads, metrics/train.json, all figures in data/training.json, and a
+picture of the learning curve.
 
 While it runs, checkpoints lie in models/checkpoints of the main checkout, and the same command resumes from them.
 SENTIMENT_LAUNCH, e.g. "torchrun --nproc-per-node 2", runs it in several processes, which share each step.
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from stages.shared.training.fitting import Prepared
     from stages.shared.training.machine import Machine
     from stages.shared.training.recipe import Recipe
+
+COMPARED = ("best_epoch", "validation_accuracy", "validation_f1", "validation_calibrated_loss", "machine", "recipe")
 
 
 class TrainParams(params.Section):
@@ -79,9 +82,10 @@ class Paths(command.Paths):
     base: Annotated[Path, "folder of the base model"]
     teacher: Annotated[Path, "folder of a fine-tuned model to distil, or a header-only file"]
     model: Annotated[Path, "folder to write"]
-    metrics: Annotated[Path, "JSON to write"]
+    metrics: Annotated[Path, "JSON to write: the figures that one compares"]
+    details: Annotated[Path, "JSON to write: all figures"]
     picture: Annotated[Path, "PNG of the learning curve to write"]
-    preprocess_metrics: Annotated[Path, "JSON of preprocess, which is only recorded in MLflow"]
+    preprocess_details: Annotated[Path, "JSON of preprocess, which is only recorded in MLflow"]
 
 
 def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> "TrainingFolder":
@@ -107,7 +111,9 @@ def run(settings: TrainParams, class_names: tuple[str, ...], paths: Paths) -> "T
         if run_log:
             write(trainer, recipe, prepared, machine, origin, paths)
             model_sha256 = file_sha256(paths.model / "model.safetensors")
-            run_log.finish(model_sha256, origin_and_code, [paths.metrics, paths.preprocess_metrics], pictures=[paths.picture])
+            run_log.finish(
+                model_sha256, origin_and_code, {"train": paths.details, "preprocess": paths.preprocess_details}, pictures=[paths.picture]
+            )
     return folder
 
 
@@ -223,7 +229,7 @@ def write(
         trainer.model.save_pretrained(draft_dir)
         prepared.tokenizer.save_pretrained(draft_dir)
         (draft_dir / "lineage.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", "utf-8")
-        write_metrics(paths.metrics, metrics)
+        write_metrics(paths.metrics, paths.details, metrics, COMPARED)
         plots.learning_curve(curve, kept["best_epoch"], paths.picture)
 
 

@@ -54,12 +54,12 @@ def build_tiny_model(base: Path, table: Path, mlflow_store: str, folder: Path) -
         "train": {
             **splits, "classes": folder / "classes.json", "base": base,
             "teacher": NONE, "model": folder / "final", "picture": folder / "curve.png",
-            "preprocess-metrics": folder / "preprocess.json",
+            "preprocess-details": folder / "preprocess.json",
         },
         "export": {**splits, "model": folder / "final", "bundle": folder / "serving"},
     }  # fmt: skip
     for stage, paths in stages.items():
-        paths |= {"params": params, "metrics": folder / f"{stage}.json"}
+        paths |= {"params": params, "metrics": folder / f"compared_{stage}.json", "details": folder / f"{stage}.json"}
         flags = [part for flag, path in paths.items() for part in (f"--{flag}", path)]
         environment = {"MLFLOW_TRACKING_URI": mlflow_store, "DVC_ROOT": str(folder)}
         done = run_command(sys.executable, "-m", f"stages.{stage}", *flags, **environment)

@@ -1,6 +1,7 @@
 """The whole graph through DVC, on a copy of the project with a one-layer model: what re-runs, what is tracked, what comes back."""
 
 import hashlib
+import importlib
 import json
 import re
 import shutil
@@ -12,8 +13,10 @@ import pytest
 import yaml
 
 from commands.pictures import browser as chromium
+from commands.reference import flag_of, is_among, meanings_of_metrics
 from stages.shared.command import WAY_BACK
-from tests.running import read_json, run_command
+from stages.shared.mlflow_store import flatten
+from tests.running import ROOT, read_json, run_command
 
 
 def dvc(project: Path, *arguments: str, **environment: str) -> str:
@@ -26,6 +29,8 @@ def dvc(project: Path, *arguments: str, **environment: str) -> str:
 def stages_run(output: str) -> set[str]:
     return set(re.findall(r"Running stage '(\w+)'", output))
 
+
+GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 
 pytestmark = pytest.mark.usefixtures("warm_stages")
 
@@ -107,9 +112,9 @@ def test_repro_leaves_git_clean_but_for_lock_and_metrics(reproduced: Path) -> No
 def test_experiment_runs_what_its_params_change_and_differs_there(reproduced: Path) -> None:
     output = dvc(reproduced, "exp", "run", "-S", "train.epochs=1", "-S", "train.learning_rate=3e-5")
     assert stages_run(output) == {"train", "export", "evaluate"}
-    assert read_json(reproduced / "metrics/train.json")["epochs_run"] == 1
+    assert read_json(reproduced / "data/training.json")["epochs_run"] == 1
     assert "train.epochs" in dvc(reproduced, "params", "diff")
-    assert "validation_loss" in dvc(reproduced, "metrics", "diff")
+    assert "validation_calibrated_loss" in dvc(reproduced, "metrics", "diff")
     assert "evaluate.json" in dvc(reproduced, "metrics", "show")
     assert "train.epochs" in dvc(reproduced, "exp", "show", "--csv")
 
@@ -142,6 +147,20 @@ def test_temporary_and_queued_experiments_make_the_same_model_and_land_in_the_ma
     assert pictures == {"learning_curve.png", "confusion.png", "roc.png"}
     assert run.info.artifact_uri.startswith((reproduced / "mlartifacts").as_uri())
     assert run.info.run_name in {line.split(",")[0] for line in dvc(reproduced, "exp", "list", "--name-only").splitlines()}
+
+
+def test_every_figure_has_one_meaning_and_the_metrics_are_those_that_one_compares(reproduced: Path) -> None:
+    meanings = meanings_of_metrics()
+    assert {f"metrics/{stage}.json" for stage in meanings} == {path.relative_to(ROOT).as_posix() for path in ROOT.glob("metrics/*.json")}
+    for stage, keys in meanings.items():
+        figures = flatten(read_json(reproduced / flag_of(GRAPH[stage]["cmd"], "details")))
+        patterns = {key: re.compile(re.sub(r"<\w+>", "[^.]+", re.escape(key).replace(r"\<", "<").replace(r"\>", ">"))) for key in keys}
+        for name in figures:
+            exact = [name] if name in keys else [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
+            assert len(exact) == 1, (stage, name, exact)
+        compared = [name for name in figures if is_among(name, importlib.import_module(f"stages.{stage}").COMPARED)]
+        assert sorted(compared) == sorted(flatten(read_json(reproduced / f"metrics/{stage}.json")))
+        assert sorted(compared) == sorted(flatten(read_json(ROOT / f"metrics/{stage}.json")))
 
 
 def test_own_file_of_the_user_stays_out_of_git(reproduced: Path) -> None:
@@ -238,4 +257,4 @@ def test_korean_corpus_with_brackets_in_its_name_runs_as_the_source(project: Pat
     dvc(project, "exp", "run", *arguments)
     config = json.loads((project / "models/final/config.json").read_text("utf-8"))
     assert set(config["id2label"].values()) == {"분노", "슬픔", "불안", "상처", "당황", "기쁨"}
-    assert set(read_json(project / "metrics/evaluate.json")["classes"]) == set(config["id2label"].values())
+    assert set(read_json(project / "data/evaluation.json")["classes"]) == set(config["id2label"].values())

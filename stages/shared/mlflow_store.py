@@ -99,10 +99,10 @@ class Store:
         self.client.set_tag(run_id, MODEL_TAG, model_sha256)
         self.client.set_tag(run_id, "mlflow.note.content", MODEL_NOTE.format(model_sha256=model_sha256))
 
-    def add(self, run_id: str, metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
-        """Mirror pictures and metrics files: numbers as metrics, texts as tags. The name of the file is the prefix of a name."""
-        for file in metrics_files:
-            values = flatten(json.loads(file.read_text("utf-8")), prefix=file.stem)
+    def add(self, run_id: str, details: Mapping[str, Path], pictures: Iterable[Path]) -> None:
+        """Mirror the figures of each stage and its pictures: numbers as metrics, texts as tags, named `<stage>.<key>`."""
+        for stage, file in details.items():
+            values = flatten(json.loads(file.read_text("utf-8")), prefix=stage)
             self.log_metrics(run_id, {key: value for key, value in values.items() if isinstance(value, int | float)})
             for key, value in values.items():
                 if isinstance(value, str):

@@ -7,7 +7,7 @@ drafts and the outputs that it has moved already. So outputs of two executions n
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,25 @@ def write_text(file: Path, text: str) -> None:
         draft.write_text(text, "utf-8", newline="\n")
 
 
-def write_metrics(file: Path, metrics: Mapping[str, Any]) -> None:
-    """Write metrics for `git diff`: sorted keys, floats with 6 digits, null for NaN and infinity, a final newline."""
-    write_text(file, json.dumps(_rounded(metrics), ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n")
+def write_metrics(file: Path, details: Path, figures: Mapping[str, Any], compared: Sequence[str]) -> None:
+    """Write all figures of a stage into `details`, and those that one compares between commits into the metrics file too.
+
+    compared: dotted names. A name of a mapping stands for all that it holds.
+    """
+    chosen: dict[str, Any] = {}
+    for name in compared:
+        *parents, key = name.split(".")
+        source, target = figures, chosen
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[key] = source[key]
+    write_json(file, chosen)
+    write_json(details, figures)
+
+
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON for `git diff`: sorted keys, floats with 6 digits, null for NaN and infinity, a final newline."""
+    write_text(file, json.dumps(_rounded(values), ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def _rounded(value: Any) -> Any:

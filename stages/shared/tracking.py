@@ -31,13 +31,13 @@ class TrainingRun:
         with _only_a_mirror():
             self._store.log_metrics(self.run_id, values, step=int(row["epoch"]))
 
-    def finish(self, model_sha256: str, origin: Mapping[str, str], metrics_files: Iterable[Path], pictures: Iterable[Path]) -> None:
-        """Mirror the final metrics and pictures, and tag the run with the hashes of the model and of its origin."""
+    def finish(self, model_sha256: str, origin: Mapping[str, str], details: Mapping[str, Path], pictures: Iterable[Path]) -> None:
+        """Mirror all figures and pictures, and tag the run with the hashes of the model and of its origin."""
         with _only_a_mirror():
             self._store.link_model(self.run_id, model_sha256)
             for name, sha256 in origin.items():
                 self._store.client.set_tag(self.run_id, f"sha256.{name}", sha256)
-            self._store.add(self.run_id, [file for file in metrics_files if file.exists()], pictures)
+            self._store.add(self.run_id, {stage: file for stage, file in details.items() if file.exists()}, pictures)
 
 
 @contextmanager
@@ -74,26 +74,26 @@ def add_to_model(
     stage: str,
     model_sha256: str,
     params_file: Path,
-    metrics_file: Path,
+    details: Path,
     pictures: Iterable[Path] = (),
     measured: Mapping[str, float] | None = None,
 ) -> None:
-    """Add the metrics and pictures of a later stage to the run of its model.
+    """Add all figures and pictures of a later stage to the run of its model.
 
-    measured: figures that depend on the speed of the machine, which no metrics file contains.
+    measured: figures that depend on the speed of the machine, which no file contains.
     """
     with _only_a_mirror():
         run_id = store.run_of_model(model_sha256, stage, params_of(params_file))
         store.log_metrics(run_id, measured or {})
-        store.add(run_id, [metrics_file], pictures)
+        store.add(run_id, {stage: details}, pictures)
         store.client.set_terminated(run_id, "FINISHED")
 
 
-def log_own_run(store: Store, stage: str, params_file: Path, metrics_file: Path, pictures: Iterable[Path]) -> None:
+def log_own_run(store: Store, stage: str, params_file: Path, details: Path, pictures: Iterable[Path]) -> None:
     """Log a stage without a model as a separate run."""
     with _only_a_mirror():
         run_id = store.start_run(stage, params_of(params_file))
-        store.add(run_id, [metrics_file], pictures)
+        store.add(run_id, {stage: details}, pictures)
         store.client.set_terminated(run_id, "FINISHED")
 
 

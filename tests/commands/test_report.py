@@ -14,9 +14,8 @@ from tests.running import ROOT, run_command
 COMMITTED = {
     "evaluate": {
         "accuracy": 0.95,
-        "accuracy_low": 0.9,
-        "accuracy_high": 0.98,
-        "baseline": {"gain": 0.02, "gain_low": -0.03, "gain_high": 0.06},
+        "baseline": {"gain": 0.02},
+        "intervals": {"accuracy": [0.9, 0.98], "baseline": {"gain": [-0.03, 0.06]}},
     },
     "train": {"machine": {"cpu": "one", "precision": "bf16"}, "train_loss": 0.1},
 }

@@ -37,7 +37,7 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> dict[str, Path]:
-    names = {"table": "d.csv", "picture": "d.png", "report": "d.txt", "metrics": "d.json"}
+    names = {"table": "d.csv", "picture": "d.png", "report": "d.txt", "metrics": "compared.json", "details": "d.json"}
     return {flag: tmp_path / "out" / name for flag, name in names.items()}
 
 
@@ -52,7 +52,7 @@ def test_table_and_metrics_count_every_code(run_stage, corpus: Path, outputs: di
     assert rows["E69"]["count"] == "0"
     assert (rows["E64"]["name"], rows["E64"]["english"], rows["E64"]["group"]) == ("만족스러운", "satisfied", "기쁨")
     assert sum(Decimal(row["share"]) for row in rows.values()) == 100
-    metrics = read_json(outputs["metrics"])
+    metrics = read_json(outputs["details"])
     assert metrics["dialogues"] == 5
     assert metrics["groups"]["분노"] == {"count": 2, "share": 40.0}
     assert metrics["by_age"]["A04"] == {"count": 1, "share": 20.0}

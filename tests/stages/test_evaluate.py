@@ -12,7 +12,8 @@ from stages.shared import splits
 from tests.running import read_json, run_command, write_params
 
 FILES = {
-    "metrics": "evaluate.json", "predictions": "predictions.csv", "report": "evaluation.txt", "confusion": "confusion.csv",
+    "metrics": "compared.json", "details": "evaluate.json",
+    "predictions": "predictions.csv", "report": "evaluation.txt", "confusion": "confusion.csv",
     "roc": "roc.csv", "confusion-picture": "confusion.png", "roc-picture": "roc.png",
 }  # fmt: skip
 
@@ -66,6 +67,7 @@ def test_metrics_have_every_figure_and_each_interval_contains_its_score(english:
         "uncertain_share",
         "baseline",
         "texts",
+        "intervals",
     }
     assert set(metrics["baseline"]) == {"accuracy", "f1", "gain", "gain_low", "gain_high", "earns_its_cost"}
     for values, name in ((metrics, "accuracy"), (metrics, "f1"), (metrics["baseline"], "gain")):

@@ -41,7 +41,8 @@ def paths(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> l
         rows[share].to_csv(tmp_path / f"{name}.csv", index=False)
     splits = {name: tmp_path / f"{name}.csv" for name in SHARES}
     write_class_names(CLASSES, tmp_path / "classes.json")
-    files = {"classes": tmp_path / "classes.json", "issues": tmp_path / "issues.csv", "metrics": tmp_path / "metrics.json"}
+    files = {"classes": tmp_path / "classes.json", "issues": tmp_path / "issues.csv"}
+    files |= {"metrics": tmp_path / "metrics.json", "details": tmp_path / "details.json"}
     return label_noise.Paths(params=tmp_path, base=tiny_base, **files, **splits)
 
 
@@ -58,7 +59,7 @@ def test_wrong_labels_are_listed_with_the_label_that_they_should_have(paths):
     assert len(numbers - set(PLANTED)) <= 4
     assert all(row["label"] != row["given"] and {row["label"], row["given"]} == set(CLASSES) for row in found)
     assert [float(row["quality"]) for row in found] == sorted(float(row["quality"]) for row in found)
-    metrics = read_json(paths.metrics)
+    metrics = read_json(paths.details)
     assert metrics["checked"] == 400
     assert sum(metrics["issues"].values()) == sum(metrics["classes"].values()) == len(found)
 
@@ -72,13 +73,13 @@ def test_equal_runs_give_equal_bytes(paths):
     written = []
     for _ in range(2):
         label_noise.run(LabelNoiseParams(folds=3, max_length=32, seed=7), CLASSES, paths)
-        written.append((paths.issues.read_bytes(), paths.metrics.read_bytes()))
+        written.append((paths.issues.read_bytes(), paths.details.read_bytes()))
     assert written[0] == written[1]
 
 
 def test_stage_is_off_by_default_and_then_needs_no_model(paths, tmp_path):
     flags = [part for name in SHARES for part in (f"--{name}", getattr(paths, name))]
-    outputs = ["--issues", paths.issues, "--metrics", paths.metrics]
+    outputs = ["--issues", paths.issues, "--metrics", paths.metrics, "--details", paths.details]
     done = run_command(
         *(sys.executable, "-m", "stages.label_noise", "--params", write_params(tmp_path / "params.yaml", {})),
         *(*flags, "--classes", paths.classes, "--base", tmp_path / "nowhere", *outputs),

@@ -33,7 +33,7 @@ PARAMS |= {"near_duplicates": 0, "validation_size": 0.1, "test_size": 0.2, "seed
 NONE = ROOT / "data/raw/none.csv"
 TABLE = "text,label\n" + "".join(f"film {n} was good,positive\nfilm {n} was bad,negative\n" for n in range(30))
 ENOUGH = [(f"{label} {number}", label) for label in ("negative", "positive") for number in range(3)]
-OUTPUTS = ["classes.json", "dropped.csv", "metrics.json", "report.html", "test.csv", "train.csv", "validation.csv"]
+OUTPUTS = ["classes.json", "compared.json", "dropped.csv", "metrics.json", "report.html", "test.csv", "train.csv", "validation.csv"]
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -53,7 +53,8 @@ def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
         tokenizer=tokenizer_file(folder),
         dropped=folder / "dropped.csv",
         report=folder / "report.html",
-        metrics=folder / "metrics.json",
+        metrics=folder / "compared.json",
+        details=folder / "metrics.json",
     )
     preprocess.run(preprocess.PreprocessParams(**PARAMS | params), paths, max_length=128)
     return read_json(folder / "metrics.json")
@@ -84,7 +85,8 @@ def run(folder: Path, source: Path, *extra: str, before=(), environment=None, fi
     command += [*(part for name, file in others.items() for part in (f"--{name}", file)), *extra]
     command += ["--tokenizer", tokenizer_file(folder), "--dropped", folder / "out/dropped.csv", "--report", folder / "out/report.html"]
     command += ["--classes", folder / "out/classes.json"]
-    done = run_command(*before, *command, "--metrics", folder / "out/metrics.json", **environment or {})
+    command += ["--metrics", folder / "out/compared.json", "--details", folder / "out/metrics.json"]
+    done = run_command(*before, *command, **environment or {})
     assert content == (source.read_bytes() if source.is_file() else None)
     return done
 

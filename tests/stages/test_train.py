@@ -29,8 +29,8 @@ def training(tiny_model: Path, base: Path, root: Path, params_file: Path) -> lis
         "params": params_file,
         "teacher": NONE,
     }
-    files |= {"model": root / "final", "metrics": root / "train.json", "picture": root / "curve.png"}
-    files |= {"preprocess-metrics": tiny_model / "preprocess.json"}
+    files |= {"model": root / "final", "metrics": root / "compared.json", "details": root / "train.json"}
+    files |= {"picture": root / "curve.png", "preprocess-details": tiny_model / "preprocess.json"}
     return [sys.executable, "-m", "stages.train", *(part for flag, file in files.items() for part in (f"--{flag}", str(file)))]
 
 
@@ -128,7 +128,7 @@ def test_hash_of_the_params_covers_the_class_names_and_the_machine(tiny_model: P
 
     settings = params.load(tiny_model / "params.yaml", "train", train.TrainParams)
     inputs = {"train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv", "base": tiny_base, "teacher": NONE}
-    outputs = {name: tiny_model / name for name in ("params", "classes", "model", "metrics", "picture", "preprocess_metrics")}
+    outputs = {name: tiny_model / name for name in ("params", "classes", "model", "metrics", "details", "picture", "preprocess_details")}
     machine = Machine("cpu", "bf16", threads=2, processes=1)
     found = train.hashes(settings, ("negative", "positive"), machine, train.Paths(**inputs, **outputs))
     covered = {"classes": ["negative", "positive"], "machine": {"device": "cpu", "precision": "bf16", "threads": 2, "processes": 1}}
@@ -142,8 +142,8 @@ def test_fp16_without_a_gpu_is_refused_with_an_error_message(
 ) -> None:
     done = run_stage(
         "train", params={"train": {"precision": "fp16"}}, train=tiny_model / "train.csv", validation=tiny_model / "validation.csv",
-        classes=tiny_model / "classes.json", base=tiny_base, teacher=NONE, model=tmp_path / "final", metrics=tmp_path / "train.json",
-        picture=tmp_path / "curve.png", preprocess_metrics=tiny_model / "preprocess.json",
+        classes=tiny_model / "classes.json", base=tiny_base, teacher=NONE, model=tmp_path / "final", metrics=tmp_path / "compared.json",
+        details=tmp_path / "train.json", picture=tmp_path / "curve.png", preprocess_details=tiny_model / "preprocess.json",
     )  # fmt: skip
     assert done.returncode == 1
     assert "train.precision is 'fp16'" in done.stderr

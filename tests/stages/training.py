@@ -49,8 +49,8 @@ class Training:
             "params": params_file,
             "teacher": teacher or NONE,
         }
-        files |= {"model": root / "final", "metrics": root / "train.json", "picture": root / "curve.png"}
-        files |= {"preprocess-metrics": tiny_model / "preprocess.json"}
+        files |= {"model": root / "final", "metrics": root / "compared.json", "details": root / "train.json"}
+        files |= {"picture": root / "curve.png", "preprocess-details": tiny_model / "preprocess.json"}
         self.root = root
         self.flags = [part for flag, file in files.items() for part in (f"--{flag}", str(file))]
         self.environment = {"DVC_ROOT": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}

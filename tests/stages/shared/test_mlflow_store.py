@@ -114,7 +114,7 @@ def test_hangul_and_bracketed_metric_names_stay_distinct(root: Path, tmp_path: P
     file.write_text('{"classes": {"기쁨": {"f1": 0.5}, "슬픔": {"f1": 0.25}, "고립된(당황한)": {"f1": 0.125}}, "engine": "x"}', "utf-8")
     store = mlflow_store.open_store()
     run_id = store.start_run("evaluate", {})
-    store.add(run_id, [file], [])
+    store.add(run_id, {"evaluate": file}, [])
     data = store.client.get_run(run_id).data
     assert data.metrics == {
         "evaluate.classes.기쁨.f1": 0.5,

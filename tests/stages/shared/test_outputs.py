@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.shared.outputs import all_or_none, atomic_files, atomic_folder, write_metrics, write_text
+from stages.shared.outputs import all_or_none, atomic_files, atomic_folder, write_json, write_metrics, write_text
 
 
 class Interrupted(Exception):
@@ -90,33 +90,42 @@ def test_text_is_written_with_line_feeds_in_utf8(tmp_path: Path) -> None:
     assert (tmp_path / "report.txt").read_bytes() == "정확도\n90 %\n".encode()
 
 
+def test_metrics_are_the_figures_that_one_compares_and_details_are_all(tmp_path: Path) -> None:
+    figures = {"accuracy": 0.9, "baseline": {"gain": 0.1, "f1": 0.8}, "machine": {"cpu": "x", "threads": 2}, "classes": {"a.b": 1}}
+    write_metrics(tmp_path / "m.json", tmp_path / "all.json", figures, ("accuracy", "baseline.gain", "machine"))
+    assert json.loads((tmp_path / "m.json").read_text("utf-8")) == {
+        "accuracy": 0.9, "baseline": {"gain": 0.1}, "machine": {"cpu": "x", "threads": 2}
+    }  # fmt: skip
+    assert json.loads((tmp_path / "all.json").read_text("utf-8")) == figures
+
+
 def test_metrics_have_sorted_keys_short_numbers_and_a_final_newline(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "m.json", {"b": 1 / 3, "a": {"긍정": 2, "d": True, "c": None}, "e": [0.12345678, (1, 2)], "f": "x"})
+    write_json(tmp_path / "m.json", {"b": 1 / 3, "a": {"긍정": 2, "d": True, "c": None}, "e": [0.12345678, (1, 2)], "f": "x"})
     expected = {"a": {"c": None, "d": True, "긍정": 2}, "b": 0.333333, "e": [0.123457, [1, 2]], "f": "x"}
     assert (tmp_path / "m.json").read_text("utf-8") == json.dumps(expected, ensure_ascii=False, indent=2) + "\n"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_become_null(tmp_path: Path, value: float) -> None:
-    write_metrics(tmp_path / "m.json", {"a": value, "b": [value, {"c": value}]})
+    write_json(tmp_path / "m.json", {"a": value, "b": [value, {"c": value}]})
     assert json.loads((tmp_path / "m.json").read_text("utf-8")) == {"a": None, "b": [None, {"c": None}]}
 
 
 def test_equal_metrics_give_equal_bytes_whatever_their_order(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "one.json", {"a": 0.1 + 0.2, "b": {"x": 1, "y": 2}})
-    write_metrics(tmp_path / "two.json", {"b": {"y": 2, "x": 1}, "a": 0.3})
+    write_json(tmp_path / "one.json", {"a": 0.1 + 0.2, "b": {"x": 1, "y": 2}})
+    write_json(tmp_path / "two.json", {"b": {"y": 2, "x": 1}, "a": 0.3})
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
 def test_zero_has_no_sign(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "m.json", {"gain": -1e-9})
+    write_json(tmp_path / "m.json", {"gain": -1e-9})
     assert "-0.0" not in (tmp_path / "m.json").read_text("utf-8")
 
 
 def test_metrics_that_json_cannot_express_leave_the_old_file(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "m.json", {"a": 1})
+    write_json(tmp_path / "m.json", {"a": 1})
     with pytest.raises(TypeError):
-        write_metrics(tmp_path / "m.json", {"a": object()})
+        write_json(tmp_path / "m.json", {"a": object()})
     assert json.loads((tmp_path / "m.json").read_text("utf-8")) == {"a": 1}
     assert names(tmp_path) == ["m.json"]
 

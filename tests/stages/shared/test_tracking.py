@@ -19,7 +19,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_run_names_its_source_and_its_model_in_the_ui(root: Path) -> None:
     store = mlflow_store.open_store()
     with tracking.training_run(store, ROOT / "params.yaml") as run:
-        run.finish("abc123", {"train": "def"}, [], [])
+        run.finish("abc123", {"train": "def"}, {}, [])
     tags = store.client.get_run(run.run_id).data.tags
     assert (tags["mlflow.source.type"], tags["mlflow.source.name"]) == ("LOCAL", "stages/train.py")
     assert tags.get("mlflow.source.git.commit") == tags.get("parent_commit")
@@ -31,7 +31,7 @@ def test_run_names_its_source_and_its_model_in_the_ui(root: Path) -> None:
 def test_experiments_of_one_model_have_a_run_each(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, metrics = mlflow_store.open_store(), tmp_path / "evaluate.json"
     with tracking.training_run(store, ROOT / "params.yaml") as run:
-        run.finish("abc", {}, [], [])
+        run.finish("abc", {}, {}, [])
     for name, accuracy, seed in (("", 0.9, 42), ("mossy-hare", 0.8, 43), ("puffy-dog", 0.7, 44)):
         monkeypatch.setenv("DVC_EXP_NAME", name)
         params_file = write_params(tmp_path / "params.yaml", {"evaluate": {"seed": seed}})

@@ -74,7 +74,8 @@ def test_fitted_vocabulary_has_the_words_of_the_texts(refit: Training) -> None:
 
 def test_bundle_of_a_refitted_model_classifies_korean_texts(refit: Training, korean: Path) -> None:
     flags = {"params": korean / "params.yaml", "model": refit.root / "final", "train": korean / "train.csv"}
-    flags |= {"validation": korean / "validation.csv", "bundle": refit.root / "serving", "metrics": refit.root / "export.json"}
+    flags |= {"validation": korean / "validation.csv", "bundle": refit.root / "serving"}
+    flags |= {"metrics": refit.root / "compared.json", "details": refit.root / "export.json"}
     command = ["python", "-m", "stages.export", *(part for flag, file in flags.items() for part in (f"--{flag}", str(file)))]
     done = run_command(*command, **refit.environment)
     assert done.returncode == 0, done.stderr
