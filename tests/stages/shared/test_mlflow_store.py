@@ -49,7 +49,7 @@ def test_store_of_a_checkout_that_has_moved_names_its_new_folder(
     monkeypatch.setenv("DVC_ROOT", str(first))
     (first / "curve.png").write_bytes(b"picture")
     with tracking.training_run(mlflow_store.open_store(), ROOT / "params.yaml") as run:
-        run.finish("abc", {}, [], [first / "curve.png"])
+        run.finish("abc", {}, {}, [first / "curve.png"])
     shutil.copytree(first, copy)
     shutil.rmtree(first)
     monkeypatch.setenv("DVC_ROOT", str(copy))
@@ -188,7 +188,7 @@ def test_postgresql_works_as_a_store(root: Path, postgresql: str, monkeypatch: p
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql)
     with tracking.training_run(mlflow_store.open_store(), ROOT / "params.yaml") as run:
         run.epoch({"epoch": 1, "validation_loss": 0.5})
-        run.finish("abc", {"train": "def"}, [], [])
+        run.finish("abc", {"train": "def"}, {}, [])
     store = mlflow_store.open_store()
     found = store.client.get_run(store.run_of_model("abc", "evaluate", {}))
     assert found.data.metrics["validation_loss"] == 0.5

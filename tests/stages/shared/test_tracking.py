@@ -99,5 +99,5 @@ def test_store_that_fails_later_is_a_warning_and_the_training_ends_well(root: Pa
         assert "not mirrored" not in caplog.text
         (root / "mlflow.db").write_bytes(b"no database any more" * 1000)
         run.epoch({"epoch": 2, "validation_loss": 0.4})
-        run.finish("abc", {"train": "def"}, [], [])
+        run.finish("abc", {"train": "def"}, {}, [])
     assert caplog.text.count("not recorded in MLflow") == 3
