@@ -11,10 +11,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report test test-fast coverage check reference pictures serve mlflow bench lock tune verify data aihub dataset test-packages system-packages
+.PHONY: help install run report test test-fast coverage check reference pictures serve mlflow bench lock tune experiments verify data aihub dataset test-packages system-packages
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 install: .venv/installed  ## make .venv and install requirements.txt into it
 
@@ -86,6 +86,9 @@ lock: install  ## re-run the graph so that dvc.lock and metrics/ are ready to co
 
 tune: install  ## search params: make tune TRIALS=20 SPACE=<file like commands/search_space.yaml>
 	@python -m commands.tune $(if $(TRIALS),--trials "$(TRIALS)") $(if $(SPACE),--space "$(SPACE)")
+
+experiments: install  ## compare the experiments: accuracy, gain over the baseline, F1, and the params that differ
+	@dvc exp show --only-changed --drop 'Created|best|recipe|served|validation|.*/'
 
 verify: install  ## train the committed project again and compare the model with dvc.lock
 	@python -m commands.verify

@@ -129,25 +129,25 @@ def run_trial(name: str, values: dict[str, Any], metric: str) -> float:
 
 
 def drop_stale_metrics(experiment: str) -> None:
-    """Take the metrics and plots of another model out of the commit of an experiment.
+    """Empty the metrics and remove the plots of another model in the commit of an experiment; DVC then shows `-`.
 
     A trial ends with `train`, so the files of later stages come from the commit that it started from.
     """
     graph, locked = (YAML(typ="safe", pure=True).load(git("show", f"{experiment}:{file}"))["stages"] for file in ("dvc.yaml", "dvc.lock"))
-    written = [
-        path for stage in stale_stages(locked) for kind in ("metrics", "plots") for entry in graph[stage].get(kind, []) for path in entry
-    ]
-    if not written:
+    stale = [graph[stage] for stage in stale_stages(locked)]
+    metrics, plots = ([path for stage in stale for entry in stage.get(kind, []) for path in entry] for kind in ("metrics", "plots"))
+    if not metrics:
         return
     with tempfile.TemporaryDirectory() as folder:
-        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        index, draft = {"GIT_INDEX_FILE": f"{folder}/index"}, Path(folder, "draft")
+        draft.write_text("{}\n", "utf-8")
+        empty = git("hash-object", "-w", str(draft))
         git("read-tree", experiment, **index)
-        git("rm", "--quiet", "--cached", "--ignore-unmatch", *written, **index)
-        tree = git("write-tree", **index)
-        file = Path(folder, "commit")
-        commit = git("cat-file", "commit", experiment)
-        file.write_text(f"tree {tree}\n{commit.partition(chr(10))[2]}\n", "utf-8")
-        git("update-ref", experiment, git("hash-object", "-t", "commit", "-w", str(file)))
+        git("rm", "--quiet", "--cached", "--ignore-unmatch", *plots, **index)
+        git("update-index", "--add", *(part for path in metrics for part in ("--cacheinfo", f"100644,{empty},{path}")), **index)
+        tree, rest = git("write-tree", **index), git("cat-file", "commit", experiment).partition("\n")[2]
+        draft.write_text(f"tree {tree}\n{rest}\n", "utf-8")
+        git("update-ref", experiment, git("hash-object", "-t", "commit", "-w", str(draft)))
 
 
 def stale_stages(locked: Mapping[str, Any]) -> list[str]:

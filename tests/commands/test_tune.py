@@ -1,5 +1,6 @@
 """A search runs its trials as experiments, resumes after a stop, and ends with the command that repeats the best trial."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from commands.tune import SPACE, param_flags, read_space, suggest
+from commands.tune import SPACE, drop_stale_metrics, param_flags, read_space, stale_stages, suggest
 from stages.shared.errors import StageError
+from stages.shared.project import git
 from tests.running import ROOT, run_command
 
 pytestmark = pytest.mark.usefixtures("warm_stages")
@@ -46,6 +48,40 @@ def test_search_runs_experiments_and_resumes(project: Path, tmp_path: Path) -> N
     experiments = run_command(sys.executable, "-m", "dvc", "exp", "list", "--name-only", cwd=project).stdout.split()
     assert sorted(name[-2:] for name in experiments) == ["-0", "-2"]
     assert not run_command("git", "status", "--porcelain", cwd=project).stdout
+
+
+def test_experiment_keeps_no_figure_of_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    graph = {"train": {"metrics": [{"train.json": {}}]}, "evaluate": {"metrics": [{"evaluate.json": {}}], "plots": [{"roc.csv": {}}]}}
+    trained = {"outs": [{"path": "model", "md5": "2"}]}
+    evaluated = {"deps": [{"path": "model", "md5": "1"}], "outs": [{"path": "evaluate.json", "md5": "1"}]}
+    for name, content in {
+        "dvc.yaml": {"stages": graph},
+        "dvc.lock": {"stages": {"train": trained, "evaluate": evaluated}},
+        "train.json": {"f1": 0.5},
+        "evaluate.json": {"f1": 0.9},
+        "roc.csv": {},
+    }.items():
+        Path(name).write_text(json.dumps(content), "utf-8")
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "trial"], ["update-ref", "refs/exps/trial", "HEAD"]):
+        assert run_command("git", *command, cwd=tmp_path).returncode == 0
+    drop_stale_metrics("refs/exps/trial")
+    kept = {name: git("show", f"refs/exps/trial:{name}") for name in git("ls-tree", "--name-only", "refs/exps/trial").split()}
+    assert sorted(kept) == ["dvc.lock", "dvc.yaml", "evaluate.json", "train.json"]
+    assert (kept["evaluate.json"], kept["train.json"]) == ("{}", '{"f1": 0.5}')
+    assert git("log", "-1", "--format=%an %s", "refs/exps/trial") == "t trial"
+    assert git("status", "--porcelain") == ""
+
+
+def test_stages_after_one_that_ran_alone_are_stale() -> None:
+    def stage(outs: dict[str, str], deps: dict[str, str]) -> dict:
+        return {kind: [{"path": path, "md5": md5} for path, md5 in paths.items()] for kind, paths in (("outs", outs), ("deps", deps))}
+
+    data, code = stage({"train.csv": "1"}, {}), {"code.py": "1"}
+    after = {"export": stage({"bundle": "1"}, {"model": "1", **code}), "evaluate": stage({"predictions": "1"}, {"bundle": "1"})}
+    assert stale_stages({"data": data, "train": stage({"model": "1"}, {"train.csv": "1"}), **after}) == []
+    assert sorted(stale_stages({"data": data, "train": stage({"model": "2"}, {"train.csv": "1"}), **after})) == ["evaluate", "export"]
 
 
 def test_unknown_metric_is_refused_before_the_first_trial(project: Path, tmp_path: Path) -> None:
