@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from stages import preprocess
 from stages.shared.mlflow_store import flatten
 from tests.running import ROOT, read_json, run_command
 
@@ -84,6 +86,14 @@ def test_readme_has_the_committed_figures(readme: str) -> None:
     gain, low, high = (f"{100 * baseline[name]:+.1f}" for name in ("gain", "gain_low", "gain_high"))
     assert gain in report
     assert re.search(rf"{re.escape(low)}(?: to |~){re.escape(high)}", report)
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_readme_leads_to_the_plots_and_to_each_target_of_the_korean_corpus(readme: str) -> None:
+    text = (ROOT / readme).read_text("utf-8")
+    assert "`dvc plots show`" in text
+    assert "`preprocess.aihub_target`" in text
+    assert all(f"`{target}`" in text for target in get_args(preprocess.PreprocessParams.model_fields["aihub_target"].annotation))
 
 
 def test_version_is_the_newest_of_the_changelog() -> None:

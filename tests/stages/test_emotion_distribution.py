@@ -68,7 +68,7 @@ def test_ten_most_frequent_emotions_are_printed_in_either_language(run_stage, co
     assert printed.splitlines()[2].startswith("E10  분노 (anger)")
     assert len(printed.splitlines()) == 12
     korean = run_stage("emotion_distribution", params={"emotion_distribution": {"report_language": "ko"}}, corpus=corpus, **outputs).stdout
-    assert korean.startswith("60가지 감정 중 가장 잦은 열 가지 (대화 5개)")
+    assert korean.startswith("60가지 감정 중 가장 많이 나온 10가지 (대화 5개)")
 
 
 @pytest.mark.parametrize(
