@@ -12,19 +12,20 @@ from pathlib import Path
 from commands.dvc import error_messages
 from stages.shared.errors import StageError
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Sentiment-Ops plots</title>
-<style>body { font-family: system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; color: #1f2430 }</style>
-<script>(() => { {javascript} })()</script>
-</head>
-<body>
-<h1>Plots</h1>
-{plot_divs}
-</body>
-</html>
+PAGE = Path(__file__).with_suffix(".html")
+EMBED = """
+const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name);
+window.vegaEmbed = (element, spec) => vegaEmbed(element, spec, {renderer: "svg", config: {
+  background: "transparent",
+  font: "system-ui, 'Noto Sans KR', NanumGothic, sans-serif",
+  title: {anchor: "start", fontSize: 16, color: colour("--ink"), offset: 12},
+  axis: {labelColor: colour("--muted"), labelFontSize: 12, titleColor: colour("--muted"), titleFontSize: 13, titleFontWeight: "normal",
+    gridColor: colour("--line"), domainColor: colour("--line"), tickColor: colour("--line")},
+  header: {labelColor: colour("--muted"), labelFontSize: 12},
+  legend: {orient: "bottom", columns: 1, title: null, labelColor: colour("--ink"), labelFontSize: 12, labelLimit: 240,
+    titleColor: colour("--muted"), titleFontSize: 12, titleFontWeight: "normal"},
+  view: {stroke: null},
+}});
 """
 
 
@@ -32,8 +33,8 @@ def write_page(page: Path) -> None:
     """Write the page, with Vega in it, and make DVC use it."""
     import vl_convert
 
-    javascript = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", r"<\/script")
-    page.write_text(PAGE.replace("{javascript}", javascript), "utf-8")
+    javascript = vl_convert.javascript_bundle(EMBED).replace("</script", r"<\/script")
+    page.write_text(PAGE.read_text("utf-8").replace("{javascript}", javascript), "utf-8")
     config = [sys.executable, "-m", "dvc", "config", "--local", "--quiet", "plots.html_template", page.name]
     if subprocess.run(config).returncode:
         raise StageError(f"DVC refuses {page} as its page of plots (see above): correct .dvc/config.local, then type make install again")

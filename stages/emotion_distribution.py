@@ -35,7 +35,7 @@ class EmotionParams(params.Section):
     corpus: str
     """JSON file of the AI Hub corpus."""
     report_language: Language
-    """Language of the report: English or Korean."""
+    """Language of the report and the picture: English or Korean."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def run(language: Language, paths: Paths, store: mlflow_store.Store) -> None:
     shares = percentages(emotions)
     write_table(paths.table, dialogues, emotions, shares)
     write_metrics(paths.metrics, paths.details, distribution(dialogues, emotions), COMPARED)
-    draw(paths.picture, emotions, len(dialogues))
+    draw(paths.picture, language, emotions, len(dialogues))
     report = text_report(language, emotions, shares, len(dialogues))
     write_text(paths.report, report)
     console.show(report)
@@ -115,16 +115,15 @@ def write_table(file: Path, dialogues: Sequence[Dialogue], emotions: Mapping[str
             writer.writerow([code, *name, *group, emotions[code], f"{shares[code]:.{SHARE_DIGITS}f}", *counts])
 
 
-def draw(file: Path, emotions: Mapping[str, int], dialogues: int) -> None:
-    """Draw a panel for each group, with Korean labels if a font with Hangul is installed, else with English ones."""
-    korean = [f"{code} {name.korean}" for code, name in aihub.EMOTIONS.items()]
-    english = [f"{code} {name.english}" for code, name in aihub.EMOTIONS.items()]
-    labels = dict(zip(aihub.EMOTIONS, plots.drawable_names(korean, english), strict=True))
-    in_korean = labels["E10"] == korean[0]
+def draw(file: Path, language: Language, emotions: Mapping[str, int], dialogues: int) -> None:
+    """Draw a panel for each group, in English if no installed font has Hangul."""
+    in_korean = language == "ko" and plots.can_draw(name.korean for name in aihub.EMOTIONS.values())
+
+    def shown(name: aihub.Name) -> str:
+        return name.korean if in_korean else name.english
+
     bars = {
-        f"{name.korean} {name.english}" if in_korean else name.english: {
-            labels[code]: emotions[code] for code in aihub.EMOTIONS if code.startswith(group)
-        }
+        shown(name): {f"{code} {shown(aihub.EMOTIONS[code])}": emotions[code] for code in aihub.EMOTIONS if code.startswith(group)}
         for group, name in aihub.GROUPS.items()
     }
     title = read_words("ko" if in_korean else "en", "emotion_distribution")["picture"]

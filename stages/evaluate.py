@@ -28,7 +28,7 @@ from stages.shared.evaluation.metrics import Curves, average_curve, classificati
 from stages.shared.outputs import atomic_files, write_metrics, write_text
 from stages.shared.report import plots
 from stages.shared.report.console import show
-from stages.shared.report.words import Language
+from stages.shared.report.words import Language, read_words
 from stages.shared.splits import read_split
 from stages.shared.spreadsheet import escape_formula
 from stages.shared.training.vocabulary import coverage
@@ -47,7 +47,7 @@ class EvaluateParams(params.Section):
     probe_texts: Annotated[tuple[str, ...], Field(max_length=100)]
     """Texts whose answers end the report, for a person to judge."""
     report_language: Language
-    """Language of the report: English or Korean."""
+    """Language of the report and the pictures: English or Korean."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     """Seed of the bootstrap intervals and of the linear baseline."""
 
@@ -95,8 +95,9 @@ def run(settings: EvaluateParams, paths: Paths, store: mlflow_store.Store) -> No
     write_metrics(paths.metrics, paths.details, metrics, COMPARED)
     write_predictions(paths.predictions, texts, truth, predictions, names)
     write_plot_data(paths, truth, predictions, names, curves)
-    plots.confusion_matrix(counts, names, paths.confusion_picture)
-    plots.roc_curves(curves, names, paths.roc_picture)
+    words = picture_words(settings.report_language)
+    plots.confusion_matrix(counts, names, words, paths.confusion_picture)
+    plots.roc_curves(curves, names, words, paths.roc_picture)
     samples = list(zip(texts, truth.tolist(), predictions.label_ids.tolist(), predictions.scores.tolist(), strict=True))
     probes = probe(served, settings.probe_texts)
     is_foreign = coverage.is_poor(coverage.measure(coverage.FileTokenizer(paths.bundle / TOKENIZER), texts))
@@ -112,6 +113,12 @@ def intervals_of(figures: Mapping[str, Any]) -> dict[str, Any]:
     accuracy, f1 = ([figures[f"{key}_low"], figures[f"{key}_high"]] for key in ("accuracy", "f1"))
     baseline = figures["baseline"]
     return {"accuracy": accuracy, "f1": f1, "baseline": {"gain": [baseline["gain_low"], baseline["gain_high"]]}}
+
+
+def picture_words(language: Language) -> dict[str, str]:
+    """Return the words of the pictures: the English ones if no installed font can draw those of the language."""
+    words = read_words(language, "pictures")
+    return words if plots.can_draw(words.values()) else read_words("en", "pictures")
 
 
 def probe(served: Classifier, texts: Sequence[str]) -> list[text_report.Probe]:

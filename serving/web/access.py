@@ -75,7 +75,8 @@ class _Sender:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
             if headers.get("content-type", "").startswith("text/html"):
-                headers.update(HTML_HEADERS)
+                for name, value in HTML_HEADERS.items():
+                    headers.setdefault(name, value)  # a page may be stricter
         await self._send(message)
 
 

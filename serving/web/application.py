@@ -20,11 +20,18 @@ from serving.web.access import AccessMiddleware, set_up_log
 from serving.web.auth import KEY_SCHEMES, Keys
 from serving.web.connections import Connection
 from serving.web.errors import handle_errors
-from serving.web.routes import admin, file, predict, status
+from serving.web.routes import admin, file, home, predict, status
 from serving.web.state import Server
 from serving.web.tracing import TracingMiddleware, telemetry_settings
 
 log = logging.getLogger("uvicorn.error")
+
+TAGS = {  # groups of routes in /docs, in this order
+    "Classify": "One text, several texts or a file.",
+    "Status": "The process, the model and the metrics.",
+    "Administration": "Exchange the model while requests run. These routes need an admin key.",
+}
+CLASSIFY, STATUS, ADMINISTRATION = TAGS
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -33,8 +40,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPIOffline(
         redoc_url=None,
         title="Sentiment-Ops",
-        description="Sentiment of texts, by the same model that was evaluated.",
+        description="This server classifies texts by their sentiment, with the same model that was evaluated.",
         lifespan=lifespan,
+        openapi_tags=[{"name": name, "description": description} for name, description in TAGS.items()],
+        swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": 0},
         telemetry=telemetry_settings(),
     )
     keys = Keys(settings.api_keys, settings.rate_limit, settings.rate_burst)
@@ -50,10 +59,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(TracingMiddleware)
     app.add_middleware(AccessMiddleware, monitor=server.monitor)
     handle_errors(app)
-    app.include_router(status.routes)
     for module in (predict, file):
-        app.include_router(module.routes, dependencies=KEY_SCHEMES if settings.api_keys else None)
-    app.include_router(admin.routes, dependencies=KEY_SCHEMES)
+        app.include_router(module.routes, tags=[CLASSIFY], dependencies=KEY_SCHEMES if settings.api_keys else None)
+    for module in (home, status):
+        app.include_router(module.routes, tags=[STATUS])
+    app.include_router(admin.routes, tags=[ADMINISTRATION], dependencies=KEY_SCHEMES)
     return app
 
 

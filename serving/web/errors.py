@@ -16,7 +16,8 @@ RETRY_AFTER = {"Retry-After": "1"}  # seconds
 
 def failure(status: int, description: str) -> Failures:
     """Describe a failure for the OpenAPI document."""
-    return {status: {"model": Failure, "description": description}}
+    example = {"application/json": {"example": {"detail": description}}}
+    return {status: {"model": Failure, "description": description, "content": example}}
 
 
 # What several routes describe. A description that one route file uses alone stands in that file.

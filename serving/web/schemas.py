@@ -1,5 +1,6 @@
 """What comes into the routes and goes out of them, as the OpenAPI document shows it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,28 @@ class BatchPrediction(BaseModel):
 class Health(BaseModel):
     """The process is alive, or ready."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {"status": "ok"}})
+
     status: str
 
 
 class Model(BaseModel):
     """The bundle in use, and what it was made of."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "sha256": "9a1b…",
+                "engine": "openvino-int8",
+                "evaluated_engine": "openvino-int8",
+                "classes": ["negative", "positive"],
+                "max_length": 128,
+                "redact": [],
+                "uncertain_below": 0.6,
+                "lineage": {"base": "41d0…", "train": "c27e…"},
+            }
+        }
+    )
 
     sha256: str = Field(description="sha256 of the bundle")
     engine: str = Field(description="the engine in use on this machine")
@@ -114,6 +132,18 @@ def request_body(*content_types: str, model: type[BaseModel], required: bool = T
     """Return the OpenAPI requestBody of a model that may have several content types."""
     schema = {"schema": model.model_json_schema()}
     return {"requestBody": {"required": required, "content": dict.fromkeys(content_types, schema)}}
+
+
+def example_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the example of a model."""
+    example: dict[str, Any] = model.model_json_schema()["example"]
+    return example
+
+
+def answer_examples(models: Mapping[str, type[BaseModel]]) -> dict[int | str, dict[str, Any]]:
+    """Describe an answer that has several forms by an example of each. models: by a short name of the form."""
+    examples = {name: {"summary": name, "value": example_of(model)} for name, model in models.items()}
+    return {200: {"description": "the answer", "content": {"application/json": {"examples": examples}}}}
 
 
 def file_body() -> dict[str, Any]:

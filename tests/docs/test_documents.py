@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from stages import preprocess
 from tests.running import ROOT, read_json, run_command
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
@@ -71,6 +73,14 @@ def test_readme_has_the_committed_figures(readme: str) -> None:
     assert f"{100 * gain:+.1f}" in report
     low, high = (f"{100 * share:+.1f}" for share in intervals["baseline"]["gain"])
     assert re.search(rf"{re.escape(low)}(?: to |~){re.escape(high)}", report)
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_readme_leads_to_the_plots_and_to_each_target_of_the_korean_corpus(readme: str) -> None:
+    text = (ROOT / readme).read_text("utf-8")
+    assert "`dvc plots show`" in text
+    assert "`preprocess.aihub_target`" in text
+    assert all(f"`{target}`" in text for target in get_args(preprocess.PreprocessParams.model_fields["aihub_target"].annotation))
 
 
 def test_version_is_the_newest_of_the_changelog() -> None:

@@ -13,6 +13,8 @@ from rich.cells import cell_len
 
 from stages import emotion_distribution
 from stages.shared import aihub
+from stages.shared.report import plots
+from stages.shared.report.words import Language
 from tests.running import read_json, run_command
 
 
@@ -66,7 +68,27 @@ def test_ten_most_frequent_emotions_are_printed_in_either_language(run_stage, co
     assert printed.splitlines()[2].startswith("E10  분노 (anger)")
     assert len(printed.splitlines()) == 12
     korean = run_stage("emotion_distribution", params={"emotion_distribution": {"report_language": "ko"}}, corpus=corpus, **outputs).stdout
-    assert korean.startswith("60가지 감정 중 가장 잦은 열 가지 (대화 5개)")
+    assert korean.startswith("60가지 감정 중 가장 많이 나온 10가지 (대화 5개)")
+
+
+@pytest.mark.parametrize(
+    ("language", "font", "expected"),
+    [
+        ("en", True, ("Emotions in 360 dialogues", "anger", "E10 anger")),
+        ("ko", True, ("감정 분포: 대화 360개", "분노", "E10 분노")),
+        ("ko", False, ("Emotions in 360 dialogues", "anger", "E10 anger")),
+    ],
+)
+def test_picture_is_in_the_language_that_can_be_drawn(
+    language: Language, *, font: bool, expected: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[tuple[dict[str, dict[str, int]], str]] = []
+    monkeypatch.setattr(plots, "hangul_font", lambda: "NanumGothic" if font else None)
+    monkeypatch.setattr(plots, "grouped_bars", lambda bars, title, file: drawn.append((bars, title)))
+    emotion_distribution.draw(tmp_path / "e.png", language, dict.fromkeys(aihub.EMOTIONS, 6), 360)
+    ((bars, title),) = drawn
+    assert (title, next(iter(bars)), next(iter(next(iter(bars.values()))))) == expected
+    assert sum(len(group) for group in bars.values()) == 60
 
 
 def test_picture_is_drawn(run_stage, corpus: Path, outputs: dict[str, Path]) -> None:
@@ -92,7 +114,7 @@ def test_shares_sum_to_exactly_100(counts: dict[str, int]) -> None:
 def test_stage_imports_no_torch(tmp_path: Path) -> None:
     script = "import sys, stages.emotion_distribution as stage\nfrom pathlib import Path\n"
     script += "dialogues = stage.read_corpus(Path('data/raw/emotion_dialogues_sample.json'))\n"
-    script += "stage.draw(Path(sys.argv[1]), {c: 6 for c in stage.aihub.EMOTIONS}, 360)\n"
+    script += "stage.draw(Path(sys.argv[1]), 'ko', {c: 6 for c in stage.aihub.EMOTIONS}, 360)\n"
     script += "print('torch' in sys.modules, len(dialogues))"
     assert run_command(sys.executable, "-c", script, tmp_path / "e.png").stdout.strip() == "False 403"
 

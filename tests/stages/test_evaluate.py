@@ -8,7 +8,9 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
 
 from serving.inference.classifier import Classifier
+from stages import evaluate
 from stages.shared import splits
+from stages.shared.report import plots
 from tests.running import read_json, run_command, write_params
 
 FILES = {
@@ -124,7 +126,7 @@ def test_korean_report_has_the_same_figures_and_is_not_printed_if_the_caller_pri
     assert "서비스 모델 평가: 테스트 텍스트 24개" in report
     assert "나빠요" in report
     assert (korean / "printed.txt").read_text("utf-8") == ""
-    for name in ("evaluate.json", "predictions.csv", "confusion.csv", "roc.csv", "confusion.png", "roc.png"):
+    for name in ("evaluate.json", "predictions.csv", "confusion.csv", "roc.csv"):
         assert (korean / name).read_bytes() == (english / name).read_bytes()
 
 
@@ -132,3 +134,16 @@ def test_evaluate_needs_no_torch() -> None:
     done = run_command(sys.executable, "-c", "import sys, stages.evaluate; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
     assert not {name.partition(".")[0] for name in done.stdout.split()} & {"torch", "transformers", "mlflow", "matplotlib", "sklearn"}
+
+
+def test_pictures_are_in_the_language_of_the_report(english: Path, korean: Path) -> None:
+    for name in ("confusion.png", "roc.png"):
+        assert (english / name).read_bytes() != (korean / name).read_bytes()
+
+
+@pytest.mark.parametrize(("font", "title"), [("NanumGothic", "혼동 행렬"), (None, "Confusion matrix")])
+def test_pictures_of_a_korean_report_are_in_english_without_a_font_for_hangul(
+    font: str | None, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "hangul_font", lambda: font)
+    assert evaluate.picture_words("ko")["confusion"] == title

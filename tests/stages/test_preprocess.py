@@ -40,7 +40,7 @@ def split_files(folder: Path) -> dict[str, Path]:
     return {name: folder / f"{name}.csv" for name in preprocess.SPLITS}
 
 
-def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
+def process_files(folder: Path, sources: dict[str, Path], max_length: int = 128, **params) -> dict:
     """Run the stage on files; return its metrics."""
     paths = preprocess.Paths(
         params=folder / "params.yaml",
@@ -56,7 +56,7 @@ def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
         metrics=folder / "compared.json",
         details=folder / "metrics.json",
     )
-    preprocess.run(preprocess.PreprocessParams(**PARAMS | params), paths, max_length=128)
+    preprocess.run(preprocess.PreprocessParams(**PARAMS | params), paths, max_length=max_length)
     return read_json(folder / "metrics.json")
 
 

@@ -12,7 +12,15 @@ from serving.runtime.batching import Answers, Overloaded
 from serving.web.auth import predict_key
 from serving.web.bodies import read_text, read_texts, text_problem
 from serving.web.errors import BAD_KEY, BAD_TEXT, BUSY, RETRY_AFTER
-from serving.web.schemas import BatchPrediction, BatchRequest, DetailedPrediction, Prediction, PredictRequest, request_body
+from serving.web.schemas import (
+    BatchPrediction,
+    BatchRequest,
+    DetailedPrediction,
+    Prediction,
+    PredictRequest,
+    answer_examples,
+    request_body,
+)
 from serving.web.state import server_of
 
 CONTENT_TYPES = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
@@ -24,6 +32,7 @@ routes = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], respo
 @routes.post(
     "",
     response_model=DetailedPrediction | Prediction,
+    responses=answer_examples({"by default": Prediction, "with detail=true": DetailedPrediction}),
     openapi_extra=request_body(*CONTENT_TYPES, model=PredictRequest),
     summary="Classify one text",
 )

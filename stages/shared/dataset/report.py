@@ -270,7 +270,7 @@ def _histogram(lengths: Lengths) -> dict[str, Any]:
         "highest": f"{counts.max():,}",
         "limit": f"{limit:,}{' (beyond the right edge)' if is_beyond else ''}",
         "limit_x": round(limit_x, 1),
-        "limit_anchor": "end" if limit_x > 800 else "start",
+        "limit_anchor": "end" if limit_x > 500 else "start",
         "ticks": [
             {"x": round(place * 1000 / 8 + (12 if not place else 0), 1), "label": f"{round(place * step * BARS / 8):,}"}
             for place in range(8)

@@ -91,7 +91,7 @@ def _reasons_table(dropped: Mapping[str, Mapping[str, int]], corrections_file: s
 def _reading_table(sources: Mapping[str, SourceRead]) -> Table:
     facts = {origin: source.as_values() for origin, source in sources.items()}
     names = dict.fromkeys(name for values in facts.values() for name in values)
-    columns = [Column("Fact"), *(Column(f"{origin} file" if origin != "source" else origin) for origin in sources)]
+    columns = [Column("Fact"), *(Column(f"{origin} file" if origin != "source" else origin, "text") for origin in sources)]
     rows = [[words_of(name), *(_fact(values.get(name, ""))[:SHOWN] for values in facts.values())] for name in names]
     return _table("How the files were read", columns, rows)
 

@@ -1,7 +1,8 @@
 """The pictures of the project: data come in, PNG files go out. Equal data give equal bytes. Nothing else imports matplotlib."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,8 @@ Curve = Sequence[Mapping[str, float]]  # a row of losses and scores for each epo
 
 INK, MUTED, GRID = "#1f2430", "#697086", "#e4e7ee"
 COLOURS = ("#2f6fde", "#e07b39", "#2a9d6f", "#c8447a", "#7d5bd0", "#b59b1f")
-LINE_STYLES: tuple[dict[str, Any], ...] = (  # they tell lines apart that cover each other
-    {"marker": "o", "linestyle": "-"},
-    {"marker": "s", "linestyle": "--", "markersize": 4},
-    {"marker": "D", "linestyle": ":", "markersize": 8, "markerfacecolor": "none"},
-)
+DASHES = ("-", (0, (3, 2)), (0, (1, 1.5)))
+THINNEST, STEP, WIDEST = 1.6, 0.9, 5.0  # points: of the last line, from a line to the one that it may cover, of the first line
 HANGUL_FONTS = {  # name -> beginning of the file name
     "NanumGothic": "nanumgothic",
     "Noto Sans CJK KR": "notosanscjk",
@@ -48,7 +46,7 @@ def hangul_font() -> str | None:
     return next((name for name in HANGUL_FONTS if name in installed), None)
 
 
-def has_hangul(texts: Sequence[str]) -> bool:
+def has_hangul(texts: Iterable[str]) -> bool:
     """Return whether a text has a character of Hangul: a syllable, a single letter or a conjoining letter."""
     return any(
         "\u1100" <= character <= "\u11ff" or "\u3130" <= character <= "\u318f" or "\uac00" <= character <= "\ud7a3"
@@ -57,12 +55,18 @@ def has_hangul(texts: Sequence[str]) -> bool:
     )
 
 
-def drawable_names(names: Sequence[str], fallback: Sequence[str]) -> Sequence[str]:
-    """Return the names, or the fallback with a warning if no installed font can draw them."""
-    if not has_hangul(names) or hangul_font():
-        return names
-    log.warning("no font with Hangul is installed, so pictures have other labels: install one (Debian: apt-get install fonts-nanum)")
-    return fallback
+def can_draw(texts: Iterable[str]) -> bool:
+    """Return whether the installed fonts have the letters of the texts; log a warning if Hangul is missing."""
+    if not has_hangul(texts) or hangul_font():
+        return True
+    warn_of_missing_font()
+    return False
+
+
+@cache
+def warn_of_missing_font() -> None:
+    """Say once what to install."""
+    log.warning("no font with Hangul is installed, so pictures have no Korean words: install one (Debian: apt-get install fonts-nanum)")
 
 
 def learning_curve(curve: Curve, kept_epoch: float, file: Path) -> None:
@@ -74,8 +78,15 @@ def learning_curve(curve: Curve, kept_epoch: float, file: Path) -> None:
         (loss_axes, ("train_loss", "validation_loss", "validation_calibrated_loss"), "Loss"),
         (score_axes, ("validation_accuracy", "validation_f1"), "Validation scores"),
     ):
-        for name, colour, style in zip(names, COLOURS, LINE_STYLES, strict=False):
-            axes.plot(epochs, [row[name] for row in curve], color=colour, label=name.replace("_", " "), **style)
+        for name, style in zip(names, _line_styles(len(names)), strict=True):
+            axes.plot(
+                epochs,
+                [row[name] for row in curve],
+                label=name.replace("_", " "),
+                marker="o",
+                markersize=3 + 2 * style["linewidth"],
+                **style,
+            )
         axes.axvline(kept_epoch, color=MUTED, linestyle=":", label="kept epoch")
         axes.set(xlabel="epoch", xticks=epochs)
         _style_axes(axes, title)
@@ -86,9 +97,9 @@ def learning_curve(curve: Curve, kept_epoch: float, file: Path) -> None:
     _save(figure, file)
 
 
-def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Path) -> None:
+def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], words: Mapping[str, str], file: Path) -> None:
     """Draw counts (true classes, predicted classes). The colour of a cell is its share of the true class."""
-    names = drawable_names(class_names, [label_name(number) for number in range(len(class_names))])
+    names = class_names if can_draw(class_names) else [label_name(number) for number in range(len(class_names))]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     size = max(3.6, 0.55 * len(names) + 1.6)
     longest = max(len(name) for name in names)
@@ -96,31 +107,32 @@ def confusion_matrix(counts: "np.ndarray", class_names: Sequence[str], file: Pat
     figure = _figure(size + 1.0 + 0.09 * longest, size + (0.07 * longest if slanted else 0.2))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true", xticks=range(len(names)), yticks=range(len(names)))
+    axes.set(xlabel=words["predicted"], ylabel=words["true"], xticks=range(len(names)), yticks=range(len(names)))
     axes.set_xticklabels(names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     axes.set_yticklabels(names)
     for row in range(len(names)) if len(names) <= 20 else ():
         for column in range(len(names)):
             colour = "white" if shares[row, column] > 0.55 else INK
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046, pad=0.04)
-    axes.set_title("Confusion matrix", loc="left", color=INK, fontweight="bold")
+    figure.colorbar(image, ax=axes, label=words["share"], fraction=0.046, pad=0.04)
+    axes.set_title(words["confusion"], loc="left", color=INK, fontweight="bold")
     axes.tick_params(length=0)
     _save(figure, file)
 
 
-def roc_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float], float]], class_names: Sequence[str], file: Path) -> None:
+def roc_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float], float]], class_names: Sequence[str], words: Mapping[str, str], file: Path
+) -> None:
     """Draw a ROC curve for each class. curves: class name -> (false positive rates, true positive rates, area)."""
-    names = drawable_names(list(curves), [label_name(class_names.index(name)) for name in curves])
+    names = list(curves) if can_draw(curves) else [label_name(class_names.index(name)) for name in curves]
     figure = _figure(5.2, 4.8)
     axes = figure.subplots()
-    for number, (name, (fpr, tpr, area)) in enumerate(zip(names, curves.values(), strict=True)):
-        label = f"{name}, area {area:.3f}" if len(curves) <= 10 else None
-        axes.plot(fpr, tpr, color=COLOURS[number % len(COLOURS)], label=label, linewidth=1.8)
-    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":", label="chance")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
-    _style_axes(axes, "ROC")
-    axes.legend(frameon=False, loc="lower right")
+    for name, (fpr, tpr, area), style in zip(names, curves.values(), _line_styles(len(curves)), strict=True):
+        axes.plot(fpr, tpr, label=words["area"].format(name=name, area=area) if len(curves) <= 10 else None, **style)
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":", label=words["chance"])
+    axes.set(xlabel=words["false_positive_rate"], ylabel=words["true_positive_rate"], xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal")
+    _style_axes(axes, words["roc"])
+    axes.legend(frameon=False, loc="lower right", handlelength=3)
     _save(figure, file)
 
 
@@ -158,6 +170,14 @@ def _figure(width: float, height: float) -> "Figure":
         {"text.color": INK, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": INK, "axes.edgecolor": GRID}
     )
     return Figure(figsize=(width, height), dpi=120, layout=ConstrainedLayoutEngine(h_pad=0.1), facecolor="white")
+
+
+def _line_styles(lines: int) -> Iterator[dict[str, Any]]:
+    """Yield a style for each line. A line is wider than the ones that are drawn over it, so each of several equal lines is seen."""
+    step = min(STEP, (WIDEST - THINNEST) / max(1, lines - 1))
+    for number in range(lines):
+        width = THINNEST + step * (lines - 1 - number)
+        yield {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)], "linewidth": width}
 
 
 def _style_axes(axes: "Axes", title: str) -> None:

@@ -2,11 +2,16 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
 
 from commands.pictures import browser as chromium
 from tests.stages.test_preprocess import TABLE, process_files, written
@@ -68,18 +73,53 @@ def test_page_needs_no_network_and_shows_no_path_of_the_machine(page):
     assert str(page.parent) not in text
 
 
-@pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_passes_axe_and_fits_its_window(page, scheme, width):
+@contextmanager
+def opened(page: Path, width: int, scheme: Literal["light", "dark"] = "light") -> Iterator[Page]:
+    """Open a page in Chromium."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         tab = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
         tab.goto(page.as_uri())
+        yield tab
+        browser.close()
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_passes_axe_and_fits_its_window(page, scheme, width):
+    with opened(page, width, scheme) as tab:
         found = Axe().run(tab)
         wide = tab.evaluate("document.documentElement.scrollWidth")
-        browser.close()
+        hidden = tab.evaluate("[...document.querySelectorAll('.scroll')].filter(table => table.scrollWidth > table.clientWidth).length")
     assert found.violations_count == 0, found.generate_report()
-    assert wide == width, "wide tables scroll inside the page"
+    assert wide == width
+    assert not hidden, "the tables of this page fit a phone"
+
+
+def test_table_that_is_wider_than_its_window_has_a_shadow_where_it_goes_on(page):
+    with opened(page, 260) as tab:
+        table = tab.locator(".scroll", has_text="Reason").first
+        at_start = table.screenshot()
+        table.evaluate("table => table.scrollLeft = table.scrollWidth")
+        at_end = table.screenshot()
+    assert shaded_edges(at_start) == ["right"]
+    assert shaded_edges(at_end) == ["left"]
+
+
+def shaded_edges(screenshot: bytes) -> list[str]:
+    """Return the edges of a table that are darker than white paper, just above the line at its end."""
+    image = Image.open(BytesIO(screenshot)).convert("L")
+    return [edge for edge, x in (("left", 0), ("right", image.width - 1)) if image.getpixel((x, image.height - 4)) < 230]
+
+
+@pytest.mark.parametrize(("longest", "max_length"), [(130, 100), (20, 512)])
+def test_histogram_with_its_labels_fits_a_phone(tmp_path, longest, max_length):
+    rows = [f"{'a' * (number * longest // 30)} {number},{number % 2}" for number in range(30)]
+    process_files(tmp_path, {"source": written(tmp_path, "text,label\n" + "\n".join(rows))}, max_length=max_length)
+    with opened(tmp_path / "report.html", 390) as tab:
+        boxes = [label.bounding_box() for label in tab.locator(".histogram span").all()]
+    assert len(boxes) == 9
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
 
 
 def test_columns_guessed_in_several_files_are_named_in_a_warning(tmp_path):

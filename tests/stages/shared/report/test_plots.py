@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from stages.shared.report import plots
+from stages.shared.report.words import read_words
 from tests.running import run_command
 
 CURVE = [
@@ -26,6 +28,7 @@ CURVE = [
 ]
 COUNTS = np.array([[1000, 20], [3, 400]])
 KOREAN = ["부정", "긍정"]
+WORDS, KOREAN_WORDS = (read_words(language, "pictures") for language in ("en", "ko"))
 
 
 def roc(names: list[str]) -> dict[str, tuple[list[float], list[float], float]]:
@@ -35,10 +38,12 @@ def roc(names: list[str]) -> dict[str, tuple[list[float], list[float], float]]:
 PICTURES: dict[str, Callable[[Path], None]] = {
     "learning curve": lambda file: plots.learning_curve(CURVE, 2, file),
     "one epoch": lambda file: plots.learning_curve(CURVE[:1], 1, file),
-    "confusion matrix": lambda file: plots.confusion_matrix(COUNTS, KOREAN, file),
-    "confusion matrix of many classes": lambda file: plots.confusion_matrix(np.eye(21, dtype=int), [f"E{n}" for n in range(21)], file),
-    "ROC": lambda file: plots.roc_curves(roc(KOREAN), KOREAN, file),
-    "ROC without a curve": lambda file: plots.roc_curves({}, KOREAN, file),
+    "confusion matrix": lambda file: plots.confusion_matrix(COUNTS, KOREAN, WORDS, file),
+    "confusion matrix of many classes": lambda file: plots.confusion_matrix(
+        np.eye(21, dtype=int), [f"E{n}" for n in range(21)], WORDS, file
+    ),
+    "ROC": lambda file: plots.roc_curves(roc(KOREAN), KOREAN, WORDS, file),
+    "ROC without a curve": lambda file: plots.roc_curves({}, KOREAN, WORDS, file),
     "bars": lambda file: plots.grouped_bars({"분노": {"화남": 3, "짜증": 0}, "기쁨": {"신남": 5}, "슬픔": {"우울": 0}}, "감정", file),
 }
 
@@ -55,6 +60,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 @pytest.fixture
 def no_hangul_font(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "hangul_font", lambda: None)
+    plots.warn_of_missing_font.cache_clear()
 
 
 def texts(figure: Figure) -> set[str]:
@@ -88,8 +94,8 @@ def test_picture_is_the_same_in_another_process(tmp_path: Path) -> None:
 
 def test_hangul_names_are_drawn_in_an_installed_font(drawn: list[Figure], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     assert plots.hangul_font() in plots.HANGUL_FONTS, "apt-get install fonts-nanum"
-    plots.confusion_matrix(COUNTS, KOREAN, tmp_path / "a.png")
-    plots.roc_curves(roc(["긍정"]), ["부정", "긍정"], tmp_path / "b.png")
+    plots.confusion_matrix(COUNTS, KOREAN, WORDS, tmp_path / "a.png")
+    plots.roc_curves(roc(["긍정"]), ["부정", "긍정"], WORDS, tmp_path / "b.png")
     assert set(KOREAN) <= texts(drawn[0])
     assert "긍정, area 0.850" in texts(drawn[1])
     assert not caplog.records
@@ -101,23 +107,23 @@ def test_without_a_hangul_font_labels_replace_the_names_and_a_warning_says_what_
 ) -> None:
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
-        plots.confusion_matrix(COUNTS, KOREAN, tmp_path / "a.png")
-        plots.roc_curves(roc(KOREAN), KOREAN, tmp_path / "b.png")
+        plots.confusion_matrix(COUNTS, KOREAN, WORDS, tmp_path / "a.png")
+        plots.roc_curves(roc(KOREAN), KOREAN, WORDS, tmp_path / "b.png")
     assert {"LABEL_0", "LABEL_1"} <= texts(drawn[0])
     assert {"LABEL_0, area 0.850", "LABEL_1, area 0.850"} <= texts(drawn[1])
     assert not plots.has_hangul([*texts(drawn[0]), *texts(drawn[1])])
-    assert "fonts-nanum" in caplog.text
+    assert caplog.text.count("fonts-nanum") == 1, "one sentence for all pictures"
 
 
 @pytest.mark.usefixtures("no_hangul_font")
 def test_without_a_hangul_font_the_curve_of_two_classes_has_the_label_of_its_class(drawn: list[Figure], tmp_path: Path) -> None:
-    plots.roc_curves(roc(["긍정"]), ["부정", "긍정"], tmp_path / "roc.png")  # the curve of the positive class, LABEL_1
+    plots.roc_curves(roc(["긍정"]), ["부정", "긍정"], WORDS, tmp_path / "roc.png")  # the curve of the positive class, LABEL_1
     assert {text for text in texts(drawn[0]) if text.startswith("LABEL")} == {"LABEL_1, area 0.850"}
 
 
 @pytest.mark.usefixtures("no_hangul_font")
 def test_names_in_other_letters_need_no_hangul_font(drawn: list[Figure], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    plots.confusion_matrix(COUNTS, ["négatif", "positif"], tmp_path / "a.png")
+    plots.confusion_matrix(COUNTS, ["négatif", "positif"], WORDS, tmp_path / "a.png")
     assert {"négatif", "positif"} <= texts(drawn[0])
     assert not caplog.records
 
@@ -130,8 +136,8 @@ def test_hangul_is_recognised_in_all_its_forms(text: str, expected: bool) -> Non
 
 
 def test_large_matrix_has_no_numbers_and_small_matrix_has_all(drawn: list[Figure], tmp_path: Path) -> None:
-    plots.confusion_matrix(COUNTS, KOREAN, tmp_path / "small.png")
-    plots.confusion_matrix(np.eye(21, dtype=int), [str(number) for number in range(21)], tmp_path / "large.png")
+    plots.confusion_matrix(COUNTS, KOREAN, WORDS, tmp_path / "small.png")
+    plots.confusion_matrix(np.eye(21, dtype=int), [str(number) for number in range(21)], WORDS, tmp_path / "large.png")
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["1,000", "20", "3", "400"]
     assert not drawn[1].axes[0].texts
 
@@ -141,3 +147,24 @@ def test_kept_epoch_is_marked(drawn: list[Figure], tmp_path: Path) -> None:
     for axes in drawn[0].axes:
         (marked,) = (line for line in axes.lines if line.get_label() == "kept epoch")
         assert set(marked.get_xdata()) == {3}
+
+
+def test_words_of_pictures_come_in_the_language(drawn: list[Figure], tmp_path: Path) -> None:
+    plots.confusion_matrix(COUNTS, KOREAN, KOREAN_WORDS, tmp_path / "a.png")
+    plots.roc_curves(roc(KOREAN), KOREAN, KOREAN_WORDS, tmp_path / "b.png")
+    matrix, curves = drawn[0].axes[0], drawn[1].axes[0]
+    assert (matrix.get_title("left"), matrix.get_xlabel(), matrix.get_ylabel()) == ("혼동 행렬", "예측", "실제")
+    assert drawn[0].axes[1].get_ylabel() == "실제 클래스 내 비율"
+    assert (curves.get_title("left"), curves.get_xlabel(), curves.get_ylabel()) == ("ROC 곡선", "거짓양성률 (FPR)", "참양성률 (TPR)")
+    assert {"부정, AUC 0.850", "긍정, AUC 0.850", "무작위"} <= texts(drawn[1])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_each_of_several_equal_curves_is_seen(classes: int, tmp_path: Path) -> None:
+    names = [str(number) for number in range(classes)]
+    plots.roc_curves(roc(names), names, WORDS, tmp_path / "roc.png")
+    image = np.asarray(Image.open(tmp_path / "roc.png").convert("RGB")).astype(int)
+    above_the_legend = image[: len(image) // 2].reshape(-1, 3)
+    for colour in plots.COLOURS[:classes]:
+        exact = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+        assert (abs(above_the_legend - exact).max(axis=1) < 30).sum() > 100, colour

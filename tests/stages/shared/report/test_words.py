@@ -34,7 +34,8 @@ def test_phrase_has_the_same_placeholders_in_both_languages(report: str, key: st
 @pytest.mark.parametrize(("report", "key"), PHRASES)
 def test_english_phrase_has_no_hangul_and_is_read(report: str, key: str) -> None:
     assert not re.search("[가-힣]", ENGLISH[report][key])
-    code = [(ROOT / "stages" / name).read_text("utf-8") for name in ("shared/evaluation/text_report.py", "emotion_distribution.py")]
+    readers = ("shared/evaluation/text_report.py", "shared/report/plots.py", "emotion_distribution.py")
+    code = [(ROOT / "stages" / name).read_text("utf-8") for name in readers]
     assert any(f'"{key}"' in module for module in code)
 
 
