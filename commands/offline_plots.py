@@ -37,7 +37,7 @@ def write_page(page: Path) -> None:
     page.write_text(PAGE.read_text("utf-8").replace("{javascript}", javascript), "utf-8")
     config = [sys.executable, "-m", "dvc", "config", "--local", "--quiet", "plots.html_template", page.name]
     if subprocess.run(config).returncode:
-        raise StageError(f"DVC refuses {page} as its page of plots (see above): correct .dvc/config.local, then type make install again")
+        raise StageError(f"DVC refuses {page} as its page of plots (see above): correct .dvc/config.local, then run the same command again")
 
 
 def main() -> None:

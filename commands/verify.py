@@ -11,7 +11,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
@@ -22,6 +22,14 @@ from stages.shared.project import project_root
 TOLERANCE = 0.03  # of the validation accuracy, between different machines or recipes
 MAX_DIFFERENT_ANSWERS = 2  # of a validation split so small that the tolerance is less than two answers
 DECIDE_BYTES = ("machine", "recipe")  # metrics that, if equal, promise equal bytes; short memory changes the recipe
+COMMIT = "run `make lock`, and commit dvc.lock and metrics/"
+
+
+class Training(NamedTuple):
+    """The hash of a model, and the metrics of its training."""
+
+    hash: str
+    metrics: dict[str, Any]
 
 
 def verify(folder: Path) -> str:
@@ -32,33 +40,39 @@ def verify(folder: Path) -> str:
             (folder / beside.name).symlink_to(beside)
     try:
         model = output_of("train", "outs", copy)
-        committed_hash, committed = _locked_hash(copy, model), _metrics(copy, "train")
+        committed = Training(_locked_hash(copy, model), _metrics(copy, "train"))
     except (OSError, LookupError):
-        raise StageError("no training is committed: run `make lock`, and commit dvc.lock and metrics/") from None
+        raise StageError(f"no training is committed: {COMMIT}") from None
     _dvc(copy, "checkout", "--quiet", "--allow-missing")
     _dvc(copy, "repro", "--quiet", "preprocess")
     _dvc(copy, "repro", "--quiet", "--force", "--single-item", "--no-run-cache", "train")
-    found_hash, found = _locked_hash(copy, model), _metrics(copy, "train")
-    if found_hash == committed_hash:
-        return f"The same bytes: {model} is {found_hash}, as dvc.lock says."
-    tolerance = max(TOLERANCE, MAX_DIFFERENT_ANSWERS / _metrics(copy, "preprocess")["rows"]["validation"])
+    found = Training(_locked_hash(copy, model), _metrics(copy, "train"))
+    return verdict(model, found, committed, _metrics(copy, "preprocess")["rows"]["validation"])
+
+
+def verdict(model: str, found: Training, committed: Training, texts: int) -> str:
+    """Compare a training with the committed one; return the verdict, or raise StageError if the model is another one.
+
+    texts: of the validation split.
+    """
+    if found.hash == committed.hash:
+        return f"The same bytes: {model} is {found.hash}, as dvc.lock says."
+    tolerance = max(TOLERANCE, MAX_DIFFERENT_ANSWERS / texts)
+    now, before = found.metrics, committed.metrics
     facts = _table(
         ("", "now", "committed"),
-        (model, found_hash, committed_hash),
-        ("validation accuracy", f"{found['validation_accuracy']:.4f}", f"{committed['validation_accuracy']:.4f}"),
+        (model, found.hash, committed.hash),
+        ("validation accuracy", f"{now['validation_accuracy']:.4f}", f"{before['validation_accuracy']:.4f}"),
         *(
-            (f"{name} {key}", str(found[name].get(key)), str(committed[name].get(key)))
+            (f"{name} {key}", str(now[name].get(key)), str(before[name].get(key)))
             for name in DECIDE_BYTES
-            for key in dict.fromkeys([*committed[name], *found[name]])
-            if found[name].get(key) != committed[name].get(key)
+            for key in dict.fromkeys([*before[name], *now[name]])
+            if now[name].get(key) != before[name].get(key)
         ),
     )
-    if abs(found["validation_accuracy"] - committed["validation_accuracy"]) > tolerance:
-        raise StageError(
-            f"this is not the committed model, for its accuracy differs by more than {tolerance:.2f}: "
-            f"run `make lock`, and commit dvc.lock and metrics/\n{facts}"
-        )
-    if all(found[name] == committed[name] for name in DECIDE_BYTES):
+    if abs(now["validation_accuracy"] - before["validation_accuracy"]) > tolerance:
+        raise StageError(f"this is not the committed model, for its accuracy differs by more than {tolerance:.2f}: {COMMIT}\n{facts}")
+    if all(now[name] == before[name] for name in DECIDE_BYTES):
         raise StageError(f"same accuracy but different bytes on the same kind of machine: training is not reproducible here\n{facts}")
     return f"Same accuracy (within {tolerance:.2f}) but different bytes, as expected of another machine or recipe\n{facts}"
 

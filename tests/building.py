@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.running import NONE, ROOT, run_command, write_params
+from tests.running import NONE, ROOT, output_of, run_command, write_params
 from tests.watching import watched
 
 VOCABULARY = "the a it was is not very good great fine lovely bad awful poor broken film food phone staff and but i we love hate works"
@@ -106,16 +106,12 @@ def build_committed_project(tiny_base: Path, tiny_table: Path, folder: Path) -> 
     shutil.copy(tiny_table, project / "data/raw/reviews.csv")
     train = {"max_length": 32, "learning_rate": 0.01, "batch_size": 8, "epochs": 2, "threads": 1}
     base = {"source": f"path:{tiny_base}"}
-    write_params(project / "params.yaml", {"base_model": base, "preprocess": {"near_duplicates": 0}, "train": train})
-    for command in (
-        ["init", "-q"],
-        ["config", "user.name", "t"],
-        ["config", "user.email", "t@t"],
-        ["add", "-A"],
-        ["commit", "-qm", "start"],
-    ):
-        done = run_command("git", *command, cwd=project)
-        assert done.returncode == 0, done.stderr
+    export = {"smooth_quant_alphas": [0.5]}  # each one is a quantization
+    changes = {"base_model": base, "preprocess": {"near_duplicates": 0}, "train": train, "export": export}
+    write_params(project / "params.yaml", changes)
+    for command in (["init", "-q"], ["config", "user.name", "t"], ["config", "user.email", "t@t"]):
+        output_of("git", *command, cwd=project)
+    commit(project)
 
 
 def build_reproduced_project(committed_project: Path, folder: Path) -> None:
@@ -130,5 +126,4 @@ def build_reproduced_project(committed_project: Path, folder: Path) -> None:
 
 def commit(project: Path) -> None:
     for command in (["add", "-A"], ["commit", "-qm", "state"]):
-        done = run_command("git", *command, cwd=project)
-        assert done.returncode == 0, done.stdout + done.stderr
+        output_of("git", *command, cwd=project)

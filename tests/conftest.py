@@ -1,6 +1,7 @@
 """Fixtures of all tests: the tiny model, its bundle and project (built once, by tests/building.py), stage runs, a clean environment."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.building import (
     build_tiny_base,
     build_tiny_model,
     build_tiny_table,
+    commit,
 )
 from tests.running import ROOT, run_command, write_params
 from tests.warm import warm_python
@@ -63,6 +65,7 @@ SLOW = (  # modules that `make test-fast` leaves out: they start servers, comman
     "tests/stages/test_evaluate.py",
     "tests/stages/test_export.py",
     "tests/stages/test_train.py",
+    "tests/test_hints.py",
     "tests/test_model.py",
     "tests/test_pipeline.py",
     "tests/test_privacy.py",
@@ -256,6 +259,23 @@ def committed_project(tiny_base: Path, tiny_table: Path, built_once: BuiltOnce) 
 def reproduced_once(committed_project: Path, built_once: BuiltOnce) -> Path:
     """The committed project with its graph run and its lock and metrics committed; its watch lies beside it."""
     return built_once("reproduced", partial(build_reproduced_project, committed_project)) / "project"
+
+
+@pytest.fixture
+def reproduced(reproduced_once: Path, tmp_path: Path) -> Path:
+    """A copy of the project with its graph run and its lock and metrics committed."""
+    return Path(shutil.copytree(reproduced_once, tmp_path / "project", symlinks=True))
+
+
+@pytest.fixture
+def fresh_build(reproduced: Path) -> Path:
+    """A copy of the project as `make run` leaves it: the last commit has the lock of another machine."""
+    lock = reproduced / "dvc.lock"
+    own = lock.read_text("utf-8")
+    lock.write_text(re.sub(r"\b[0-9a-f]{32}\b", "f" * 32, own), "utf-8")
+    commit(reproduced)
+    lock.write_text(own, "utf-8")
+    return reproduced
 
 
 @pytest.fixture(scope="session")

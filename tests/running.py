@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.warm import forkable, run_forked
@@ -17,6 +19,36 @@ def run_command(*command: str | Path, cwd: Path = ROOT, **environment: str) -> s
     if forkable(words, cwd, environment):
         return run_forked(words, environment, timeout=900)
     return subprocess.run(words, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=900)
+
+
+def dvc(project: Path, *arguments: str, **environment: str) -> str:
+    """Run a DVC command that must succeed; return what it printed."""
+    return output_of(sys.executable, "-m", "dvc", *arguments, cwd=project, **environment)
+
+
+def typed(hint: str, project: Path) -> str:
+    """Type the one command that a message names, in a shell; return what it printed. It must succeed."""
+    (command,) = {"".join(found) for found in re.findall(r"`((?:dvc|make) [^`]+)`|(?:type|command):? ((?:dvc|make) .+)", hint)}
+    return output_of("bash", "-c", command.replace("make ", "make -o install "), cwd=project)  # -o: the environment is there
+
+
+def output_of(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """Run a command that must succeed; return what it printed."""
+    done = run_command(*command, cwd=cwd, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def stages_run(output: str) -> set[str]:
+    """Return the stages that DVC says it has run."""
+    return set(re.findall(r"Running stage '(\w+)'", output))
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    """Replace a part of a text file, which must be there."""
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), "utf-8")
 
 
 def write_params(file: Path, changes: dict[str, dict[str, object]]) -> Path:

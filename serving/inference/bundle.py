@@ -21,8 +21,8 @@ FORMAT = 3
 PORTABLE = "onnxruntime-fp32"  # the engine of every bundle: it works on any machine, and `export` proves that it equals torch
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
-RESTORE = "run `dvc checkout` or `dvc repro`"
-REBUILD = "build the bundle again with `dvc repro export`"
+RESTORE = "run `dvc repro`"
+REBUILD = "build the bundle again with `dvc repro train && dvc repro -f -s export`"  # where DVC sees no change
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -94,11 +94,11 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        raise BundleBroken(f"{folder} holds no model bundle: run `dvc repro`, or name the right folder in SENTIMENT_MODEL") from None
+        raise BundleBroken(f"{folder} holds no model bundle: {RESTORE}, or name the right folder in SENTIMENT_MODEL") from None
     except (OSError, ValueError) as error:
         raise BundleBroken(f"{folder / MANIFEST} cannot be read ({error}): {RESTORE}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BundleBroken(f"{folder} does not have bundle format {FORMAT}: {REBUILD}")
+        raise BundleBroken(f"{folder} does not have bundle format {FORMAT}: {RESTORE}")
     try:
         _check_files(folder, manifest["files"])
         bundle = Bundle(folder=folder, **{name: value for name, value in manifest.items() if name not in ("format", "files")})
@@ -115,16 +115,16 @@ def read_bundle(folder: Path) -> Bundle:
 def _check_complete(bundle: Bundle, files: dict[str, str]) -> None:
     for name in (TOKENIZER, *(file for engine in bundle.engines for file in engine.files)):
         if name not in files:
-            raise BundleBroken(f"{bundle.folder / MANIFEST} has no sha256 of {name!r}: {REBUILD}")
+            raise BundleBroken(f"{bundle.folder / MANIFEST} has no sha256 of {name!r}: {RESTORE}")
     for engine in bundle.engines:
         if engine.name not in bundle.reference_probabilities:
-            raise BundleBroken(f"{bundle.folder / MANIFEST} has no reference answers of {engine.name}: {REBUILD}")
+            raise BundleBroken(f"{bundle.folder / MANIFEST} has no reference answers of {engine.name}: {RESTORE}")
 
 
 def _check_files(folder: Path, files: dict[str, str]) -> None:
     for name, expected in files.items():
         if Path(name).name != name:
-            raise BundleBroken(f"{folder / MANIFEST} names {name!r}, which is outside the folder: {REBUILD}")
+            raise BundleBroken(f"{folder / MANIFEST} names {name!r}, which is outside the folder: {RESTORE}")
         if not (folder / name).is_file():
             raise BundleBroken(f"{folder / name} is missing: {RESTORE}")
         if file_sha256(folder / name) != expected:

@@ -22,7 +22,7 @@ from stages.shared import outputs
 from stages.shared.environment import EnvironmentInvalid, old_names_in_use, read_environment
 from stages.shared.errors import StageError, first_line
 
-WAY_BACK = "To restore the outputs that this stage had before, undo your last change, and type: dvc repro"
+WAY_BACK = "To restore the outputs that this stage had before, undo your last change (-S changes params.yaml), and type: dvc repro"
 
 SPINS = "1000"  # of a thread of torch that waits. libgomp has 300,000, by which two trainings on shared cores take far longer
 

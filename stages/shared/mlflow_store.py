@@ -37,7 +37,7 @@ EXPERIMENT_TAGS = {
 RUNS_PAGE = "#/experiments/{}/runs?workflowType=machine_learning"
 MODEL_NOTE = """Model: `models/final`, with weights of sha256 `{model_sha256}`.
 
-DVC keeps the weights. `dvc checkout` restores them in the commit whose `dvc.lock` has this result."""
+DVC keeps the weights. `dvc repro` restores them in the commit whose `dvc.lock` has this result."""
 MAX_NAME = 250  # characters of a metric's name
 MAX_PARAM = 6_000  # characters of a param's value: MLflow cuts the rest
 MODEL_TAG = "model_sha256"

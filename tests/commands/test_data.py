@@ -11,7 +11,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from tests.running import ROOT, run_command, write_params
+from tests.running import ROOT, run_command, typed, write_params
 from tests.stages.test_preprocess import process_files
 
 DAYS = range(40)
@@ -162,20 +162,22 @@ def test_corpus_gets_a_command_for_each_number_of_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said", "is_unclear"),
+    ("content", "said", "answer"),
     [
-        (None, "does not exist: check its path", False),
-        (tabled("what,sentiment,emotion", "a day #,good,joy", "no day #,bad,hurt"), "several columns that may be the label", True),
-        (tabled("id,label", "1234567890#,good", "9876543210#,bad"), "has no column of texts ('id' holds numbers)", True),
+        (None, "does not exist: check its path", None),
+        (tabled("what,sentiment,emotion", "a day #,good,joy", "no day #,bad,hurt"), "several columns that may be the label", "emotion"),
+        (tabled("id,label", "1234567890#,good", "9876543210#,bad"), "has no column of texts ('id' holds numbers)", "id"),
     ],
     ids=["no file", "two labels", "no texts"],
 )
-def test_file_that_is_unclear_names_the_param_to_set(tmp_path: Path, content: str | None, said: str, is_unclear: bool) -> None:
+def test_file_that_is_unclear_names_the_param_to_set(tmp_path: Path, content: str | None, said: str, answer: str | None) -> None:
     file = tmp_path / "mine.csv"
     if content:
         file.write_text(content, "utf-8")
     done = run_command(sys.executable, "-m", "commands.data", file)
     assert done.returncode == 1
     assert said in done.stderr
-    assert ("Say it to this command: make data FILE=" in done.stderr) == is_unclear
+    assert ("Say it to this command: make data FILE=" in done.stderr) == (answer is not None)
+    if answer:
+        assert "dvc exp run -S" in typed(done.stderr.replace("=...", f"={answer}"), ROOT)
     assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from commands.dvc import dvc_add, error_messages, fresh_copy, output_of
 from stages.shared.errors import StageError
-from tests.running import ROOT
+from tests.running import ROOT, typed
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,11 @@ def test_paths_are_those_of_dvc_yaml() -> None:
 
 def test_file_that_dvc_refuses_is_an_error_message(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository)
-    with pytest.raises(StageError, match=r"DVC does not track nothing\.csv .* type dvc add nothing\.csv"):
+    with pytest.raises(StageError, match=r"DVC does not track nothing\.csv") as refused:
         dvc_add(Path("nothing.csv"))
+    Path("nothing.csv").write_text("text,label\n", "utf-8")
+    typed(str(refused.value), repository)
+    assert Path("nothing.csv.dvc").exists()
 
 
 def test_copy_outside_a_repository_is_an_error_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from commands.tune import SPACE, drop_stale_metrics, param_flags, read_space, stale_stages, suggest
 from stages.shared.errors import StageError
 from stages.shared.project import git
-from tests.running import ROOT, run_command
+from tests.running import ROOT, output_of, read_json, run_command, stages_run
 
 pytestmark = pytest.mark.usefixtures("warm_stages")
 
@@ -44,10 +44,13 @@ def test_search_runs_experiments_and_resumes(project: Path, tmp_path: Path) -> N
     best = max(value for value, _ in tried)
     assert f"Best of 2 trials: validation_accuracy {best}" in second.stdout
     assert any(f"\ndvc exp run {line}\n" in second.stdout for value, line in tried if value == best)
-    assert re.search(r"^dvc exp run -S train\.learning_rate=0\.00\d+ -S train\.batch_size=(8|16)$", second.stdout, re.MULTILINE)
+    (best_command,) = re.findall(r"^dvc exp run -S train\.learning_rate=0\.00\d+ -S train\.batch_size=\d+$", second.stdout, re.MULTILINE)
     experiments = run_command(sys.executable, "-m", "dvc", "exp", "list", "--name-only", cwd=project).stdout.split()
     assert sorted(name[-2:] for name in experiments) == ["-0", "-2"]
     assert not run_command("git", "status", "--porcelain", cwd=project).stdout
+    repeated = output_of("bash", "-c", f"{best_command} train", cwd=project)
+    assert stages_run(repeated) == set(), "the search has trained it"
+    assert f"{read_json(project / 'metrics/train.json')['validation_accuracy']:.4f}" == best
 
 
 def test_experiment_keeps_no_figure_of_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

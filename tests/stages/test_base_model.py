@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stages import base_model
-from tests.running import run_command
+from stages.shared.errors import Unavailable
+from tests.running import ROOT, run_command
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -213,3 +214,10 @@ def test_conversion_needs_no_network() -> None:
 
     done = run_command(sys.executable, "-c", script)
     assert done.stdout.strip() == "4", done.stderr
+
+
+def test_missing_package_is_one_that_the_command_in_the_message_installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_model, "PACKAGE_FOLDER", ("not_installed",))
+    with pytest.raises(Unavailable, match=r"is not installed: pip install -r requirements\.txt"):
+        base_model.convert_package(tmp_path)
+    assert f"\n{base_model.PACKAGE}==0.1.0 " in (ROOT / "requirements.txt").read_text("utf-8")

@@ -68,7 +68,7 @@ def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
 def test_missing_file_is_named(copied_bundle: Path, name: str) -> None:
     (copied_bundle / name).unlink()
-    assert_refused(copied_bundle, name, "missing", "dvc checkout")
+    assert_refused(copied_bundle, name, "missing", "dvc repro")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])

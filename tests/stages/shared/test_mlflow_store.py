@@ -1,6 +1,7 @@
 """The MLflow store: first use in parallel, relative stores, moved checkouts, PostgreSQL, and stores that cannot be reached."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -146,10 +147,20 @@ def test_unreachable_store_is_an_error_message_without_the_password(root: Path, 
 
 
 def test_warning_of_an_old_file_store_has_the_command_that_migrates_it(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (root / "mlruns/0").mkdir(parents=True)
-    (root / "mlruns/0/meta.yaml").write_text("", "utf-8")
-    mlflow_store.warn_of_old_store(root)
-    assert "mlflow migrate-filestore --source" in caplog.text
+    from click.testing import CliRunner
+    from mlflow.cli import cli
+
+    (root / "mlruns/7").mkdir(parents=True)
+    old = {"experiment_id": "7", "name": "old", "lifecycle_stage": "active", "artifact_location": (root / "mlruns/7").as_uri()}
+    (root / "mlruns/7/meta.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in old.items()), "utf-8")
+    mlflow_store.open_store()
+    (command,) = re.findall(
+        r"with: mlflow (migrate-filestore .+)  \(the target must be new: first move mlflow\.db away\)$", caplog.text, re.M
+    )
+    (root / "mlflow.db").rename(root / "mlflow.old.db")
+    migrated = CliRunner().invoke(cli, command.split())
+    assert migrated.exit_code == 0, migrated.output
+    assert mlflow_store.open_store().client.get_experiment_by_name("old")
 
 
 @pytest.fixture
