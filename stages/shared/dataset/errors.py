@@ -63,10 +63,23 @@ class LabelsNotFound(StageError):
 class TooFewTexts(StageError):
     """Classes have too few texts for a train, a validation and a test split."""
 
-    def __init__(self, file: Path, counts: Mapping[str, int], needed: int) -> None:
+    def __init__(self, file: Path, counts: Mapping[str, int], needed: int, remedies: Sequence[str]) -> None:
+        """remedies: what gives more texts or smaller groups, but for more rows."""
         shown = ", ".join(f"'{name}' has {count:,}" for name, count in counts.items())
         super().__init__(
-            f"{file} cannot be split: {shown} (texts after cleaning; near duplicates and the texts of one person count as one). "
-            f"Every class needs at least {needed}: add rows, raise preprocess.max_rows or preprocess.near_duplicates, "
-            f"or remove the class from preprocess.labels and from the file"
+            f"{file} cannot be split: {shown} (texts after cleaning; texts that share a split count as one). "
+            f"Every class needs at least {needed}: {', '.join(['add rows', *remedies])}, "
+            f"or leave the class out: name it in preprocess.ignore_labels and not in preprocess.labels"
+        )
+
+
+class GroupsTooLarge(StageError):
+    """The texts outside large groups are too few for a validation and a test split of the asked sizes."""
+
+    def __init__(self, file: Path, share: float, remedies: Sequence[str]) -> None:
+        """share: of the rows, those in large groups. remedies: what gives smaller groups."""
+        super().__init__(
+            f"{file} cannot be split: {share:.0%} of the rows are in large groups of texts that share a split, "
+            f"and the others do not fill validation and test: "
+            f"{', '.join([*remedies, 'or lower preprocess.validation_size and preprocess.test_size'])}"
         )

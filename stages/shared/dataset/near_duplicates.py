@@ -62,11 +62,11 @@ def signatures(texts: Sequence[str], rows: int) -> tuple[Keys, Bytes]:
     return keys, numbers
 
 
-def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a chunk into batches of at most MAX_CHARACTERS characters, or of one longer text."""
+def batches(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:
+    """Cut a chunk into batches of at most so many characters, or of one longer text."""
     begin = size = 0
     for place, text in enumerate(texts):
-        if size and size + len(text) > MAX_CHARACTERS:
+        if size and size + len(text) > characters:
             yield texts[begin:place]
             begin, size = place, 0
         size += len(text)
@@ -120,7 +120,7 @@ def near_pairs(
 ) -> Iterator[tuple[int, int]]:
     """Yield pairs of positions of near duplicates. texts_at: returns the texts at the given positions, which are sorted."""
     rows = rows_of_band(threshold)
-    signed = [signatures(batch, rows) for chunk in chunks for batch in _batches(chunk)]
+    signed = [signatures(batch, rows) for chunk in chunks for batch in batches(chunk, MAX_CHARACTERS)]
     if not signed:
         return
     keys, numbers = (np.concatenate(parts) for parts in zip(*signed, strict=True))

@@ -27,6 +27,7 @@ TRUNCATED = 0.05  # share of the texts
 UNKNOWN = 0.02  # share of the tokens
 DUPLICATES = 0.01  # share of the rows
 ESCAPES = 0.001  # share of the rows
+CONTAINED = 0.05  # share of a split's texts; in reviews and comments, 1 % stand inside a train text by chance
 SMALL = 500  # texts of a split
 LARGE_GROUP = 0.05  # share of the kept rows
 ALWAYS_SMALL_GROUP = 50  # rows
@@ -34,7 +35,7 @@ ALWAYS_SMALL_GROUP = 50  # rows
 
 @dataclass(frozen=True)
 class Contents:
-    """What the page shows. sources: by origin. classes: rows by split and class id.
+    """What the page shows. sources: by origin. classes: rows by split and class id. contained: of Summary, empty without a search.
 
     dropped_file, corrections_file: the names of these files.
     """
@@ -45,6 +46,7 @@ class Contents:
     class_names: Sequence[str]
     lengths: Lengths
     defects: Defects
+    contained: Mapping[str, float]
     dropped_file: str
     corrections_file: str
 
@@ -157,6 +159,7 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
             yield f"{split} has no text of: {', '.join(names)}."
     if most > IMBALANCE * least:
         yield f"The classes are imbalanced: train has {most:,} texts of '{largest}' and {least:,} of '{smallest}'. Judge by macro F1."
+    yield from contained_warnings(contents.contained)
     yield from _reading_warnings(contents.sources)
     if found.lost_characters:
         yield f"{found.lost_characters:,} texts hold U+FFFD: a character was lost before the file was written."
@@ -168,6 +171,11 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     if found.leaked.near:
         yield (
             f"{found.leaked.near:,} texts of the source are near duplicates of a supplied validation or test file's texts. "
+            "They were removed from train."
+        )
+    if found.leaked.contained:
+        yield (
+            f"{found.leaked.contained:,} texts of the source stand inside texts of a supplied validation or test file, or contain them. "
             "They were removed from train."
         )
     if found.in_validation_and_test:
@@ -184,8 +192,8 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
         yield f"{lengths.truncated:.1%} of the texts are longer than train.max_length and will be truncated."
     if found.largest_group > max(ALWAYS_SMALL_GROUP, LARGE_GROUP * found.kept):
         yield (
-            f"{found.largest_group:,} rows form one group of near duplicates or of one person's texts, and share one split. "
-            "If that is too many, raise preprocess.near_duplicates."
+            f"{found.largest_group:,} rows form one group of linked texts or of one person's texts, and share one split. "
+            "If that is too many, raise preprocess.near_duplicates, or set preprocess.containment to report."
         )
     if found.near_duplicates.conflicting_pairs:
         yield f"{found.near_duplicates.conflicting_pairs:,} pairs of near duplicates have two labels."
@@ -201,6 +209,16 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     for split in SPLITS[1:]:
         if contents.totals[split] < SMALL:
             yield _interval(split, contents.totals[split])
+
+
+def contained_warnings(contained: Mapping[str, float]) -> Iterator[str]:
+    """Yield which splits are easier than new texts."""
+    for split, share in contained.items():
+        if share > CONTAINED:
+            yield (
+                f"{share:.1%} of the {split} texts stand inside a train text, or contain one: they are easier than new texts. "
+                "To keep such texts in one split, set preprocess.containment to group."
+            )
 
 
 def _defect_warnings(defects: Defects, rows: int) -> Iterator[str]:
