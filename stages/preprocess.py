@@ -76,6 +76,16 @@ class PreprocessParams(ReadingParams):
     """Seed of the split and of the sample."""
 
     @property
+    def larger_classes(self) -> list[str]:
+        """What a person can do if a class has too few texts, but for more rows."""
+        remedies = ["raise preprocess.max_rows"] * (self.max_rows > 0) + self.smaller_groups
+        if self.aihub_target != "polarity":
+            remedies.append("take fewer classes (preprocess.aihub_target)")
+        elif len(self.class_names) > 2:
+            remedies.append("leave the class out: name it in preprocess.ignore_labels and not in preprocess.labels")
+        return remedies
+
+    @property
     def smaller_groups(self) -> list[str]:
         """What a person can do to get smaller groups of texts that share a split."""
         near = ["raise preprocess.near_duplicates"] if 0 < self.near_duplicates < 1 else []
@@ -152,6 +162,8 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
                 lengths,
                 reading.defects,
                 contained,
+                settings.escapes,
+                settings.smaller_groups,
                 dropped_file=paths.dropped.name,
                 corrections_file=paths.corrections.name,
             )
@@ -225,8 +237,7 @@ def sample_and_split(rows: RowStore, settings: PreprocessParams, source: Path, s
     sizes, least = groups.of_each_class(), needed(shares)
     small = {name: sizes.get(number, 0) for number, name in enumerate(settings.class_names) if sizes.get(number, 0) < least}
     if small:
-        more = ["raise preprocess.max_rows"] if settings.max_rows else []
-        raise TooFewTexts(source, small, least, more + settings.smaller_groups)
+        raise TooFewTexts(source, small, least, settings.larger_classes)
     rest, grown = without_large(groups, shares)
     if sum(grown.values()) >= 1:
         raise GroupsTooLarge(source, 1 - sum(shares.values()) / sum(grown.values()), settings.smaller_groups)

@@ -11,6 +11,11 @@ from stages.shared.sources.rows import LIST_SEPARATOR
 JOINS = (",", "|", ";")  # that may join several labels
 
 
+def one_of(remedies: Sequence[str]) -> str:
+    """Return remedies as a part of a sentence."""
+    return ", or ".join([part for part in (", ".join(remedies[:-1]), remedies[-1]) if part])
+
+
 class Unknown(NamedTuple):
     """How many rows have an unknown label, and where the first of them is."""
 
@@ -53,23 +58,23 @@ class LabelsNotFound(StageError):
         shown = ", ".join(repr(shortened(name)) for name in found[:SHOWN]) + (", ..." if found[SHOWN:] else "")
         count = f"more than {len(found) - 1} different labels" if found[1:] else "fewer than two different labels"
         joined = next((sign for sign in JOINS if sum(sign in name for name in found) > len(found) / 2), None)
-        several = f", or the separator '{joined}' of several labels in preprocess.label_separator" if joined else ""
-        super().__init__(
-            f"{file} has {count} in the column '{column}' ({shown or 'none'}): name the right column in preprocess.label_column, "
-            f"or the classes in preprocess.labels{several}"
-        )
+        remedies = ["name the right column in preprocess.label_column"]
+        if found[1:]:
+            remedies.append("the classes in preprocess.labels")
+        if joined:
+            remedies.append(f"the separator '{joined}' of several labels in preprocess.label_separator")
+        super().__init__(f"{file} has {count} in the column '{column}' ({shown or 'none'}): {one_of(remedies)}")
 
 
 class TooFewTexts(StageError):
     """Classes have too few texts for a train, a validation and a test split."""
 
     def __init__(self, file: Path, counts: Mapping[str, int], needed: int, remedies: Sequence[str]) -> None:
-        """remedies: what gives more texts or smaller groups, but for more rows."""
+        """remedies: what helps, but for more rows."""
         shown = ", ".join(f"'{name}' has {count:,}" for name, count in counts.items())
         super().__init__(
             f"{file} cannot be split: {shown} (texts after cleaning; texts that share a split count as one). "
-            f"Every class needs at least {needed}: {', '.join(['add rows', *remedies])}, "
-            f"or leave the class out: name it in preprocess.ignore_labels and not in preprocess.labels"
+            f"Every class needs at least {needed}: {one_of(['add rows', *remedies])}"
         )
 
 
@@ -81,5 +86,5 @@ class GroupsTooLarge(StageError):
         super().__init__(
             f"{file} cannot be split: {share:.0%} of the rows are in large groups of texts that share a split, "
             f"and the others do not fill validation and test: "
-            f"{', '.join([*remedies, 'or lower preprocess.validation_size and preprocess.test_size'])}"
+            f"{one_of([*remedies, 'lower preprocess.validation_size and preprocess.test_size'])}"
         )
