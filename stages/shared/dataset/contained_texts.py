@@ -39,7 +39,7 @@ class Batch:
 
     def __init__(self, texts: Sequence[str], first: int) -> None:
         self.first = first
-        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        lengths = np.array(list(map(len, texts)), dtype=np.int64)
         self.ends = np.cumsum(lengths)
         self.starts = self.ends - lengths
         self.owners = np.repeat(np.arange(len(texts)), lengths)
@@ -82,7 +82,7 @@ def contained_pairs(read: Callable[[], Iterable[Sequence[str]]], longest: int) -
     """
     counts = np.zeros(2**SLOT_BITS, dtype=np.uint32)
     for batch in _hashed(read()):
-        np.add.at(counts, _slots(batch.runs), 1)
+        np.add.at(counts, _slots(batch.runs), np.uint32(1))
     found = [_parts(batch, counts, longest) for batch in _hashed(read())]
     del counts
     if not found:
@@ -105,8 +105,8 @@ def _hashed(chunks: Iterable[Sequence[str]]) -> Iterator[Batch]:
             first += len(texts)
 
 
-def _slots(runs: Hashes) -> Hashes:
-    return runs >> np.uint64(64 - SLOT_BITS)
+def _slots(runs: Hashes) -> Places:
+    return (runs >> np.uint64(64 - SLOT_BITS)).astype(np.int64)
 
 
 def _parts(batch: Batch, counts: NDArray[np.uint32], longest: int) -> Parts:

@@ -64,14 +64,12 @@ def signatures(texts: Sequence[str], rows: int) -> tuple[Keys, Bytes]:
 
 def batches(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:
     """Cut a chunk into batches of at most so many characters, or of one longer text."""
-    begin = size = 0
-    for place, text in enumerate(texts):
-        if size and size + len(text) > characters:
-            yield texts[begin:place]
-            begin, size = place, 0
-        size += len(text)
-    if texts[begin:]:
-        yield texts[begin:]
+    ends = np.cumsum([0, *map(len, texts)])
+    begin = 0
+    while begin < len(texts):
+        end = max(begin + 1, int(np.searchsorted(ends, ends[begin] + characters, side="right")) - 1)
+        yield texts[begin:end]
+        begin = end
 
 
 def _shingles(texts: Sequence[str], lengths: NDArray[np.int64]) -> tuple[Words, NDArray[np.int64]]:
