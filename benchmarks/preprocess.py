@@ -1,8 +1,9 @@
 """Benchmark of the preprocess stage, compared with pandas, which reads, drops duplicates and splits without checks.
 
 Three sources have 10^4 to 10^6 rows of made-up words: 1 row in 50 repeats another, and 1 in 500 has the other label. One source has
-10^4 long rows. One is NSMC with 200,000 rows, read from ../shared/data as a folder of two shards. Each run is a separate process. The
-tables have the time and the peak memory with and without the search for near duplicates, and the steps of the largest run.
+10^4 long rows. Two sources are phrases: a made-up sentence and parts of it, so most texts stand inside another. One is NSMC with
+200,000 rows, read from ../shared/data as a folder of two shards. Each run is a separate process. The tables have the time and the peak
+memory with and without the searches for near duplicates and contained texts, and the steps of the largest runs.
 The command writes tables into docs/results/performance.md.
 
     dvc repro base_model && python -m benchmarks.preprocess
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from benchmarks.transfer import DATA
 SIZES = (10_000, 100_000, 1_000_000)
 LONG = 10_000  # long texts, each made of PARTS texts
 PARTS = 50
+PHRASES = (200_000, 1_900_000)  # below preprocess.near_duplicates_limit
 STEMS = [
     "ka",
     "lo",
@@ -85,6 +87,16 @@ def made_up(count: int) -> Iterator[tuple[str, str]]:
         yield text, ("negative", "positive")[label]
 
 
+def phrases(count: int) -> Iterator[tuple[str, str]]:
+    """Yield sentences of made-up words, each with nine parts of it."""
+    rng = np.random.default_rng(2)
+    for text, label in made_up(count // 10):
+        words = text.split()
+        yield text, label
+        for begin, end in np.sort(rng.integers(len(words) + 1, size=(9, 2)), axis=1).tolist():
+            yield " ".join(words[begin:end]), label
+
+
 def run(command: list[str | Path], **environment: str) -> Run:
     """Run a process and measure it."""
     start = time.perf_counter()
@@ -100,10 +112,10 @@ def run(command: list[str | Path], **environment: str) -> Run:
     return Run(seconds, usage.ru_maxrss / 1000, steps)
 
 
-def run_stage(folder: Path, source: Path, near: float) -> Run:
-    """Run the stage on a source. near: similarity of near duplicates. 0 turns the search off."""
+def run_stage(folder: Path, source: Path, *, search: bool) -> Run:
+    """Run the stage on a source. search: whether it looks for near duplicates and contained texts."""
     params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
-    params["preprocess"]["near_duplicates"] = near
+    params["preprocess"]["near_duplicates_limit"] *= search
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     outputs: list[str | Path] = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
@@ -131,29 +143,29 @@ def run_pandas(folder: Path, separator: str, *files: Path) -> Run:
     return run([sys.executable, "-c", PANDAS, folder, separator, *files])
 
 
+def write_source(file: Path, rows: Iterable[tuple[str, object]]) -> Path:
+    """Write rows as CSV, and return the file."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows(chain([("text", "label")], rows))
+    return file
+
+
 def measure(folder: Path) -> dict[str, tuple[Run, Run, Run]]:
-    """Return three runs for each source: pandas, the stage without the search for near duplicates, and with it."""
-    found: dict[str, tuple[Run, Run, Run]] = {}
-    for size in SIZES:
-        source = folder / f"{size}.csv"
-        with source.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(chain([("text", "label")], made_up(size)))
-        found[f"made up, {size:,}"] = run_pandas(folder, ",", source), run_stage(folder, source, 0), run_stage(folder, source, 0.8)
-    source = folder / "long.csv"
-    with source.open("w", encoding="utf-8", newline="") as file:
-        texts = (text for text, _ in made_up(LONG * PARTS))
-        joined = (" ".join(islice(texts, PARTS)) for _ in range(LONG))
-        csv.writer(file).writerows(chain([("text", "label")], ((text, place % 2) for place, text in enumerate(joined))))
-    found[f"made up, {LONG:,} of 4,400 characters"] = (
-        run_pandas(folder, ",", source),
-        run_stage(folder, source, 0),
-        run_stage(folder, source, 0.8),
-    )
+    """Return three runs for each source: pandas, the stage without the searches, and with them."""
+    texts = (text for text, _ in made_up(LONG * PARTS))
+    joined = (" ".join(islice(texts, PARTS)) for _ in range(LONG))
+    sources = {f"made up, {size:,}": write_source(folder / f"{size}.csv", made_up(size)) for size in SIZES}
+    sources[f"made up, {LONG:,} of 4,400 characters"] = write_source(folder / "long.csv", ((text, n % 2) for n, text in enumerate(joined)))
+    sources |= {f"phrases, {size:,}": write_source(folder / f"phrases{size}.csv", phrases(size)) for size in PHRASES}
     shards = folder / "nsmc"
     shards.mkdir()
     files = [Path(shutil.copy(DATA / "nsmc" / f"ratings_{part}.txt", shards)) for part in ("train", "test")]
-    found["NSMC, 200,000"] = run_pandas(folder, "\t", *files), run_stage(folder, shards, 0), run_stage(folder, shards, 0.8)
-    return found
+    found = {
+        name: (run_pandas(folder, ",", source), run_stage(folder, source, search=False), run_stage(folder, source, search=True))
+        for name, source in sources.items()
+    }
+    nsmc = run_pandas(folder, "\t", *files), run_stage(folder, shards, search=False), run_stage(folder, shards, search=True)
+    return found | {"NSMC, 200,000": nsmc}
 
 
 def main() -> None:
@@ -161,14 +173,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder))
     lines = [
-        "| rows | pandas alone | checked | ratio | near duplicates too | pandas alone: memory | checked | near duplicates too |",
+        "| rows | pandas alone | checked | ratio | searched too | pandas alone: memory | checked | searched too |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, (bare, without, near) in found.items():
         times = f"{bare.seconds:.1f} s | {without.seconds:.1f} s | {without.seconds / bare.seconds:.1f} x | {near.seconds:.1f} s"
         lines.append(f"| {name} | {times} | {bare.peak_mb:,.0f} MB | {without.peak_mb:,.0f} MB | {near.peak_mb:,.0f} MB |")
-    lines += ["", f"Steps of the {SIZES[-1]:,} rows:", "", "| step | s |", "|---|---|"]
-    lines += [f"| {step} | {took:.1f} |" for step, took in found[f"made up, {SIZES[-1]:,}"][-1].steps.items()]
+    rows, parts = (found[name][-1].steps for name in (f"made up, {SIZES[-1]:,}", f"phrases, {PHRASES[-1]:,}"))
+    lines += ["", f"| step | made up, {SIZES[-1]:,} | phrases, {PHRASES[-1]:,} |", "|---|---|---|"]
+    lines += [f"| {step} | {took:.1f} s | {parts[step]:.1f} s |" for step, took in rows.items()]
     write_table("preprocess", "\n".join(lines), PERFORMANCE)
 
 

@@ -21,12 +21,13 @@ from stages.shared import command, params
 from stages.shared.classes import write_class_names
 from stages.shared.dataset import report
 from stages.shared.dataset.duplicates import KEYS
-from stages.shared.dataset.errors import TooFewTexts
+from stages.shared.dataset.errors import GroupsTooLarge, TooFewTexts
 from stages.shared.dataset.labels import Corrections
 from stages.shared.dataset.lengths import token_lengths
+from stages.shared.dataset.links import Containment, Links
 from stages.shared.dataset.reading import Reading, ReadingParams, with_found_labels
 from stages.shared.dataset.row_store import Conflicts, RowStore, open_row_store
-from stages.shared.dataset.splitting import needed, split
+from stages.shared.dataset.splitting import needed, split, without_large
 from stages.shared.dataset.summary import Summary
 from stages.shared.errors import FileUnreadable
 from stages.shared.outputs import atomic_files, write_metrics
@@ -60,8 +61,12 @@ class PreprocessParams(ReadingParams):
     """
     near_duplicates: Annotated[float, Field(ge=0, le=1)]
     """Share of equal character trigrams (Jaccard similarity) from which two texts stay in one split. 0 switches the search off."""
+    containment: Containment
+    """What happens to a text of 20 letters or more that stands, character by character, inside another. A Korean, Chinese or Japanese
+    character counts as two letters. `report`: count such validation and test texts, and warn. `group`: both texts stay in one split.
+    """
     near_duplicates_limit: Annotated[int, Field(ge=0)]
-    """Rows above which the search for near duplicates is off, because its time and memory grow."""
+    """Rows above which the searches for near duplicates and for contained texts are off, because their time and memory grow."""
     validation_size: Share
     """Share of the texts in the validation split. It chooses the best epoch, calibrates the scores, and decides which engines may serve."""
     test_size: Share
@@ -70,6 +75,22 @@ class PreprocessParams(ReadingParams):
     """Size of a seeded, stratified sample of the source. 0 takes all rows."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     """Seed of the split and of the sample."""
+
+    @property
+    def larger_classes(self) -> list[str]:
+        """What a person can do if a class has too few texts, but for more rows."""
+        remedies = ["raise preprocess.max_rows"] * (self.max_rows > 0) + self.smaller_groups
+        if self.aihub_target != "polarity":
+            remedies.append("take fewer classes (preprocess.aihub_target)")
+        elif len(self.class_names) > 2:
+            remedies.append("leave the class out: name it in preprocess.ignore_labels and not in preprocess.labels")
+        return remedies
+
+    @property
+    def smaller_groups(self) -> list[str]:
+        """What a person can do to get smaller groups of texts that share a split."""
+        near = ["raise preprocess.near_duplicates"] if 0 < self.near_duplicates < 1 else []
+        return near + ["set preprocess.containment to report"] * (self.containment == "group")
 
 
 class LengthParams(params.Section):
@@ -116,7 +137,8 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
             read = {origin: reading.read(origin, file) for origin, file in paths.sources.items()}
         sources = {origin: source for origin, source in read.items() if source}
         corrections.report()
-        drop(rows, summary, settings)
+        drop(rows, settings)
+        is_searched = link(rows, summary.kept(), settings)
         for origin in sources:
             if not summary.kept(origin):
                 raise FileUnreadable(paths.sources[origin], f"has no text left ({_reasons(summary, origin)})", "give another file")
@@ -127,8 +149,12 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
         warn_of_missing_classes(classes, settings.class_names)
         with timed("counting tokens"):
             lengths = token_lengths(summary, paths.tokenizer, max_length)
+        contained = summary.contained() if is_searched else {}
+        for warning in report.contained_warnings(contained):
+            log.warning("%s", warning)
         metrics = _metrics(sources, summary, classes, settings.class_names)
-        metrics |= {"corrections": corrections.counts, "defects": reading.defects._asdict(), "tokens": lengths.metrics}
+        metrics |= {"contained": contained, "corrections": corrections.counts, "defects": reading.defects._asdict()}
+        metrics |= {"tokens": lengths.metrics}
         with timed("reporting"):
             contents = report.Contents(
                 summary,
@@ -137,6 +163,9 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
                 settings.class_names,
                 lengths,
                 reading.defects,
+                contained,
+                settings.escapes,
+                settings.smaller_groups,
                 dropped_file=paths.dropped.name,
                 corrections_file=paths.corrections.name,
             )
@@ -176,22 +205,31 @@ def timed(step: str) -> Iterator[None]:
     log.debug("%s took %.2f s", step, time.perf_counter() - start)
 
 
-def drop(rows: RowStore, summary: Summary, settings: PreprocessParams) -> None:
-    """Drop conflicting, duplicate and leaked rows, and find near duplicates unless params or the number of rows forbid it."""
+def drop(rows: RowStore, settings: PreprocessParams) -> None:
+    """Drop conflicting, duplicate and leaked rows."""
     with timed("finding duplicates and conflicts"):
         rows.drop_conflicting(settings.conflicts)
         rows.drop_duplicates()
         rows.drop_leaked()
-    with timed("finding near duplicates"):
-        if settings.near_duplicates and summary.kept() > settings.near_duplicates_limit:
-            limit = f"{settings.near_duplicates_limit:,}"
-            log.warning("no search for near duplicates: there are more than %s rows (preprocess.near_duplicates_limit)", limit)
-        elif settings.near_duplicates:
-            rows.find_near_duplicates(settings.near_duplicates)
+
+
+def link(rows: RowStore, count: int, settings: PreprocessParams) -> bool:
+    """Find near duplicates and contained texts, unless there are too many rows. Return whether the search ran. count: the rows."""
+    if count > settings.near_duplicates_limit:
+        limit = f"{settings.near_duplicates_limit:,}"
+        log.warning("no search for near and contained texts: there are more than %s rows (preprocess.near_duplicates_limit)", limit)
+        return False
+    links = Links(rows.database)
+    if settings.near_duplicates:
+        with timed("finding near duplicates"):
+            links.find_near_duplicates(settings.near_duplicates)
+    with timed("finding contained texts"):
+        links.find_contained(settings.containment)
+    return True
 
 
 def sample_and_split(rows: RowStore, settings: PreprocessParams, source: Path, supplied: Mapping[str, object]) -> None:
-    """Sample the rows and assign each to a split; raise TooFewTexts if a class is too small for that.
+    """Sample the rows and assign each to a split; raise TooFewTexts or GroupsTooLarge if that cannot be done.
 
     supplied: the origins with rows; a validation or test file takes no rows from the source.
     """
@@ -201,8 +239,11 @@ def sample_and_split(rows: RowStore, settings: PreprocessParams, source: Path, s
     sizes, least = groups.of_each_class(), needed(shares)
     small = {name: sizes.get(number, 0) for number, name in enumerate(settings.class_names) if sizes.get(number, 0) < least}
     if small:
-        raise TooFewTexts(source, small, needed=least)
-    rows.split(split(groups, shares, settings.seed))
+        raise TooFewTexts(source, small, least, settings.larger_classes)
+    rest, grown = without_large(groups, shares)
+    if sum(grown.values()) >= 1:
+        raise GroupsTooLarge(source, 1 - sum(shares.values()) / sum(grown.values()), settings.smaller_groups)
+    rows.split(split(rest, grown, settings.seed))
 
 
 Classes = dict[tuple[str, int], int]  # split, class id -> rows

@@ -71,9 +71,9 @@ class ClassParams(Section):
     @cached_property
     def _ids_by_label(self) -> dict[str, int]:
         """Class names, and ids as text. If a name is a number, ids do not count: a number in the file is a name then."""
-        by_name = {label_key(name): number for number, name in enumerate(self.names)}
+        by_name = {label_key(name): number for number, name in enumerate(self.class_names)}
         numbers = {name: number for name, number in by_name.items() if INTEGER.fullmatch(name)}
-        numbers = numbers or {str(number): number for number in range(len(self.names))}
+        numbers = numbers or {str(number): number for number in range(len(self.class_names))}
         return numbers | by_name
 
     @property

@@ -11,6 +11,11 @@ from stages.shared.sources.rows import LIST_SEPARATOR
 JOINS = (",", "|", ";")  # that may join several labels
 
 
+def one_of(remedies: Sequence[str]) -> str:
+    """Return remedies as a part of a sentence."""
+    return ", or ".join([part for part in (", ".join(remedies[:-1]), remedies[-1]) if part])
+
+
 class Unknown(NamedTuple):
     """How many rows have an unknown label, and where the first of them is."""
 
@@ -53,20 +58,33 @@ class LabelsNotFound(StageError):
         shown = ", ".join(repr(shortened(name)) for name in found[:SHOWN]) + (", ..." if found[SHOWN:] else "")
         count = f"more than {len(found) - 1} different labels" if found[1:] else "fewer than two different labels"
         joined = next((sign for sign in JOINS if sum(sign in name for name in found) > len(found) / 2), None)
-        several = f", or the separator '{joined}' of several labels in preprocess.label_separator" if joined else ""
-        super().__init__(
-            f"{file} has {count} in the column '{column}' ({shown or 'none'}): name the right column in preprocess.label_column, "
-            f"or the classes in preprocess.labels{several}"
-        )
+        remedies = ["name the right column in preprocess.label_column"]
+        if found[1:]:
+            remedies.append("the classes in preprocess.labels")
+        if joined:
+            remedies.append(f"the separator '{joined}' of several labels in preprocess.label_separator")
+        super().__init__(f"{file} has {count} in the column '{column}' ({shown or 'none'}): {one_of(remedies)}")
 
 
 class TooFewTexts(StageError):
     """Classes have too few texts for a train, a validation and a test split."""
 
-    def __init__(self, file: Path, counts: Mapping[str, int], needed: int) -> None:
+    def __init__(self, file: Path, counts: Mapping[str, int], needed: int, remedies: Sequence[str]) -> None:
+        """remedies: what helps, but for more rows."""
         shown = ", ".join(f"'{name}' has {count:,}" for name, count in counts.items())
         super().__init__(
-            f"{file} cannot be split: {shown} (texts after cleaning; near duplicates and the texts of one person count as one). "
-            f"Every class needs at least {needed}: add rows, raise preprocess.max_rows or preprocess.near_duplicates, "
-            f"or remove the class from preprocess.labels and from the file"
+            f"{file} cannot be split: {shown} (texts after cleaning; texts that share a split count as one). "
+            f"Every class needs at least {needed}: {one_of(['add rows', *remedies])}"
+        )
+
+
+class GroupsTooLarge(StageError):
+    """The texts outside large groups are too few for a validation and a test split of the asked sizes."""
+
+    def __init__(self, file: Path, share: float, remedies: Sequence[str]) -> None:
+        """share: of the rows, those in large groups. remedies: what gives smaller groups."""
+        super().__init__(
+            f"{file} cannot be split: {share:.0%} of the rows are in large groups of texts that share a split, "
+            f"and the others do not fill validation and test: "
+            f"{one_of([*remedies, 'lower preprocess.validation_size and preprocess.test_size'])}"
         )

@@ -94,7 +94,8 @@ class Labels:
             return
         if len(settings.class_names) != 2:
             count = len(settings.names)
-            raise StageError(f"preprocess.labels has {count} classes, but aihub_target polarity needs two: name two, or set aihub_target")
+            other = {6: "set aihub_target to emotion", 60: "set aihub_target to emotion_fine"}.get(count, "name two")
+            raise StageError(f"preprocess.labels has {count} classes, but preprocess.aihub_target polarity needs two: {other}")
         joy, other = settings.names[settings.joy_id], settings.names[1 - settings.joy_id]
         log.info("AI Hub polarity: joy is '%s', the other five groups are '%s'", joy, other)
 
@@ -136,23 +137,21 @@ class Corrections:
         self._verdicts: dict[str, Verdict] = {}
         self._used: set[str] = set()
         self._rows = 0
-        unknown: dict[str, Unknown] = {}
+        labels = Labels(settings)
         try:
             options = ReadOptions(lambda _: False, quoting="csv", header="yes", allow_extra_fields=True)
             rows = list(Source(file, options, optional=True).rows())
         except ColumnMissing:
             raise FileUnreadable(file, "does not have the columns text and label", "begin it with the line text,label") from None
         for row in rows:
-            text, label = redact(clean_text(unescape_formula(row.text)), settings.redact), settings.class_of(row.label)
+            text = redact(clean_text(unescape_formula(row.text)), settings.redact)
             if not text:
                 continue
-            if label is None and row.label.strip():
-                unknown[row.label] = unknown.get(row.label, Unknown(0, file, row.line)).again()
-            verdict = Verdict(label, None if row.label.strip() else "corrected")
+            verdict = labels.verdict(row.label, file, row.line) if row.label.strip() else Verdict(None, "corrected")
             if self._verdicts.setdefault(self._key_of(text), verdict) != verdict:
                 raise FileUnreadable(file, f"corrects one text in two ways (line {row.line:,})", "keep one of them")
-        if unknown:
-            raise LabelsUnknown(unknown, settings.names)
+        if labels.unknown:
+            raise LabelsUnknown(labels.unknown, settings.class_names)
 
     def _key_of(self, text: str) -> str:
         return self._key(text) or text

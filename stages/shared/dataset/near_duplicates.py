@@ -62,16 +62,14 @@ def signatures(texts: Sequence[str], rows: int) -> tuple[Keys, Bytes]:
     return keys, numbers
 
 
-def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a chunk into batches of at most MAX_CHARACTERS characters, or of one longer text."""
-    begin = size = 0
-    for place, text in enumerate(texts):
-        if size and size + len(text) > MAX_CHARACTERS:
-            yield texts[begin:place]
-            begin, size = place, 0
-        size += len(text)
-    if texts[begin:]:
-        yield texts[begin:]
+def batches(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:
+    """Cut a chunk into batches of at most so many characters, or of one longer text."""
+    ends = np.cumsum([0, *map(len, texts)])
+    begin = 0
+    while begin < len(texts):
+        end = max(begin + 1, int(np.searchsorted(ends, ends[begin] + characters, side="right")) - 1)
+        yield texts[begin:end]
+        begin = end
 
 
 def _shingles(texts: Sequence[str], lengths: NDArray[np.int64]) -> tuple[Words, NDArray[np.int64]]:
@@ -120,7 +118,7 @@ def near_pairs(
 ) -> Iterator[tuple[int, int]]:
     """Yield pairs of positions of near duplicates. texts_at: returns the texts at the given positions, which are sorted."""
     rows = rows_of_band(threshold)
-    signed = [signatures(batch, rows) for chunk in chunks for batch in _batches(chunk)]
+    signed = [signatures(batch, rows) for chunk in chunks for batch in batches(chunk, MAX_CHARACTERS)]
     if not signed:
         return
     keys, numbers = (np.concatenate(parts) for parts in zip(*signed, strict=True))

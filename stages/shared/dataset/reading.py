@@ -87,7 +87,7 @@ class Reading:
                 f"preprocess.aihub_target is {settings.aihub_target!r}, but {file} is not the AI Hub corpus: set it to polarity"
             )
         if labels.unknown:
-            raise LabelsUnknown(labels.unknown, settings.names)
+            raise LabelsUnknown(labels.unknown, settings.class_names)
         return SourceRead(count, source.sha256, source.facts)
 
     def _entries(self, source: Source, origin: str, labels: Labels) -> Iterator[Entry]:

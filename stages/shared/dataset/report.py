@@ -9,24 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from stages.shared.dataset.defects import Defects
+from stages.shared.dataset.errors import one_of
 from stages.shared.dataset.lengths import Lengths
+from stages.shared.dataset.report_histogram import histogram
 from stages.shared.dataset.report_tables import tables, words, words_of
 from stages.shared.dataset.summary import Leaked, NearDuplicates, Summary
 from stages.shared.sources.facts import SourceRead
 from stages.shared.splits import SPLITS
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-BARS = 40  # of the histogram
 IMBALANCE = 5  # times as many texts in the largest class as in the smallest
 TRUNCATED = 0.05  # share of the texts
 UNKNOWN = 0.02  # share of the tokens
 DUPLICATES = 0.01  # share of the rows
 ESCAPES = 0.001  # share of the rows
+CONTAINED = 0.05  # share of a split's texts; in reviews and comments, 1 % stand inside a train text by chance
 SMALL = 500  # texts of a split
 LARGE_GROUP = 0.05  # share of the kept rows
 ALWAYS_SMALL_GROUP = 50  # rows
@@ -34,8 +33,9 @@ ALWAYS_SMALL_GROUP = 50  # rows
 
 @dataclass(frozen=True)
 class Contents:
-    """What the page shows. sources: by origin. classes: rows by split and class id.
+    """What the page shows. sources: by origin. classes: rows by split and class id. contained: of Summary, empty without a search.
 
+    escapes: preprocess.escapes. smaller_groups: what a person can do to get smaller groups.
     dropped_file, corrections_file: the names of these files.
     """
 
@@ -45,6 +45,9 @@ class Contents:
     class_names: Sequence[str]
     lengths: Lengths
     defects: Defects
+    contained: Mapping[str, float]
+    escapes: str
+    smaller_groups: Sequence[str]
     dropped_file: str
     corrections_file: str
 
@@ -89,7 +92,7 @@ def render(contents: Contents) -> tuple[str, list[str]]:
             for label, name in enumerate(contents.class_names)
         ],
         totals=list(contents.totals.values()),
-        lengths=_histogram(contents.lengths),
+        lengths=histogram(contents.lengths),
         tables=[
             table
             for table in tables(
@@ -157,10 +160,11 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
             yield f"{split} has no text of: {', '.join(names)}."
     if most > IMBALANCE * least:
         yield f"The classes are imbalanced: train has {most:,} texts of '{largest}' and {least:,} of '{smallest}'. Judge by macro F1."
+    yield from contained_warnings(contents.contained)
     yield from _reading_warnings(contents.sources)
     if found.lost_characters:
         yield f"{found.lost_characters:,} texts hold U+FFFD: a character was lost before the file was written."
-    yield from _defect_warnings(contents.defects, found.rows)
+    yield from _defect_warnings(contents, found.rows)
     if dropped["conflicting"]:
         yield f"{dropped['conflicting']:,} rows have a text that has several labels in the source."
     if found.leaked.same:
@@ -168,6 +172,11 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     if found.leaked.near:
         yield (
             f"{found.leaked.near:,} texts of the source are near duplicates of a supplied validation or test file's texts. "
+            "They were removed from train."
+        )
+    if found.leaked.contained:
+        yield (
+            f"{found.leaked.contained:,} texts of the source stand inside texts of a supplied validation or test file, or contain them. "
             "They were removed from train."
         )
     if found.in_validation_and_test:
@@ -184,8 +193,8 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
         yield f"{lengths.truncated:.1%} of the texts are longer than train.max_length and will be truncated."
     if found.largest_group > max(ALWAYS_SMALL_GROUP, LARGE_GROUP * found.kept):
         yield (
-            f"{found.largest_group:,} rows form one group of near duplicates or of one person's texts, and share one split. "
-            "If that is too many, raise preprocess.near_duplicates."
+            f"{found.largest_group:,} rows form one group of linked texts or of one person's texts, and share one split."
+            + (f" If that is too many, {one_of(contents.smaller_groups)}." if contents.smaller_groups else "")
         )
     if found.near_duplicates.conflicting_pairs:
         yield f"{found.near_duplicates.conflicting_pairs:,} pairs of near duplicates have two labels."
@@ -203,17 +212,29 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
             yield _interval(split, contents.totals[split])
 
 
-def _defect_warnings(defects: Defects, rows: int) -> Iterator[str]:
+def contained_warnings(contained: Mapping[str, float]) -> Iterator[str]:
+    """Yield which splits are easier than new texts."""
+    for split, share in contained.items():
+        if share > CONTAINED:
+            yield (
+                f"{share:.1%} of the {split} texts stand inside a train text, or contain one: they are easier than new texts. "
+                "To keep such texts in one split, set preprocess.containment to group."
+            )
+
+
+def _defect_warnings(contents: Contents, rows: int) -> Iterator[str]:
     """Yield what an export has done to the texts."""
+    defects = contents.defects
     if defects.misread:
         yield (
             f"{defects.misread:,} texts hold characters of Windows-1252 that were read as Latin-1 before the file was written. "
             "Cleaning repaired them."
         )
     if defects.escapes > ESCAPES * rows:
+        keep = contents.escapes == "keep"
         yield (
             f"{defects.escapes:,} texts write escapes out, such as \\n for a line end. "
-            "If people did not write them, set preprocess.escapes to resolve."
+            + ("If people did not write them, set preprocess.escapes to resolve." if keep else "Cleaning resolved them.")
         )
 
 
@@ -241,38 +262,3 @@ def _reading_warnings(sources: Mapping[str, SourceRead]) -> Iterator[str]:
             yield (
                 f"The {origin} file has no header: column {shown['text_column']} is the text, column {shown['label_column']} is the label."
             )
-
-
-def _histogram(lengths: Lengths) -> dict[str, Any]:
-    """Return the histogram of the lengths as bars above a line at y = 206, on a field of 1000 x 240."""
-    tokens, limit, truncated = lengths.tokens, lengths.max_length, lengths.truncated
-    end = max(int(np.quantile(tokens, 0.995)), 20)
-    end = max(end, limit) if end > limit / 2 else end
-    step = math.ceil((end + 1) / BARS)
-    counts = np.bincount(np.minimum(tokens // step, BARS - 1), minlength=BARS)
-    width = 1000 / BARS
-    heights = 186 * counts / counts.max()
-    scale = 1000 / (step * BARS)
-    limit_x = min(limit * scale, 999)
-    is_beyond = limit > step * BARS
-    longer = (
-        f"{truncated:.1%} are longer than train.max_length ({limit:,}) and will be truncated"
-        if truncated
-        else f"None is longer than train.max_length ({limit:,})"
-    )
-    return {
-        "summary": f"Half of the texts have at most {int(np.median(tokens)):,} tokens, 95 % have at most "
-        f"{int(np.quantile(tokens, 0.95)):,}, and the longest has {int(tokens.max()):,}. {longer}.",
-        "bars": [
-            {"x": round(place * width + 1, 1), "y": round(206 - height, 1), "width": round(width - 2, 1), "height": round(height, 1)}
-            for place, height in enumerate(heights.tolist())
-        ],
-        "highest": f"{counts.max():,}",
-        "limit": f"{limit:,}{' (beyond the right edge)' if is_beyond else ''}",
-        "limit_x": round(limit_x, 1),
-        "limit_anchor": "end" if limit_x > 500 else "start",
-        "ticks": [
-            {"x": round(place * 1000 / 8 + (12 if not place else 0), 1), "label": f"{round(place * step * BARS / 8):,}"}
-            for place in range(8)
-        ],
-    }

@@ -23,7 +23,7 @@ MEANINGS = {  # of the reasons to drop a row
     "several_labels": "the labels belong to several classes",
     "conflicting": "the same text has another label elsewhere (preprocess.conflicts)",
     "duplicate": "the same text is earlier in the source (preprocess.duplicate_key)",
-    "leaked": "the text or a near duplicate is in a supplied validation or test file",
+    "leaked": "a supplied validation or test file has the text or a near duplicate, or by preprocess.containment a part or a whole of it",
     "sampled_out": "preprocess.max_rows leaves the row out",
 }
 
@@ -56,8 +56,9 @@ def tables(
     near_duplicates = [
         [_short(one), shown(first), _short(other), shown(second)] for one, first, other, second in summary.near_duplicate_pairs(LISTED)
     ]
+    contained = [[_short(one), first, _short(other), second] for one, first, other, second in summary.contained_pairs(LISTED)]
     leaked = [[f"{line:,}", _short(text), shown(label)] for line, text, label in summary.leaked(LISTED)]
-    text, label, line = Column("Text", "text"), Column("Label"), Column("Line", "number")
+    text, label, line, split = Column("Text", "text"), Column("Label"), Column("Line", "number"), Column("Split")
     return [
         _reasons_table({origin: summary.dropped(origin) for origin in sources}, corrections_file),
         _table("Examples of dropped rows", [Column("Reason"), line, text, label], dropped) | {"note": f"{dropped_file} lists all of them."},
@@ -68,7 +69,8 @@ def tables(
             [[_short(text), f"{count:,}"] for text, count in summary.most_repeated(LISTED)],
         ),
         _table("Near duplicates", [text, label, Column("Other text", "text"), label], near_duplicates),
-        _table("Removed from train: the text or a near duplicate is in a supplied file", [line, text, label], leaked),
+        _table("Texts that stand inside another split's texts", [text, split, Column("Text that contains it", "text"), split], contained),
+        _table("Removed from train because of a supplied file's text", [line, text, label], leaked),
         _reading_table(sources),
     ]
 

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from stages.shared.dataset.duplicates import LONGEST
-from stages.shared.dataset.near_duplicates import near_pairs
 from stages.shared.dataset.splitting import Groups
 from stages.shared.environment import read_environment
 from stages.shared.errors import StageError, first_line
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
 
 Conflicts = Literal["drop", "majority", "keep_first"]
 CHUNK_ROWS = 20_000  # rows that are added or written at a time
-MANY = 5 * CHUNK_ROWS  # rows: more of them show a progress bar
+MANY = 5 * CHUNK_ROWS  # rows: a search among more of them shows a progress bar
 MEMORY = "SENTIMENT_PREPROCESS_MEMORY"  # environment variable, named in errors
 KEPT = "origin = 'source' AND reason IS NULL"
 
@@ -95,7 +92,8 @@ class RowStore:
             "key VARCHAR, person VARCHAR, reason VARCHAR, "
             "name VARCHAR GENERATED ALWAYS AS (coalesce(nullif(person, ''), nullif(key, ''), concat('row ', number))))"
         )
-        database.execute("CREATE TABLE near (one BIGINT, other BIGINT)")
+        database.execute("CREATE TABLE links (one BIGINT, other BIGINT, kind VARCHAR, together BOOLEAN)")
+        database.execute("CREATE VIEW linked AS FROM links UNION ALL SELECT other, one, kind, together FROM links")  # in both directions
         self._count = 0
 
     def add(self, entries: Iterable[Entry]) -> int:
@@ -147,38 +145,6 @@ class RowStore:
             """
         )
 
-    def find_near_duplicates(self, threshold: float) -> None:
-        """Find pairs of near duplicates, and drop rows of the source that are near duplicates of a supplied file's rows."""
-        import pyarrow as pa
-
-        kept = self.database.cursor()
-        numbers = kept.execute("SELECT number FROM rows WHERE reason IS NULL AND key <> '' ORDER BY number").fetchnumpy()["number"]
-
-        def chunks() -> Iterator[list[str]]:
-            rows = kept.execute("SELECT key FROM rows WHERE reason IS NULL AND key <> '' ORDER BY number")
-            with tqdm(total=len(numbers), desc="near duplicates", unit=" rows", disable=len(numbers) < MANY or None) as bar:
-                while chunk := rows.fetchmany(CHUNK_ROWS):
-                    yield [key[:LONGEST] for (key,) in chunk]
-                    bar.update(len(chunk))
-
-        def keys_at(places: NDArray[np.int64]) -> list[str]:
-            self.database.register("wanted", pa.table({"number": numbers[places]}))
-            rows = self.database.execute("SELECT key FROM rows JOIN wanted USING (number) ORDER BY number")
-            return [key[:LONGEST] for (key,) in rows.fetchall()]
-
-        pairs = np.array(list(near_pairs(chunks(), threshold, keys_at)), dtype=np.int64).reshape(-1, 2)
-        self.database.register("found", pa.table({"one": numbers[pairs[:, 0]], "other": numbers[pairs[:, 1]]}))
-        self.database.execute("INSERT INTO near SELECT * FROM found")
-        self.database.unregister("found")
-        self.database.execute(
-            f"""
-            WITH links AS (SELECT one, other FROM near UNION ALL SELECT other, one FROM near)
-            UPDATE rows SET reason = 'leaked' WHERE {KEPT} AND number IN (
-                SELECT one FROM links JOIN rows AS supplied ON supplied.number = links.other WHERE supplied.origin <> 'source'
-            )
-            """
-        )
-
     def sample(self, max_rows: int, seed: int) -> None:
         """Keep at most `max_rows` rows of the source (0: all), stratified by class. The order of the rows does not matter."""
         self.database.execute(
@@ -192,15 +158,15 @@ class RowStore:
         )
 
     def groups(self) -> Groups:
-        """Return the groups of the rows that are left: the rows of one person, or of one text and its near duplicates."""
+        """Return the groups of the rows that are left: the rows of one person, or of one text and the texts that are linked with it."""
         self.database.execute(
             f"""
             CREATE TABLE groups AS SELECT row_number() OVER (ORDER BY name) - 1 AS number, name
             FROM (SELECT DISTINCT name FROM rows WHERE {KEPT})
             """
         )
-        if scalar(self.database, "SELECT count(*) FROM near"):
-            self._join_near_duplicates()
+        if scalar(self.database, "SELECT count(*) FROM links WHERE together"):
+            self._join_linked()
         self.database.execute(
             f"""
             CREATE TABLE classes AS SELECT groups.number, list_sort(list(DISTINCT label)) AS labels, count(*) AS size
@@ -212,8 +178,8 @@ class RowStore:
         sizes = self.database.execute("SELECT size FROM classes ORDER BY number").fetchnumpy()["size"]
         return Groups(np.asarray(alone["number"]), np.asarray(alone["label"]), dict(mixed), np.asarray(sizes))
 
-    def _join_near_duplicates(self) -> None:
-        """Join the groups that hold near duplicates of each other."""
+    def _join_linked(self) -> None:
+        """Join the groups that hold linked rows."""
         import pyarrow as pa
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
@@ -221,8 +187,8 @@ class RowStore:
         pairs = self.database.execute(
             f"""
             WITH left_over AS (SELECT rows.number, groups.number AS place FROM rows JOIN groups USING (name) WHERE {KEPT})
-            SELECT a.place AS one, b.place AS other FROM near
-            JOIN left_over AS a ON a.number = near.one JOIN left_over AS b ON b.number = near.other
+            SELECT a.place AS one, b.place AS other FROM links
+            JOIN left_over AS a ON a.number = one JOIN left_over AS b ON b.number = other WHERE together
             """
         ).fetchnumpy()
         count = scalar(self.database, "SELECT count(*) FROM groups")

@@ -48,18 +48,29 @@ class Groups(NamedTuple):
         return counts
 
 
+def without_large(groups: Groups, shares: Shares) -> tuple[Groups, Shares]:
+    """Leave out the groups that would be a large part of a split, and raise the shares so that the splits keep their rows.
+
+    These groups go to train. If a class has too few other groups, all groups stay.
+    """
+    rows = groups.sizes.sum()
+    least = min((share for share in shares.values() if share), default=1)
+    limit = max(ALWAYS_SMALL, int(LARGE * least * rows))
+    small = groups.up_to(limit)
+    counts = small.of_each_class()
+    if any(counts.get(label, 0) < needed(shares) for label in groups.of_each_class()):
+        return groups, shares
+    growth = float(rows / groups.sizes[groups.sizes <= limit].sum())
+    return small, {name: share * growth for name, share in shares.items()}
+
+
 def split(groups: Groups, shares: Shares, seed: int) -> NDArray[np.uint8]:
     """Return the position in SPLITS of each group. Each split gets its rounded share of each class, and at least one group of it.
 
-    A group that would be a large part of a split goes to train, unless its classes have too few other groups.
+    A group that `without_large` left out goes to train.
     """
     rng = np.random.default_rng(seed)
     positions = np.zeros(len(groups.sizes), dtype=np.uint8)
-    least = min((share for share in shares.values() if share), default=1)
-    small = groups.up_to(max(ALWAYS_SMALL, int(LARGE * least * groups.sizes.sum())))
-    counts = small.of_each_class()
-    if all(counts.get(label, 0) >= needed(shares) for label in groups.of_each_class()):
-        groups = small
     missing = {label: _quota(count, shares) for label, count in groups.of_each_class().items()}
     quotas = {label: dict(counts) for label, counts in missing.items()}
     _assign_mixed(groups.mixed, missing, quotas, rng, positions)

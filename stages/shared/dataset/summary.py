@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.shared.dataset.row_store import CHUNK_ROWS, KEPT, scalar
+from stages.shared.splits import SPLITS
 
 if TYPE_CHECKING:
     import duckdb
@@ -17,10 +18,14 @@ BOTH_KEPT = "a.reason IS NULL AND b.reason IS NULL"  # the rows a and b of a pai
 
 
 class Leaked(NamedTuple):
-    """How many rows of the source were dropped because a supplied file has the same text, or a near duplicate of it."""
+    """How many rows of the source were dropped because of a supplied file's text.
+
+    same: it is the same text. near: it is a near duplicate. contained: one of the two contains the other.
+    """
 
     same: int
     near: int
+    contained: int
 
 
 class NearDuplicates(NamedTuple):
@@ -53,10 +58,21 @@ class Summary:
 
     def near_duplicates(self) -> NearDuplicates:
         ((pairs, conflicting),) = self._rows(
-            "SELECT count(*), count(*) FILTER (a.label <> b.label) FROM near "
-            f"JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other WHERE {BOTH_KEPT} AND a.origin = b.origin"
+            "SELECT count(*), count(*) FILTER (a.label <> b.label) FROM links JOIN rows AS a ON a.number = one "
+            f"JOIN rows AS b ON b.number = other WHERE kind = 'near' AND {BOTH_KEPT} AND a.origin = b.origin"
         )
         return NearDuplicates(pairs, conflicting)
+
+    def contained(self) -> dict[str, float]:
+        """Return the share of the validation and of the test texts that stand inside a train text, or contain one."""
+        found = dict(
+            self._rows(
+                "SELECT a.part, count(DISTINCT a.number) FROM linked JOIN parts AS a ON a.number = one JOIN parts AS b ON b.number = other "
+                "WHERE kind = 'contained' AND a.part <> 'train' AND b.part = 'train' GROUP BY a.part"
+            )
+        )
+        totals = dict(self._rows("SELECT part, count(*) FROM parts GROUP BY part"))
+        return {split: found.get(split, 0) / max(1, totals.get(split, 0)) for split in SPLITS[1:]}
 
     def largest_group(self) -> int:
         """Count the rows of the largest group. RowStore.groups must have run before."""
@@ -74,16 +90,21 @@ class Summary:
         return int(
             scalar(
                 self._database,
-                "SELECT count(*) FROM near JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other "
-                f"WHERE {BOTH_KEPT} AND a.origin <> b.origin",
+                "SELECT count(*) FROM links JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other "
+                f"WHERE kind = 'near' AND {BOTH_KEPT} AND a.origin <> b.origin",
             )
         )
 
     def leaked_rows(self) -> Leaked:
-        """Count the rows of the source that a supplied file has, as they are or nearly so."""
-        is_same = "key IN (SELECT key FROM rows WHERE origin <> 'source' AND reason IS NULL)"
+        """Count the rows of the source that were dropped because of a supplied file's text."""
+        same = "key IN (SELECT key FROM rows WHERE origin <> 'source' AND reason IS NULL)"
+        near = "number IN (SELECT one FROM linked JOIN rows AS b ON b.number = other WHERE kind = 'near' AND b.origin <> 'source')"
         leaked = "origin = 'source' AND reason = 'leaked'"
-        return Leaked(self._count(f"{leaked} AND {is_same}"), self._count(f"{leaked} AND NOT {is_same}"))
+        return Leaked(
+            self._count(f"{leaked} AND {same}"),
+            self._count(f"{leaked} AND NOT {same} AND {near}"),
+            self._count(f"{leaked} AND NOT {same} AND NOT {near}"),
+        )
 
     def shared_persons(self) -> int:
         """Count the persons of the source who also speak in a supplied file."""
@@ -131,8 +152,15 @@ class Summary:
     def near_duplicate_pairs(self, count: int) -> list[tuple[str, int, str, int]]:
         """Return pairs of near duplicates, those with two labels first: text and label of both."""
         return self._rows(
-            "SELECT a.text, a.label, b.text, b.label FROM near JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other "
-            f"WHERE {BOTH_KEPT} ORDER BY a.label = b.label, one, other LIMIT {count}"
+            "SELECT a.text, a.label, b.text, b.label FROM links JOIN rows AS a ON a.number = one JOIN rows AS b ON b.number = other "
+            f"WHERE kind = 'near' AND {BOTH_KEPT} ORDER BY a.label = b.label, one, other LIMIT {count}"
+        )
+
+    def contained_pairs(self, count: int) -> list[tuple[str, str, str, str]]:
+        """Return validation and test texts with a train text that contains them, or the reverse: text and split of both."""
+        return self._rows(
+            "SELECT a.text, a.part, b.text, b.part FROM links JOIN placed AS a ON a.number = one JOIN placed AS b ON b.number = other "
+            f"WHERE kind = 'contained' AND a.part <> b.part AND 'train' IN (a.part, b.part) ORDER BY one, other LIMIT {count}"
         )
 
     def leaked(self, count: int) -> list[tuple[int, str, int]]:

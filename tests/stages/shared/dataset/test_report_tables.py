@@ -30,6 +30,7 @@ def store() -> Iterator[RowStore]:
         rows.add(Entry("source", "a.csv", line, text, label, None, "", text, "") for line, (text, label) in enumerate(ROWS, 2))
         rows.add([Entry("source", "a.csv", 9, "", None, "empty", "?", "", "")])
         rows.drop_conflicting("drop")
+        rows.split(np.zeros(len(rows.groups().sizes), np.uint8))  # all to train
         yield rows
 
 
@@ -52,7 +53,6 @@ def test_long_text_is_cut_for_reading(store: RowStore) -> None:
 
 
 def test_words_are_typical_of_the_class_that_has_them(store: RowStore) -> None:
-    store.split(np.zeros(len(store.groups().sizes), np.uint8))  # all to train
     frequent, negative, positive = words(Summary(store.database), CLASSES)
     assert frequent["title"] == "Most frequent"
     assert negative["words"].startswith("awful")
