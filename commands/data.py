@@ -29,8 +29,8 @@ from stages.shared.dataset.report import IMBALANCE
 from stages.shared.dataset.splitting import needed
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.report import console
-from stages.shared.sources.rows import LIST_SEPARATOR
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import LIST_SEPARATOR
 from stages.shared.splits import SPLITS
 from stages.shared.training.vocabulary import coverage
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from serving.tables.labelled import MAX_CHARACTERS
 from serving.tables.lines import Lines
-from serving.tables.rows import MAX_ROW, Answer, ColumnMissing, Row, RowsBroken, answer_names
+from serving.tables.rows import Answer, ColumnMissing, Row, RowsBroken, answer_names
 
 MAX_COLUMNS = 4096  # each row goes out with all columns of the header, even if it came with one cell
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')  # from inside a quoted cell to its closing quote
@@ -54,8 +55,8 @@ class CsvRows:
             is_open = not self._row_is_line and (self._ends_quoted(line) if '"' in line else bool(self._pending))
             self._pending.append(line)
             self._size += len(line)
-            if self._size > MAX_ROW:
-                raise RowsBroken(f"a row has more than {MAX_ROW:,} characters: is a quote never closed?")
+            if self._size > MAX_CHARACTERS:
+                raise RowsBroken(f"a row has more than {MAX_CHARACTERS:,} characters: is a quote never closed?")
             if is_open:
                 continue
             text = "".join(self._pending)
@@ -119,7 +120,7 @@ class CsvRows:
 
 def _cells(text: str, separator: str, *, literal: bool = False) -> list[str]:
     """Return the cells of one row. literal: whether a quote is a plain character."""
-    csv.field_size_limit(MAX_ROW)  # the limit belongs to the process, and other code may have changed it
+    csv.field_size_limit(MAX_CHARACTERS)  # the limit belongs to the process, and other code may have changed it
     try:
         return next(csv.reader([text], delimiter=separator, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL), [])
     except csv.Error:

@@ -7,7 +7,8 @@ import codecs
 import io
 from collections.abc import Iterator
 
-from serving.tables.rows import MAX_ROW, RowsBroken
+from serving.tables.labelled import MAX_CHARACTERS
+from serving.tables.rows import RowsBroken
 
 
 class NotDecoded(RowsBroken):
@@ -39,8 +40,8 @@ class Lines:
         for part in io.StringIO(self._line_ends.decode(text, final or broken is not None), newline=""):
             self._parts.append(part)
             self._size += len(part)
-            if self._size > MAX_ROW:
-                raise RowsBroken(f"a line has more than {MAX_ROW:,} characters: shorten it")
+            if self._size > MAX_CHARACTERS:
+                raise RowsBroken(f"a line has more than {MAX_CHARACTERS:,} characters: shorten it")
             if part.endswith(("\n", "\r")):
                 yield self._take()
         if broken:

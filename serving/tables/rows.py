@@ -8,7 +8,6 @@ from serving.inference.labels import label_name
 if TYPE_CHECKING:
     from serving.inference.classifier import Predictions
 
-MAX_ROW = 1_000_000  # characters
 ANSWER = ("label", "score", "error")
 
 

@@ -18,10 +18,9 @@ from stages.shared.dataset.errors import LabelsNotFound, LabelsUnknown
 from stages.shared.dataset.labels import Corrections, LabelParams, Labels
 from stages.shared.dataset.row_store import Entry, RowStore
 from stages.shared.errors import StageError
-from stages.shared.sources.delimited import SEPARATORS
 from stages.shared.sources.facts import SourceRead
-from stages.shared.sources.rows import AUTO, LIST_SEPARATOR, ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import AUTO, LIST_SEPARATOR, SEPARATORS, ReadOptions
 from stages.shared.splits import HEADER_ONLY
 
 log = logging.getLogger("reading")

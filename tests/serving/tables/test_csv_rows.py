@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.tables.formats import rows_of
-from serving.tables.rows import MAX_ROW, Answer, ColumnMissing, RowsBroken
+from serving.tables.labelled import MAX_CHARACTERS
+from serving.tables.rows import Answer, ColumnMissing, RowsBroken
 from tests.serving.tables.reading import CUTS, chunks, read
 
 CELLS = st.text(st.sampled_from("ab ,;\t|\"'\n\r\0\u2028\x85\x0c한😍"), max_size=6)
@@ -132,8 +133,8 @@ def test_row_of_many_characters_is_read_in_linear_time(start: str, repeated: str
 def test_long_cell_is_read_after_other_code_changed_the_limit_of_the_csv_module() -> None:
     limit = csv.field_size_limit(10)
     try:
-        found, error = read(rows_of("csv", "text"), [b"text\n" + b"a" * (MAX_ROW - 1) + b"\n"])
+        found, error = read(rows_of("csv", "text"), [b"text\n" + b"a" * (MAX_CHARACTERS - 1) + b"\n"])
     finally:
         csv.field_size_limit(limit)
     assert error is None
-    assert [len(row.text) for row in found] == [MAX_ROW - 1]
+    assert [len(row.text) for row in found] == [MAX_CHARACTERS - 1]

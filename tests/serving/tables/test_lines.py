@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.tables.labelled import MAX_CHARACTERS
 from serving.tables.lines import Lines, NotDecoded
-from serving.tables.rows import MAX_ROW, RowsBroken
+from serving.tables.rows import RowsBroken
 from tests.serving.tables.reading import CUTS, chunks
 
 
@@ -33,6 +34,6 @@ def test_error_of_an_invalid_byte_comes_after_the_lines_before_it(size: int) -> 
 
 
 def test_line_of_the_largest_size_is_read_and_a_longer_one_refused() -> None:
-    assert [len(line) for line in Lines("utf-8").feed(b"a" * (MAX_ROW - 1) + b"\n")] == [MAX_ROW]
+    assert [len(line) for line in Lines("utf-8").feed(b"a" * (MAX_CHARACTERS - 1) + b"\n")] == [MAX_CHARACTERS]
     with pytest.raises(RowsBroken, match="a line has more than 1,000,000 characters"):
-        list(Lines("utf-8").feed(b"a" * (MAX_ROW + 1)))
+        list(Lines("utf-8").feed(b"a" * (MAX_CHARACTERS + 1)))

@@ -28,7 +28,7 @@ from fastapi import Request
 from serving.inference.classifier import Classifier, Predictions
 from serving.inference.labels import label_name
 from serving.settings import Settings
-from serving.tables.rows import MAX_ROW
+from serving.tables.labelled import MAX_CHARACTERS
 from serving.web.routes.file import BATCH_ROWS, file_response
 from tests.docs.test_examples import example
 from tests.running import run_command
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[str, bytes, int, str]] = {
     "CP949": (CSV, f"text\n{SECRET} 최고\n".encode("cp949"), 422, "UTF-8"),
     "UTF-16": (CSV, f"text\n{SECRET}\n".encode("utf-16"), 422, "UTF-8"),
     "NDJSON not UTF-8": (NDJSON, b'{"text": "%s\xff"}' % secret, 422, "UTF-8"),
-    "first row over the limit": (CSV, b"text\n%s" % secret + b"a" * MAX_ROW, 422, f"{MAX_ROW:,}"),
+    "first row over the limit": (CSV, b"text\n%s" % secret + b"a" * MAX_CHARACTERS, 422, f"{MAX_CHARACTERS:,}"),
     "open quote": (CSV, b'text\n"%s\ngood' % secret, 422, "quote"),
     "scored before": (CSV, b"text,label,predicted_label\n%s,1,1\n" % secret, 422, "scored before"),
     "no boundary": ("multipart/form-data", form(part(secret)), 422, "boundary"),
@@ -256,8 +256,8 @@ def test_file_whose_first_row_cannot_be_read_is_refused(
     [
         (CSV, b"text\ngood\n%s\xff\n" % secret, "UTF-8"),
         (NDJSON, b'{"text": "good"}\n{"text": "%s\xff"}\n' % secret, "UTF-8"),
-        (CSV, b"text\ngood\n%s" % secret + b"a" * MAX_ROW, f"{MAX_ROW:,}"),
-        (CSV, b'text\ngood\n"%s\n' % secret + b"a\n" * MAX_ROW, f"{MAX_ROW:,}"),
+        (CSV, b"text\ngood\n%s" % secret + b"a" * MAX_CHARACTERS, f"{MAX_CHARACTERS:,}"),
+        (CSV, b'text\ngood\n"%s\n' % secret + b"a\n" * MAX_CHARACTERS, f"{MAX_CHARACTERS:,}"),
         (CSV, b'text\ngood\n"%s' % secret, "never closed"),
         (FORM_DATA, part(b"text\ngood\n%s" % secret).removesuffix(b"\r\n"), "middle of the file"),
         (FORM_DATA, part(b"text\ngood\n") + b"--B\r\n%s\r\n\r\n" % secret, "form"),

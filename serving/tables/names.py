@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stages.shared.sources.rows import AUTO
+from serving.tables.labelled import AUTO
 
 MOST_WORDS = 4  # of a name: a longer one is a text
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_A-Za-z]+")  # of a name such as airline_sentiment, reviewText or 감정_대분류

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from stages.shared import aihub
-from stages.shared.errors import FileUnreadable
-from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.names import LABEL, TEXT, Kind, has_known_name, named
-from stages.shared.sources.rows import AUTO, Columns, ReadOptions
+from serving.tables.errors import ColumnNotFound, FileUnreadable
+from serving.tables.labelled import AUTO, Columns, ReadOptions
+from serving.tables.names import LABEL, TEXT, Kind, has_known_name, named
 
 SHOWN = 120  # characters of a header in a message
 MOSTLY = 0.5  # share of a column's values that must be classes, for it to be the label column
@@ -32,7 +30,7 @@ NO_LABELS = (DATES, LINKS, IDS)
 
 
 def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> Columns:
-    """Find the columns in the first rows of a table; raise ColumnMissing or FileUnreadable.
+    """Find the columns in the first rows of a table; raise ColumnNotFound or FileUnreadable.
 
     first: the first rows, including the header.
     """
@@ -41,9 +39,9 @@ def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> 
         raise FileUnreadable(
             file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "name all columns in the first row"
         )
-    if options.text_column == options.label_column == AUTO and set(aihub.TABLE_COLUMNS) <= set(header):
-        sentence, *emotion = map(header.index, aihub.TABLE_COLUMNS)
-        return Columns(sentence, tuple(emotion), len(header), first[0], is_aihub=True)
+    if options.known_table and options.text_column == options.label_column == AUTO and set(options.known_table) <= set(header):
+        text, *labels = map(header.index, options.known_table)
+        return Columns(text, tuple(labels), len(header), first[0], is_known=True)
     if options.header == "no" or (options.header == AUTO and not _is_header(header, rows, options)):
         return _without_names(file, first, options)
     columns = named_columns(file, header, rows, options)
@@ -51,13 +49,13 @@ def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> 
         raise FileUnreadable(
             file,
             f"has a first row that may be a header or data: {', '.join(header)[:SHOWN]}",
-            "set preprocess.header to yes or no, or name the columns in preprocess.text_column and preprocess.label_column",
+            "set {header} to yes or no, or name the columns in {text_column} and {label_column}",
         )
     return Columns(columns.text, columns.labels, len(header), first[0], guessed=columns.guessed)
 
 
 def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> Columns:
-    """Find the columns under a header, in a table or in records; raise ColumnMissing or FileUnreadable.
+    """Find the columns under a header, in a table or in records; raise ColumnNotFound or FileUnreadable.
 
     rows: the first rows after the header.
     """
@@ -72,7 +70,7 @@ def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], 
         guessed.insert(0, "text")
     for position, kind in ((text, TEXT), (label, LABEL)):
         if position is None:
-            raise ColumnMissing(file, kind.sure[0], f"preprocess.{kind.param}", header)
+            raise ColumnNotFound(file, kind.sure[0], kind.param, header)
     assert text is not None
     assert label is not None
     names = [name.casefold() for name in header]
@@ -99,7 +97,7 @@ def _by_name(
     found = [place for place in named(header, wanted, kind) if place != taken]
     if wanted != AUTO:
         if not found:
-            raise ColumnMissing(file, wanted, f"preprocess.{kind.param}", header)
+            raise ColumnNotFound(file, wanted, kind.param, header)
         return found[0]
     if kind is TEXT:
         return _named_text(header, rows, found, taken)
@@ -152,9 +150,7 @@ def _without_names(file: Path, first: Sequence[list[str]], options: ReadOptions)
     else:
         text = options.number(options.text_column, width)
     if text is None or label is None:
-        raise FileUnreadable(
-            file, "has no header", "give the numbers of its columns, from 0, in preprocess.text_column and preprocess.label_column"
-        )
+        raise FileUnreadable(file, "has no header", "give the numbers of its columns, from 0, in {text_column} and {label_column}")
     return Columns(text, (label,), width, None)
 
 
@@ -180,9 +176,7 @@ def _text_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], la
     sizes = {column: sum(len(row[column]) for row in rows) for column in others if not problems[column]}
     if others and not sizes:
         held = ", ".join(f"'{names[column]}' holds {problem}" for column, problem in list(problems.items())[:5])
-        raise FileUnreadable(
-            file, f"has no column of texts ({held})", "give a file with texts, or name the column in preprocess.text_column"
-        )
+        raise FileUnreadable(file, f"has no column of texts ({held})", "give a file with texts, or name the column in {text_column}")
     return max(sizes, key=lambda column: sizes[column], default=None)
 
 
@@ -223,4 +217,4 @@ def _width(rows: Sequence[list[str]]) -> int:
 
 def _ask(file: Path, names: Sequence[str], found: Sequence[int], claim: str) -> NoReturn:
     likely = " and ".join(f"'{names[column]}'" for column in found[:5])
-    raise FileUnreadable(file, f"has several columns that {claim}: {likely}", "name the right one in preprocess.label_column")
+    raise FileUnreadable(file, f"has several columns that {claim}: {likely}", "name the right one in {label_column}")

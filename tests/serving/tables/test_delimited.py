@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.tables import delimited
 from stages.shared.errors import FileUnreadable
-from stages.shared.sources import delimited
 from tests.stages.shared.sources.reading import assert_refused, facts, rows, written
 
 

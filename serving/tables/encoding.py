@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.shared.errors import FileUnreadable
+from serving.tables.errors import FileUnreadable
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -82,7 +82,7 @@ def encoding_of(file: Path, stream: io.RawIOBase) -> str:
         raise FileUnreadable(
             file,
             f"is neither UTF-8, UTF-16, cp949 nor cp1252 text ({_first_invalid_byte(sample)})",
-            "name its encoding in preprocess.encoding",
+            "name its encoding in {encoding}",
         )
     return encoding
 

@@ -8,8 +8,8 @@ import pytest
 
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import LIST_SEPARATOR, ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import LIST_SEPARATOR, ReadOptions
 from tests.stages.shared.sources.reading import rows, written
 
 

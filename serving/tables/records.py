@@ -14,12 +14,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.shared.errors import FileUnreadable, first_line
-from stages.shared.sources.columns import columns_of, named_columns
-from stages.shared.sources.delimited import SAMPLE_ROWS, lines_of
-from stages.shared.sources.facts import SourceFacts
-from stages.shared.sources.files import FREE_BYTES, MAX_RATIO, ReadObserver, Shard, opened
-from stages.shared.sources.rows import LIST_SEPARATOR, Columns, ReadOptions, Row
+from serving.inference.errors import last_line
+from serving.tables.columns import columns_of, named_columns
+from serving.tables.delimited import SAMPLE_ROWS, lines_of
+from serving.tables.errors import FileUnreadable
+from serving.tables.facts import SourceFacts
+from serving.tables.files import FREE_BYTES, MAX_RATIO, ReadObserver, Shard, opened
+from serving.tables.labelled import LIST_SEPARATOR, Columns, LabelledRow, ReadOptions
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -31,7 +32,7 @@ MAX_CELLS = 2**25  # of a sheet, which take a gigabyte: all rows that XLSX allow
 PARQUET_ROWS = 10_000  # in memory at a time
 
 
-def read_json_lines(shard: Shard, encoding: str, options: ReadOptions, observer: ReadObserver) -> tuple[Columns, Iterator[Row]]:
+def read_json_lines(shard: Shard, encoding: str, options: ReadOptions, observer: ReadObserver) -> tuple[Columns, Iterator[LabelledRow]]:
     """Return the columns and the rows of a file with one JSON object per line."""
     return rows_of_records(shard.file, _objects(shard, encoding, observer), options)
 
@@ -47,8 +48,8 @@ def _objects(shard: Shard, encoding: str, observer: ReadObserver) -> Iterator[tu
                 raise FileUnreadable(shard.file, f"is broken in line {number:,} ({error})", "write one JSON object per line") from None
 
 
-def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], options: ReadOptions) -> tuple[Columns, Iterator[Row]]:
-    """Return the columns and the rows of flat JSON objects; raise ColumnMissing or FileUnreadable.
+def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], options: ReadOptions) -> tuple[Columns, Iterator[LabelledRow]]:
+    """Return the columns and the rows of flat JSON objects; raise ColumnNotFound or FileUnreadable.
 
     records: the line or number of each record, and the record.
     """
@@ -59,11 +60,11 @@ def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], options: Rea
     columns = named_columns(file, names, [[_sampled(record.get(name)) for name in names] for _, record in first], options)
     text_name, label_name = names[columns.text], names[columns.labels[0]]
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[LabelledRow]:
         for number, record in chain(first, records):
             values = _object(file, number, record)
             text, label = (_value(file, number, values, name, may_be_list=name == label_name) for name in (text_name, label_name))
-            yield Row(text, label, number)
+            yield LabelledRow(text, label, number)
 
     return columns, rows()
 
@@ -111,7 +112,7 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()) else str(value)
 
 
-def read_parquet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tuple[Columns, Iterator[Row]]:
+def read_parquet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tuple[Columns, Iterator[LabelledRow]]:
     """Return the columns and the rows of a Parquet file."""
     import pyarrow.parquet as parquet
 
@@ -129,10 +130,10 @@ def read_parquet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> 
         columns = named_columns(shard.file, found, sample, options)
     text_name, label_name = found[columns.text], found[columns.labels[0]]
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[LabelledRow]:
         with opened(shard, observer), _parquet_errors(shard):
             for number, (text, label) in enumerate(_parquet_rows(parquet.ParquetFile(shard.file), [text_name, label_name]), 1):
-                yield Row(
+                yield LabelledRow(
                     _cell(shard.file, number, text_name, text, may_be_list=False),
                     _cell(shard.file, number, label_name, label, may_be_list=True),
                     number,
@@ -157,7 +158,7 @@ def _parquet_errors(shard: Shard) -> Iterator[None]:
     except UnicodeDecodeError:
         raise FileUnreadable(shard.file, "holds bytes that are not UTF-8", "write its columns of text and label as strings") from None
     except (ArrowException, OSError, KeyError, OverflowError) as error:
-        raise FileUnreadable(shard.file, f"cannot be read as Parquet ({first_line(error)})", "export it again") from None
+        raise FileUnreadable(shard.file, f"cannot be read as Parquet ({last_line(error)})", "export it again") from None
 
 
 def _cell(file: Path, number: int, name: str, value: Any, *, may_be_list: bool) -> str:
@@ -176,7 +177,7 @@ class Sheet:
 
     @property
     def facts(self) -> SourceFacts:
-        found = SourceFacts.of_file(format="aihub xlsx" if self.columns.is_aihub else "xlsx", sheet=self.name) | self.columns.facts
+        found = SourceFacts.of_file(format="xlsx", sheet=self.name) | self.columns.facts
         return found | SourceFacts.of_file(other_sheets=", ".join(self.others)) if self.others else found
 
 
@@ -211,8 +212,8 @@ def _cells_spanned(archive: zipfile.ZipFile, name: str) -> int:
     return columns * rows
 
 
-def read_sheet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tuple[Sheet, Iterator[Row]]:
-    """Return the first visible sheet of an XLSX file, and its rows; raise ColumnMissing or FileUnreadable."""
+def read_sheet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tuple[Sheet, Iterator[LabelledRow]]:
+    """Return the first visible sheet of an XLSX file, and its rows; raise ColumnNotFound or FileUnreadable."""
     from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
     _refuse_bomb(shard)
@@ -228,10 +229,10 @@ def read_sheet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> tu
     sheet = Sheet(names[0], tuple(names[1:]), columns_of(shard.file, [fields for _, fields in first], options))
     columns = sheet.columns
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[LabelledRow]:
         with opened(shard, observer):
             for number, fields in islice(chain(first, cells), 0 if columns.names is None else 1, None):
-                yield Row(fields[columns.text], columns.label_of(fields), number)
+                yield LabelledRow(fields[columns.text], columns.label_of(fields), number)
 
     return sheet, rows()
 

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from stages.shared.errors import FileUnreadable
-from stages.shared.sources.columns import columns_of
-from stages.shared.sources.encoding import encoding_of
-from stages.shared.sources.facts import SourceFacts
-from stages.shared.sources.files import ReadObserver, Shard, opened
-from stages.shared.sources.names import names_both
-from stages.shared.sources.rows import AUTO, MAX_CHARACTERS, Columns, ReadOptions, Row
-from stages.shared.splits import only_line
+from serving.tables.columns import columns_of
+from serving.tables.encoding import encoding_of
+from serving.tables.errors import FileUnreadable
+from serving.tables.facts import SourceFacts
+from serving.tables.files import ReadObserver, Shard, opened
+from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, LabelledRow, ReadOptions
+from serving.tables.names import names_both
 
 log = logging.getLogger("delimited")
 
@@ -49,7 +48,7 @@ class Dialect:
     @property
     def facts(self) -> SourceFacts:
         found = SourceFacts.of_file(
-            format="aihub table" if self.columns.is_aihub else "delimited",
+            format="delimited",
             encoding=self.encoding,
             separator=SEPARATORS.get(self.separator, self.separator),
             quoting=self.quoting,
@@ -58,7 +57,7 @@ class Dialect:
 
 
 def dialect_of(shard: Shard, options: ReadOptions) -> Dialect:
-    """Return the dialect of a file: what `options` say, and the rest as found; raise FileUnreadable or ColumnMissing."""
+    """Return the dialect of a file: what `options` say, and the rest as found; raise FileUnreadable or ColumnNotFound."""
     encoding = encoding_for(shard, options)
     with lines_of(shard, encoding) as lines:
         sample = [line for line in islice(lines, SAMPLE_ROWS) if line.strip()]
@@ -79,14 +78,7 @@ def encoding_for(shard: Shard, options: ReadOptions) -> str:
         return encoding_of(shard.file, stream)
 
 
-def is_header_only(shard: Shard) -> bool:
-    """Tell whether a file is a header that names text and label, and nothing else."""
-    with opened(shard) as stream:
-        line = only_line(stream)
-    return line is not None and names_both(next(csv.reader([line])), AUTO, AUTO)
-
-
-def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observer: ReadObserver) -> Iterator[Row]:
+def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observer: ReadObserver) -> Iterator[LabelledRow]:
     """Yield the rows of a file; raise FileUnreadable for ragged rows, and for rows inside a quoted text."""
     columns, width = dialect.columns, dialect.columns.width
     ragged: list[int] = []
@@ -101,7 +93,7 @@ def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observe
                 continue
             if dialect.quoting != "none" and any(map(LINE_END.search, fields)):
                 _refuse_swallowed_rows(shard, line, fields, dialect, options)
-            yield Row(fields[columns.text], columns.label_of(fields), line)
+            yield LabelledRow(fields[columns.text], columns.label_of(fields), line)
     if ragged:
         shown = ", ".join(f"{line:,}" for line in ragged[:SHOWN_LINES]) + (", ..." if len(ragged) > SHOWN_LINES else "")
         raise FileUnreadable(
@@ -148,7 +140,7 @@ def not_decoded(shard: Shard, error: UnicodeError, place: str) -> FileUnreadable
     problem = f"cannot be decoded ({error})"
     if isinstance(error, UnicodeDecodeError):
         problem = f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} after {place})"
-    return FileUnreadable(shard.file, problem, "repair it, or name its encoding in preprocess.encoding")
+    return FileUnreadable(shard.file, problem, "repair it, or name its encoding in {encoding}")
 
 
 def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str) -> Iterator[Record]:
@@ -178,7 +170,7 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
         raise FileUnreadable(
             shard.file,
             f"has broken quotes (line {reader.line_num:,}: {error})",
-            "close every quote, and double the quotes inside a quoted text; or set preprocess.quoting to none",
+            "close every quote, and double the quotes inside a quoted text; or set {quoting} to none",
         ) from None
 
 
@@ -272,7 +264,7 @@ def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], diale
     for row, begin, end in rows:
         is_label = options.is_label or (lambda _: False)
         within = all(begin <= position < end for position in columns.labels)
-        if within and len(row) == columns.width and (columns.is_aihub or is_label(columns.label_of(row))):
+        if within and len(row) == columns.width and (columns.is_known or is_label(columns.label_of(row))):
             raise FileUnreadable(
                 shard.file,
                 f"has complete rows inside a quoted text that ends in line {line:,}",
