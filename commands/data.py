@@ -127,6 +127,8 @@ def questions(found: Found) -> Iterator[str]:
         yield f"No name says which column is the {' and which is the '.join(names)}: {columns} {chosen}."
     if facts.get("encoding", "utf-8") not in ("utf-8", "utf-8-sig"):
         yield f"The encoding was detected as {facts['encoding']}: check that the texts above look right."
+    if titles := facts.get("title_rows"):
+        yield f"Title rows above the header are left out: {titles}."
     if facts.get("header") == "no":
         yield f"The file has no header: column {facts['text_column']} is the text, column {facts['label_column']} is the label."
     if count := found.dropped["empty"]:

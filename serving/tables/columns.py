@@ -4,6 +4,7 @@ In: the first rows of a table. Out: `Columns`, or an error that says which param
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,7 @@ SHOWN = 120  # characters of a header in a message
 MOSTLY = 0.5  # share of a column's values that must be classes, for it to be the label column
 NEARLY_ALL = 0.9  # share of a column's values that decide what it holds
 LONGEST_LABEL = 40  # characters, on average
+MOST_TITLES = 10  # rows above a header
 FEW = 10  # rows in which a repeated value says nothing
 
 NUMBERS, DATES, LINKS, IDS = "numbers", "dates", "links", "ids"
@@ -32,16 +34,18 @@ NO_LABELS = (DATES, LINKS, IDS)
 def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> Columns:
     """Find the columns in the first rows of a table; raise ColumnNotFound or FileUnreadable.
 
-    first: the first rows, including the header.
+    first: the first rows, including titles and the header.
     """
-    header, rows = [name.strip() for name in first[0]], first[1:]
+    titles = _titles(first, options)
+    header, rows = [name.strip() for name in first[titles]], first[titles + 1 :]
     if rows and not options.allow_extra_fields and all(len(row) > len(header) for row in rows):
         raise FileUnreadable(
             file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "name all columns in the first row"
         )
-    if options.known_table and options.text_column == options.label_column == AUTO and set(options.known_table) <= set(header):
+    is_free = options.has_labels and options.text_column == options.label_column == AUTO
+    if options.known_table and is_free and set(options.known_table) <= set(header):
         text, *labels = map(header.index, options.known_table)
-        return Columns(text, tuple(labels), len(header), first[0], is_known=True)
+        return Columns(text, tuple(labels), len(header), first[titles], is_known=True, titles=titles)
     if options.header == "no" or (options.header == AUTO and not _is_header(header, rows, options)):
         return _without_names(file, first, options)
     columns = named_columns(file, header, rows, options)
@@ -51,7 +55,25 @@ def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> 
             f"has a first row that may be a header or data: {', '.join(header)[:SHOWN]}",
             "set {header} to yes or no, or name the columns in {text_column} and {label_column}",
         )
-    return Columns(columns.text, columns.labels, len(header), first[0], guessed=columns.guessed)
+    return Columns(columns.text, columns.labels, len(header), first[titles], guessed=columns.guessed, titles=titles)
+
+
+def _titles(first: Sequence[list[str]], options: ReadOptions) -> int:
+    """Return the number of title rows: rows of one value, or of another width than the table, above a header."""
+    width = Counter(map(len, first)).most_common(1)[0][0]
+    if options.header == "no" or width == 1:
+        return 0
+
+    def is_title(row: Sequence[str]) -> bool:
+        return len(row) != width or sum(bool(cell.strip()) for cell in row) == 1
+
+    count = next((place for place, row in enumerate(first[: MOST_TITLES + 1]) if not is_title(row)), 0)
+    rows = first[count + 1 :]
+    if not count or not rows:
+        return 0
+    header = [name.strip() for name in first[count]]
+    names_given = any(name in header for name in (options.text_column, options.label_column))
+    return count if options.header == "yes" or names_given or _is_header(header, rows, options) else 0
 
 
 def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> Columns:
@@ -60,28 +82,28 @@ def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], 
     rows: the first rows after the header.
     """
     guessed = []
-    label = _by_name(file, header, rows, options.label_column, LABEL, options)
-    if label is None:
+    label = _by_name(file, header, rows, options.label_column, LABEL, options) if options.has_labels else None
+    if label is None and options.has_labels:
         label = _label_column(file, header, rows, options)
         guessed.append("label")
     text = _by_name(file, header, rows, options.text_column, TEXT, options, taken=label)
-    if text is None and label is not None:
+    if text is None and (label is not None or not options.has_labels):
         text = _text_column(file, header, rows, label)
         guessed.insert(0, "text")
-    for position, kind in ((text, TEXT), (label, LABEL)):
-        if position is None:
-            raise ColumnNotFound(file, kind.sure[0], kind.param, header)
-    assert text is not None
-    assert label is not None
+    if text is None:
+        raise ColumnNotFound(file, TEXT.sure[0], TEXT.param, header)
+    if label is None and options.has_labels:
+        raise ColumnNotFound(file, LABEL.sure[0], LABEL.param, header)
+    labels = () if label is None else (label,)
     names = [name.casefold() for name in header]
-    for position in (text, label):
+    for position in (text, *labels):
         if not names[position].strip():
             raise FileUnreadable(
                 file, f"has no name for column {position} in its first row", "name all columns there, and remove rows above"
             )
         if names.count(names[position]) > 1:
             raise FileUnreadable(file, f"has the column '{header[position]}' more than once", "rename or remove one of them")
-    return Columns(text, (label,), len(header), list(header), guessed=tuple(guessed))
+    return Columns(text, labels, len(header), list(header), guessed=tuple(guessed))
 
 
 def _by_name(
@@ -114,13 +136,16 @@ def _is_header(header: Sequence[str], rows: Sequence[list[str]], options: ReadOp
 
     A header has a name that the user gave, or known names of a text and a label column. Two column numbers say that there is none.
     A row has a label, as the rows below it. A known name of a text column outweighs a word that is a label, but no number.
+    Where no column holds labels, a first row with a number is none, nor is a single value without a known name.
     """
-    given = {options.text_column, options.label_column} - {AUTO}
+    given = {options.text_column, *([options.label_column] if options.has_labels else [])} - {AUTO}
     if len(given) == 2 and all(name.isdecimal() for name in given):
         return given <= set(header)
     if any(name in header and not name.isdecimal() for name in given):
         return True
     names_a_text = has_known_name(header, TEXT)
+    if not options.has_labels and (len(header) == 1 or any(map(NO_TEXTS[NUMBERS].fullmatch, header))):
+        return names_a_text
     if len(header) == 1 or (names_a_text and has_known_name(header, LABEL)):
         return True
     labels = [name for place, name in enumerate(header) if _continues(name, [row[place] for row in rows if place < len(row)], options)]
@@ -144,14 +169,16 @@ def _without_names(file: Path, first: Sequence[list[str]], options: ReadOptions)
     width = len(first[0])
     numbers = list(map(str, range(width)))
     is_auto = options.label_column == AUTO
-    label = _label_column(file, numbers, first, options) if is_auto else options.number(options.label_column, width)
+    label = None
+    if options.has_labels:
+        label = _label_column(file, numbers, first, options) if is_auto else options.number(options.label_column, width)
     if options.text_column == AUTO:
-        text = None if label is None else _text_column(file, numbers, first, label)
+        text = None if label is None and options.has_labels else _text_column(file, numbers, first, label)
     else:
         text = options.number(options.text_column, width)
-    if text is None or label is None:
+    if text is None or (label is None and options.has_labels):
         raise FileUnreadable(file, "has no header", "give the numbers of its columns, from 0, in {text_column} and {label_column}")
-    return Columns(text, (label,), width, None)
+    return Columns(text, () if label is None else (label,), width, None)
 
 
 def _label_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> int | None:
@@ -169,7 +196,7 @@ def _label_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], o
     return found[0]
 
 
-def _text_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], label: int) -> int | None:
+def _text_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], label: int | None) -> int | None:
     """Return the column with the longest values that are texts; raise FileUnreadable if the values of all others are none."""
     others = [column for column in range(_width(rows)) if column != label]
     problems = {column: _no_texts(rows, column) for column in others}

@@ -12,7 +12,7 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -29,7 +29,13 @@ from serving.tables.names import names_both
 log = logging.getLogger("delimited")
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
-QUOTINGS: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "twice": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+QUOTINGS: dict[str, Literal[0, 3]] = {
+    "csv": csv.QUOTE_MINIMAL,
+    "backslash": csv.QUOTE_MINIMAL,
+    "twice": csv.QUOTE_MINIMAL,
+    "none": csv.QUOTE_NONE,
+}
+BACKSLASH = re.compile(r'\\(["\\]|\r?\n)')  # an escape of MySQL: a quote, a backslash or a line end after a backslash
 SAMPLE_ROWS = 1000
 SHOWN_LINES = 10
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -38,7 +44,7 @@ Record = tuple[int, list[str]]  # the line in which it ends, its fields
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written. quoting: csv, none (quotes are plain characters) or twice."""
+    """How a file is written. quoting: csv, backslash (before a quote in a text), none (quotes are plain characters) or twice."""
 
     encoding: str
     separator: str
@@ -61,7 +67,7 @@ def dialect_of(shard: Shard, options: ReadOptions) -> Dialect:
     encoding = encoding_for(shard, options)
     with lines_of(shard, encoding) as lines:
         sample = [line for line in islice(lines, SAMPLE_ROWS) if line.strip()]
-    separator = options.separator if options.separator != AUTO else _separator(sample, options)
+    separator = options.separator if options.separator != AUTO else separator_of(sample, options)
     quoting = options.quoting if options.quoting != AUTO else _quoting(shard, encoding, separator)
     with lines_of(shard, encoding) as lines:
         first = [fields for _, fields in islice(records_of(shard, lines, separator, quoting), SAMPLE_ROWS)]
@@ -84,7 +90,8 @@ def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observe
     ragged: list[int] = []
     repeated = 0
     with lines_of(shard, dialect.encoding, observer) as lines:
-        for line, fields in records_of(shard, lines, dialect.separator, dialect.quoting):
+        records = records_of(shard, lines, dialect.separator, dialect.quoting)
+        for line, fields in islice(records, columns.titles, None):
             if len(fields) < width or (any(fields[width:]) and not options.allow_extra_fields):
                 ragged.append(line)
                 continue
@@ -155,7 +162,7 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
                 raise FileUnreadable(
                     shard.file, f"has a row of over {MAX_CHARACTERS:,} characters, up to line {reader.line_num:,}", "close its quotes"
                 )
-            yield line
+            yield BACKSLASH.sub(_doubled, line) if quoting == "backslash" else line
 
     csv.field_size_limit(MAX_CHARACTERS)  # of the process: other code may set it to another value
     reader = csv.reader(counted(), delimiter=separator, quoting=QUOTINGS[quoting], strict=True)
@@ -174,15 +181,20 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
         ) from None
 
 
+def _doubled(escape: re.Match[str]) -> str:
+    """Return an escaped quote as CSV writes it, twice, and another character without its backslash."""
+    return '""' if escape[1] == '"' else escape[1]
+
+
 def unquoted(field: str) -> str:
     """Return a field without its second layer of quotes."""
     return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 
-def _separator(sample: Sequence[str], options: ReadOptions) -> str:
+def separator_of(sample: Sequence[str], options: ReadOptions, candidates: Iterable[str] = SEPARATORS) -> str:
     """Return the separator whose header names the columns, else the one that gives most lines the same number of fields."""
     header = next(iter(sample), "")
-    for separator in SEPARATORS:
+    for separator in candidates:
         if names_both([name.strip().strip('"') for name in header.split(separator)], options.text_column, options.label_column):
             return separator
 
@@ -191,7 +203,7 @@ def _separator(sample: Sequence[str], options: ReadOptions) -> str:
         width, lines = next(iter(widths.most_common(1)), (0, 0))
         return lines / widths.total() if width else 0.0
 
-    return max(SEPARATORS, key=evenness)
+    return max(candidates, key=evenness)
 
 
 class Profile(NamedTuple):
@@ -213,11 +225,15 @@ def _quoting(shard: Shard, encoding: str, separator: str) -> str:
 
     "none" is right if plain quotes give an even table, and the rules of CSV give fewer rows, uneven rows or an error.
     If most quotes wrap a field, the file means the rules of CSV, even where it breaks them.
+    "backslash" is right if it gives an even table where the rules of CSV give an error or uneven rows.
     """
     with lines_of(shard, encoding) as lines:
-        if not any('"' in line for line in lines):
-            return "csv"
+        escaped = {'\\"' in line for line in lines if '"' in line}
+    if not escaped:
+        return "csv"
     quoted = _profile(shard, encoding, separator, "csv")
+    if True in escaped and (quoted.problem is not None or not quoted.even) and _profile(shard, encoding, separator, "backslash").even:
+        return "backslash"
     plain = _profile(shard, encoding, separator, "none")
     if plain.even and not plain.wrapped and (quoted.problem is not None or not quoted.even or quoted.rows < plain.rows):
         return "none"
@@ -226,7 +242,7 @@ def _quoting(shard: Shard, encoding: str, separator: str) -> str:
     return "twice" if quoted.twice else "csv"
 
 
-def _profile(shard: Shard, encoding: str, separator: str, quoting: Literal["csv", "none"]) -> Profile:
+def _profile(shard: Shard, encoding: str, separator: str, quoting: str) -> Profile:
     rows = 0
     widths: set[int] = set()
     wrapped = doubled = bare = 0  # fields with quotes: in a layer of quotes, with doubled quotes inside, without a layer

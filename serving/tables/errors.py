@@ -19,10 +19,10 @@ class FileUnreadable(Exception):
 
 
 class ColumnNotFound(FileUnreadable):
-    """A table lacks a column that the options name. option: the one that names it."""
+    """A table lacks a column that the options name. option: the one that names it. found: the columns that it has."""
 
     def __init__(self, file: Path, wanted: str, option: str, found: Iterable[str]) -> None:
-        columns = list(found)
+        self.found = columns = list(found)
         names = ", ".join(f"'{shortened(name)}'" for name in columns[:SHOWN])
         more = f" and {len(columns) - SHOWN} more" if columns[SHOWN:] else ""
         super().__init__(file, f"has no column '{wanted}' (found: {names}{more})", f"name the right one in {{{option}}}")

@@ -17,6 +17,7 @@ class SourceFacts:
     encoding: tuple[str, ...] = ()
     separator: tuple[str, ...] = ()
     quoting: tuple[str, ...] = ()
+    title_rows: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     text_column: tuple[str, ...] = ()
     label_column: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ class Columns:
 
     labels: one position, or several in a known table. width: the number of columns. names: the header, or None without one.
     is_known: whether it is the known table of the options. guessed: `text` or `label`, where the column was chosen by its values.
+    titles: the number of title rows above the header.
     """
 
     text: int
@@ -38,6 +39,12 @@ class Columns:
     names: list[str] | None
     is_known: bool = False
     guessed: tuple[str, ...] = ()
+    titles: int = 0
+
+    @property
+    def rows_above(self) -> int:
+        """The number of rows above the data: titles and the header."""
+        return self.titles + (self.names is not None)
 
     def label_of(self, fields: Sequence[str]) -> str:
         """Return the label of a row."""
@@ -53,6 +60,7 @@ class Columns:
         text, *labels = [str(at) if self.names is None else self.names[at].strip() for at in (self.text, *self.labels)]
         header = "no" if self.names is None else "yes"
         found = SourceFacts.of_file(header=header, text_column=text, label_column="/".join(labels))
+        found |= SourceFacts.of_file(title_rows=str(self.titles)) if self.titles else SourceFacts()
         return found | SourceFacts(guessed=self.guessed)
 
 
@@ -60,7 +68,7 @@ class Columns:
 class ReadOptions:
     """How to read a source. A reader detects each option that is `auto`.
 
-    is_label: whether a value is a label of the task; None: the labels are not known yet.
+    is_label: whether a value is a label of the task; None: the labels are not known yet. has_labels: whether a column holds labels.
     allow_extra_fields: rows may have more fields than the header.
     known_table: the names of the text and label columns of a table that is recognized before all guesses.
     """
@@ -72,6 +80,7 @@ class ReadOptions:
     separator: str = AUTO
     quoting: str = AUTO
     header: str = AUTO
+    has_labels: bool = True
     allow_extra_fields: bool = False
     known_table: tuple[str, ...] = ()
 

@@ -48,9 +48,9 @@ class ReadingParams(LabelParams):
     """Encoding of the source, such as utf-8, cp949 or cp1252. `auto` detects it and reports what it found."""
     separator: Literal["auto", "tab", "comma", "semicolon", "bar"]
     """Character between the columns. `auto` detects it and reports what it found."""
-    quoting: Literal["auto", "csv", "none", "twice"]
-    """How quotes are read. `csv`: as in RFC 4180. `none`: they are characters like others. `twice`: the file was quoted two times, as NSMC
-    is.
+    quoting: Literal["auto", "csv", "backslash", "none", "twice"]
+    """How quotes are read. `csv`: as in RFC 4180. `backslash`: a quote in a text stands after a backslash, as MySQL writes it. `none`:
+    they are characters like others. `twice`: the file was quoted two times, as NSMC is.
     """
     header: Literal["auto", "yes", "no"]
     """Whether the first line names the columns. `auto` detects it and reports what it found."""

@@ -19,7 +19,8 @@ from serving.tables.files import Shard, opened
 from serving.tables.json_list import elements_of
 from serving.tables.labelled import AUTO, MAX_CHARACTERS, LabelledRow, ReadOptions
 from serving.tables.names import names_both
-from serving.tables.records import read_json_lines, read_parquet, read_sheet, rows_of_records
+from serving.tables.records import read_json_lines, read_parquet, rows_of_records
+from serving.tables.spreadsheets import read_sheet
 from stages.shared import aihub
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.aihub import dialogues_of, is_dialogue

@@ -149,7 +149,7 @@ def test_empty_column_is_no_text_column_if_another_holds_texts(tmp_path: Path) -
 
 
 def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
-    file = written(tmp_path, "Reviews of May,\n" + "text,label\n" + spread("so it goes #,0", "fine by me #,1"))
+    file = written(tmp_path, "text,\n" + spread("so it goes #,0", "fine by me #,1"))
     with pytest.raises(FileUnreadable, match="has no name for column 1 in its first row: name all columns there, and remove rows above"):
         rows(file)
 

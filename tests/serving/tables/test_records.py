@@ -132,7 +132,7 @@ def test_the_first_visible_sheet_is_read_and_the_others_are_reported(tmp_path):
 
 
 def test_an_xlsx_bomb_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.tables.records.FREE_BYTES", 2**20)
+    monkeypatch.setattr("serving.tables.spreadsheets.FREE_BYTES", 2**20)
     with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/worksheets/sheet1.xml", b" " * 20_000_000)
     assert_refused(tmp_path / "a.xlsx", "decompresses to over 300 times its size")
@@ -145,3 +145,13 @@ def test_a_sheet_with_a_far_cell_is_refused_before_it_fills_the_memory(tmp_path)
     book.active["XFD1048576"] = "x"
     book.save(tmp_path / "a.xlsx")
     assert_refused(tmp_path / "a.xlsx", "has a sheet of 17,179,869,184 cells, most of them empty")
+
+
+def test_title_rows_of_a_sheet_are_left_out(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["Reviews of 2024"], ["by Kim", None, None], [], ["id", "text", "label"], [1, "good", 1], [2, "bad", 0]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    source = Source(tmp_path / "a.xlsx", ReadOptions({"0", "1"}.__contains__), optional=False)
+    assert [(row.text, row.label, row.line) for row in source.rows()] == [("good", "1", 5), ("bad", "0", 6)]
+    assert source.facts.title_rows == ("2",)
