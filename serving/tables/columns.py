@@ -29,6 +29,10 @@ NO_TEXTS = {  # what a column holds that holds no texts, and how to recognize su
 }
 NOTHING = "nothing"
 NO_LABELS = (DATES, LINKS, IDS)
+LABELS_ELSEWHERE = (
+    "name it in {label_column}; set that to file or folder if those names are the labels, "
+    "or name the file in {labels_source} that has a label for each text"
+)
 
 
 def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> Columns:
@@ -86,14 +90,14 @@ def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], 
     if label is None and options.has_labels:
         label = _label_column(file, header, rows, options)
         guessed.append("label")
+        if label is None:
+            raise ColumnNotFound(file, "of labels", header, LABELS_ELSEWHERE)
     text = _by_name(file, header, rows, options.text_column, TEXT, options, taken=label)
-    if text is None and (label is not None or not options.has_labels):
+    if text is None:
         text = _text_column(file, header, rows, label)
         guessed.insert(0, "text")
     if text is None:
-        raise ColumnNotFound(file, TEXT.sure[0], TEXT.param, header)
-    if label is None and options.has_labels:
-        raise ColumnNotFound(file, LABEL.sure[0], LABEL.param, header)
+        raise ColumnNotFound(file, "of texts", header, "name it in {text_column}")
     labels = () if label is None else (label,)
     names = [name.casefold() for name in header]
     for position in (text, *labels):
@@ -119,7 +123,7 @@ def _by_name(
     found = [place for place in named(header, wanted, kind) if place != taken]
     if wanted != AUTO:
         if not found:
-            raise ColumnNotFound(file, wanted, kind.param, header)
+            raise ColumnNotFound(file, f"'{wanted}'", header, f"name the right one in {{{kind.param}}}")
         return found[0]
     if kind is TEXT:
         return _named_text(header, rows, found, taken)

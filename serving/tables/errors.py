@@ -19,13 +19,13 @@ class FileUnreadable(Exception):
 
 
 class ColumnNotFound(FileUnreadable):
-    """A table lacks a column that the options name. option: the one that names it. found: the columns that it has."""
+    """A table lacks a column. wanted: its name in quotes, or what it holds. found: the columns that the table has."""
 
-    def __init__(self, file: Path, wanted: str, option: str, found: Iterable[str]) -> None:
+    def __init__(self, file: Path, wanted: str, found: Iterable[str], remedy: str) -> None:
         self.found = columns = list(found)
         names = ", ".join(f"'{shortened(name)}'" for name in columns[:SHOWN])
         more = f" and {len(columns) - SHOWN} more" if columns[SHOWN:] else ""
-        super().__init__(file, f"has no column '{wanted}' (found: {names}{more})", f"name the right one in {{{option}}}")
+        super().__init__(file, f"has no column {wanted} (found: {names}{more})", remedy)
 
 
 def shortened(name: str) -> str:

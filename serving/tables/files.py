@@ -58,11 +58,18 @@ class ReadObserver(Protocol):
         """Note that the file was read to its end."""
 
 
-def shard_of(file: Path) -> Shard:
-    """Return a file with its kind and state; raise FileUnreadable if it has no known kind or does not exist."""
-    compressed = file.suffix.lower() == ".gz"
-    suffix = (file.with_suffix("") if compressed else file).suffix.lower()
-    kind = KINDS.get(suffix)
+def ending_of(file: Path) -> str:
+    """Return the ending of a file's name, without .gz."""
+    return Path(file.name.lower().removesuffix(".gz")).suffix
+
+
+def shard_of(file: Path, kind: str | None = None) -> Shard:
+    """Return a file with its kind and state; raise FileUnreadable if it has no known kind or does not exist.
+
+    kind: the kind, if the ending of the name does not tell it.
+    """
+    compressed, suffix = file.suffix.lower() == ".gz", ending_of(file)
+    kind = kind or KINDS.get(suffix)
     if kind is None:
         raise FileUnreadable(file, f"has the unknown file type '{suffix}'", f"give {KNOWN}")
     if compressed and kind in ("parquet", "xlsx"):

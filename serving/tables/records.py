@@ -49,13 +49,13 @@ def rows_of_records(file: Path, records: Iterator[tuple[int, Any]], options: Rea
         raise FileUnreadable(file, "has no records", "give a file with labelled texts")
     names = list(dict.fromkeys(name for number, record in first for name in _object(file, number, record)))
     columns = named_columns(file, names, [[_sampled(record.get(name)) for name in names] for _, record in first], options)
-    text_name, label_name = names[columns.text], names[columns.labels[0]]
+    text_name, *label_names = (names[place] for place in (columns.text, *columns.labels))
 
     def rows() -> Iterator[LabelledRow]:
         for number, record in chain(first, records):
             values = _object(file, number, record)
-            text, label = (_value(file, number, values, name, may_be_list=name == label_name) for name in (text_name, label_name))
-            yield LabelledRow(text, label, number)
+            labels = [_value(file, number, values, name, may_be_list=True) for name in label_names]
+            yield LabelledRow(_value(file, number, values, text_name, may_be_list=False), "".join(labels), number)
 
     return columns, rows()
 
@@ -119,16 +119,13 @@ def read_parquet(shard: Shard, options: ReadOptions, observer: ReadObserver) -> 
         records = [dict(zip(once, values, strict=True)) for values in _parquet_rows(file, once, SAMPLE_ROWS)]
         sample = [[_sampled(record.get(name)) for name in found] for record in records]
         columns = named_columns(shard.file, found, sample, options)
-    text_name, label_name = found[columns.text], found[columns.labels[0]]
+    text_name, *label_names = (found[place] for place in (columns.text, *columns.labels))
 
     def rows() -> Iterator[LabelledRow]:
         with opened(shard, observer), _parquet_errors(shard):
-            for number, (text, label) in enumerate(_parquet_rows(parquet.ParquetFile(shard.file), [text_name, label_name]), 1):
-                yield LabelledRow(
-                    _cell(shard.file, number, text_name, text, may_be_list=False),
-                    _cell(shard.file, number, label_name, label, may_be_list=True),
-                    number,
-                )
+            for number, (text, *labels) in enumerate(_parquet_rows(parquet.ParquetFile(shard.file), [text_name, *label_names]), 1):
+                label = "".join(_cell(shard.file, number, *named, may_be_list=True) for named in zip(label_names, labels, strict=True))
+                yield LabelledRow(_cell(shard.file, number, text_name, text, may_be_list=False), label, number)
 
     return columns, rows()
 

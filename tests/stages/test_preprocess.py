@@ -46,6 +46,7 @@ def process_files(folder: Path, sources: dict[str, Path], **params) -> dict:
         params=folder / "params.yaml",
         source=sources["source"],
         corrections=params.pop("corrections", NONE),
+        labels_source=sources.get("labels", NONE),
         validation_source=sources.get("validation", NONE),
         test_source=sources.get("test", NONE),
         **split_files(folder),

@@ -25,7 +25,8 @@ from stages.shared import aihub
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.aihub import dialogues_of, is_dialogue
 from stages.shared.sources.errors import errors_of_readers
-from stages.shared.sources.shards import shards_of
+from stages.shared.sources.plain_text import labelled_by, read_lines, read_whole
+from stages.shared.sources.shards import FILE, FOLDER, LINES, shards_of
 from stages.shared.splits import only_line
 
 AIHUB_FORMATS = {"json": "aihub", "delimited": "aihub table", "xlsx": "aihub xlsx"}
@@ -45,11 +46,17 @@ class Source:
     file: the file that is being read.
     """
 
-    def __init__(self, path: Path, options: ReadOptions, *, optional: bool) -> None:
-        """Find the files. optional: accept files that have a header and no rows."""
-        self._options = dataclasses.replace(options, known_table=aihub.TABLE_COLUMNS)
+    def __init__(self, path: Path, options: ReadOptions, *, optional: bool, labels_file: Path | None = None) -> None:
+        """Find the files. optional: accept files that have a header and no rows. labels_file: has a label for each text."""
+        if labels_file and options.label_column != AUTO:
+            raise FileUnreadable(labels_file, "has the labels", "set preprocess.label_column to auto")
+        place = LINES if labels_file else options.label_column
+        self._label_place = labels_file.name if labels_file else place if place in (FILE, FOLDER) else ""
+        self._options = dataclasses.replace(options, known_table=aihub.TABLE_COLUMNS, has_labels=not self._label_place)
         self._optional = optional
-        self._shards = shards_of(path)
+        self._shards = shards_of(path, place)
+        self._labels = shards_of(labels_file, LINES)[0].shard if labels_file else None
+        self._folder = path
         self._hashes: list[tuple[str, str]] = []
         self._bar: Any = None
         self.facts = SourceFacts()
@@ -65,18 +72,20 @@ class Source:
 
     def rows(self) -> Iterator[LabelledRow]:
         """Yield all rows, file by file; raise FileUnreadable or ColumnMissing."""
-        size = sum(shard.state.size for shard in self._shards)
+        size = sum(shard.state.size for shard, _ in self._shards)
         with errors_of_readers(), tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or None) as self._bar:
-            for shard in self._shards:
+            for shard, label in self._shards:
                 if self._optional and shard.kind == "delimited" and is_header_only(shard):
                     continue
                 self.file, number = shard.file, 0
-                for number, row in enumerate(self._rows_of(shard), 1):  # noqa: B007
+                rows = self._rows_of(shard)
+                rows = labelled_by(rows, shard.file, self._labels, self) if self._labels else rows
+                for number, row in enumerate(rows, 1):  # noqa: B007
                     if len(row.text) > MAX_CHARACTERS:
                         raise FileUnreadable(
                             shard.file, f"has a text of over {MAX_CHARACTERS:,} characters in row {row.line:,}", "shorten it"
                         )
-                    yield row
+                    yield row if label is None else row._replace(label=label)
                 if not number and not self._optional:
                     raise FileUnreadable(shard.file, "has a header but no rows", "give a file with labelled texts")
 
@@ -86,7 +95,8 @@ class Source:
 
     def ended(self, file: Path, sha256: str) -> None:
         """Keep the hash of a file."""
-        self._hashes.append((file.name, sha256))
+        name = file.relative_to(self._folder) if file.is_relative_to(self._folder) and file != self._folder else file.name
+        self._hashes.append((str(name), sha256))
 
     def _rows_of(self, shard: Shard) -> Iterator[LabelledRow]:
         if shard.kind == "delimited":
@@ -104,6 +114,9 @@ class Source:
         encoding = encoding_for(shard, self._options)
         if shard.kind == "json":
             return self._json_rows(shard, encoding)
+        if shard.kind in ("lines", "text"):
+            self._found(shard, SourceFacts.of_file(format=shard.kind, encoding=encoding))
+            return (read_lines if shard.kind == "lines" else read_whole)(shard, encoding, self)
         columns, rows = read_json_lines(shard, encoding, self._options, self)
         self._found(shard, SourceFacts.of_file(format="jsonl", encoding=encoding) | columns.record_facts)
         return rows
@@ -128,4 +141,6 @@ class Source:
                 "keep one kind in a folder",
             )
         self.is_aihub = is_aihub
+        if self._label_place:
+            facts = dataclasses.replace(facts, label_column=(self._label_place,))
         self.facts |= dataclasses.replace(facts, format=(AIHUB_FORMATS[shard.kind],)) if is_aihub else facts

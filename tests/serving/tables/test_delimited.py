@@ -191,7 +191,7 @@ REMEDIES = {  # content, sentence, options that the sentence names or the conten
     "broken quotes": ('text,label\n"a",1\n"b",0\n"c"d",0\n', "set preprocess.quoting to none", {"quoting": "none"}),
     "quotes to double": ('text,label\n"a",1\n"b",0\n"c"d",0\n', "double the quotes", 'text,label\n"a",1\n"b",0\n"c""d",0\n'),
     "more columns than names": ("text\ngood,1\nbad,0\n", "name all columns in the first row", "text,label\ngood,1\nbad,0\n"),
-    "no text": ("text,b\nwhat a day,x\na film,y\n", r"name the right one in preprocess\.label_column", {"label_column": "b"}),
+    "no labels": ("text,b\nwhat a day,x\na film,y\n", r"name it in preprocess\.label_column", {"label_column": "b"}),
     "numbers": ("id,label\n1,1\n2,0\n", r"name the column in preprocess\.text_column", {"text_column": "id"}),
     "extra fields": ("text,label\na, b,1\nbad,0\n", "put each text with a comma into double quotes", 'text,label\n"a, b",1\nbad,0\n'),
     "no name for a column": ("text,\ngood,1\nbad,0\n", "name all columns there", "text,label\ngood,1\nbad,0\n"),

@@ -81,7 +81,7 @@ def test_parquet_that_cannot_be_read_is_refused(tmp_path):
         written(tmp_path, "", "empty.parquet"): "cannot be read as Parquet",
         tmp_path / "folder.parquet": "is an empty folder",
         tmp_path / "gone.parquet": "does not exist",
-        tmp_path / "columns.parquet": r"no column 'label' \(found: 'text', 'colour'\)",
+        tmp_path / "columns.parquet": r"no column of labels \(found: 'text', 'colour'\)",
         tmp_path / "rows.parquet": "has a header but no rows",
     }.items():
         with pytest.raises((FileUnreadable, ColumnMissing), match=problem):
