@@ -24,22 +24,31 @@ from stages.shared import aihub, params
 from stages.shared.classes import AUTO
 from stages.shared.dataset.errors import JOINS
 from stages.shared.dataset.labels import Labels
-from stages.shared.dataset.reading import ReadingParams, read_options, with_found_labels
+from stages.shared.dataset.reading import MAX_CLASSES, ReadingParams, read_options, with_found_labels
 from stages.shared.dataset.report import IMBALANCE
 from stages.shared.dataset.splitting import needed
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.report import console
-from stages.shared.sources.rows import LIST_SEPARATOR
+from stages.shared.sources.errors import ColumnMissing
+from stages.shared.sources.shards import FILE, FOLDER, is_plain_text, visible
 from stages.shared.sources.source import Source
-from stages.shared.splits import SPLITS
+from stages.shared.sources.tables import LIST_SEPARATOR, ReadOptions
+from stages.shared.splits import HEADER_ONLY, SPLITS
 from stages.shared.training.vocabulary import coverage
 
 PARAMS = Path("params.yaml")
 TOKENIZER = Path("models/base/tokenizer.json")
 SHOWN = 10  # rows
 DETECTED = ("text_column", "label_column", "encoding", "separator", "quoting", "header")  # params that a reader finds out
-SETTABLE = (*DETECTED, "label_separator")
-NEUTRAL: dict[str, Any] = {**dict.fromkeys(DETECTED, AUTO), "label_separator": "", "label_values": (), "aihub_target": "polarity"}
+SETTABLE = (*DETECTED, "label_separator", "labels_source")
+NO_FILE = f"data/raw/{HEADER_ONLY}"
+NEUTRAL: dict[str, Any] = {
+    **dict.fromkeys(DETECTED, AUTO),
+    "label_separator": "",
+    "labels_source": NO_FILE,
+    "label_values": (),
+    "aihub_target": "polarity",
+}
 LEAST = needed(dict.fromkeys(SPLITS[1:], 1.0))  # rows of a class, for each split to have one
 LETTERS = 0.5  # share of the characters, for the language to be judged
 
@@ -48,6 +57,13 @@ class Given(ReadingParams):
     """The params of the project that say how to read a source."""
 
     model_config = ConfigDict(extra="ignore")
+
+    labels_source: str
+
+    @property
+    def labels_file(self) -> Path | None:
+        """The file with a label for each line of the source, if there is one."""
+        return None if self.labels_source == NO_FILE else Path(self.labels_source)
 
 
 @dataclass
@@ -68,11 +84,51 @@ class Found:
         return [name for name, count in self.classes.items() if count < LEAST]
 
 
+def shape_of(path: Path) -> tuple[Path, dict[str, str]]:
+    """Return the source in a path, and the params that say where its labels are if no column has them. Raises StageError.
+
+    A folder of folders has one for each class. Of two plain files, one may have the labels of the other. Else files may be named by labels.
+    """
+    if not path.is_dir():
+        return path, {}
+    entries = visible(path)
+    if all(entry.is_dir() for entry in entries):
+        return path, {"label_column": FOLDER}
+    if len(entries) == 2 and all(map(is_plain_text, entries)):
+        for texts, labels in (entries, entries[::-1]):
+            if _are_labels(texts, labels):
+                return texts, {"labels_source": str(labels)}
+    return path, {"label_column": FILE} if len(entries) > 1 and _lack_labels(path) else {}
+
+
+def _are_labels(texts: Path, labels: Path) -> bool:
+    """Tell whether the lines of a file are labels of the lines of another."""
+    found, count = set(), 0
+    with suppress(StageError):
+        for count, row in enumerate(Source(texts, ReadOptions(None), optional=False, labels_file=labels).rows(), 1):  # noqa: B007
+            found.add(row.label)
+            if len(found) > MAX_CLASSES:
+                return False
+        return 1 < len(found) < count / 2
+    return False
+
+
+def _lack_labels(folder: Path) -> bool:
+    """Tell whether the files of a folder have no column of labels."""
+    try:
+        next(Source(folder, ReadOptions(None), optional=False).rows(), None)
+    except ColumnMissing:
+        return True
+    except StageError:
+        return all(map(is_plain_text, visible(folder)))
+    return False
+
+
 def look(file: Path, settings: Given) -> Found:
     """Read a file, and return what it holds. Raises StageError."""
-    settings = with_found_labels(settings, file)
+    settings = with_found_labels(settings, file, settings.labels_file)
     labels = Labels(settings)
-    source = Source(file, read_options(settings, labels.is_label), optional=False)
+    source = Source(file, read_options(settings, labels.is_label), optional=False, labels_file=settings.labels_file)
     found = Found(Counter(dict.fromkeys(settings.class_names, 0)))
     for row in source.rows():
         if source.is_aihub and not labels.is_aihub:
@@ -127,6 +183,8 @@ def questions(found: Found) -> Iterator[str]:
         yield f"No name says which column is the {' and which is the '.join(names)}: {columns} {chosen}."
     if facts.get("encoding", "utf-8") not in ("utf-8", "utf-8-sig"):
         yield f"The encoding was detected as {facts['encoding']}: check that the texts above look right."
+    if titles := facts.get("title_rows"):
+        yield f"Title rows above the header are left out: {titles}."
     if facts.get("header") == "no":
         yield f"The file has no header: column {facts['text_column']} is the text, column {facts['label_column']} is the label."
     if count := found.dropped["empty"]:
@@ -183,9 +241,15 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
 def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:
     """Return the params to name, so that the file is read with known labels as it was without them."""
     facts = found.facts
-    columns = {name: facts[name] for name in ("text_column", "label_column")}
+    names = () if settings.labels_file else ("text_column", "label_column")
+    columns: dict[str, str] = {name: facts[name] for name in names if name in facts}
     for pinned in ({}, columns, columns | {"header": facts.get("header", AUTO)}):
-        source = Source(file, read_options(settings.model_copy(update=pinned), Labels(settings).is_label), optional=False)
+        source = Source(
+            file,
+            read_options(settings.model_copy(update=pinned), Labels(settings).is_label),
+            optional=False,
+            labels_file=settings.labels_file,
+        )
         with suppress(StageError):
             next(source.rows())
             read = source.facts.as_text()
@@ -207,10 +271,10 @@ def main() -> None:
     pairs = dict(word.partition("=")[::2] for word in sys.argv[2:])
     if len(sys.argv) < 2 or not pairs.keys() <= set(SETTABLE):
         raise SystemExit(f"usage: make data FILE=<file or folder> SET='<param>=<value> ...', where a param is one of {', '.join(SETTABLE)}")
-    file = Path(sys.argv[1])
     with error_messages("nothing was changed"):
+        file, shape = shape_of(Path(sys.argv[1]))
         given = params.load(PARAMS, "preprocess", Given)
-        asked = Given.model_validate(given.model_dump() | NEUTRAL | {"labels": AUTO} | pairs)
+        asked = Given.model_validate(given.model_dump() | NEUTRAL | {"labels": AUTO} | shape | pairs)
         try:
             found = look(file, asked)
         except StageError as error:

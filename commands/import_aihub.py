@@ -13,9 +13,9 @@ from commands.dvc import dvc_add, error_messages
 from stages.shared import aihub
 from stages.shared.errors import FileUnreadable
 from stages.shared.outputs import atomic_files
-from stages.shared.sources.files import as_stored
-from stages.shared.sources.rows import ReadOptions
+from stages.shared.sources.shards import as_stored
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 
 EDITIONS = (".json", ".xlsx")
 

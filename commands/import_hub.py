@@ -17,8 +17,7 @@ from serving.inference.hashing import file_sha256
 from stages.shared.errors import StageError, Unavailable
 from stages.shared.hub import require_hub
 from stages.shared.outputs import atomic_files, write_json
-from stages.shared.sources.names import LABEL, TEXT, Kind, named
-from stages.shared.sources.rows import AUTO
+from stages.shared.sources.tables import AUTO, LABEL, TEXT, Kind, named
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

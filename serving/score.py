@@ -1,9 +1,10 @@
 """Score a file of texts: python -m serving.score IN OUT
 
-IN is CSV, TSV, NDJSON or Parquet of any size. The text formats may also be .gz. "-" is standard input or output.
+IN is CSV, TSV, NDJSON or Parquet of any size, or XLSX. The text formats may also be .gz. "-" is standard input or output.
+Its encoding, separator, header and column of texts are found as preprocess finds them.
 OUT has the same rows in the same format, with the columns label, score and error. If IN has one of these columns already, the new
 columns are predicted_label, predicted_score and predicted_error. A row with an unreadable text has an error and no label.
-Text formats come out in UTF-8.
+Text formats come out in UTF-8, and XLSX as CSV.
 
 OUT appears when it is complete, and replaces an older file. Until then the rows are in OUT.part. After a kill or a full disk the same
 command resumes where it stopped, and gives the same file.
@@ -22,17 +23,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from serving.inference.errors import InferenceError
 from serving.inference.text import why_unreadable
 from serving.tables.blocks import BLOCK_CHARACTERS, BLOCK_ROWS, CannotScore, Table, TextTable, chunks_of, piped_chunks
+from serving.tables.errors import FileUnreadable
 from serving.tables.formats import ENDINGS, rows_of
+from serving.tables.labelled import AUTO
 from serving.tables.lines import NotDecoded
 from serving.tables.output import Counts, DraftFile, Output, StandardOutput
 from serving.tables.parquet import ParquetTable
-from serving.tables.rows import Answer, ColumnMissing, Row, RowsBroken, answers_of
+from serving.tables.rows import UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answers_of
+from serving.tables.spreadsheets import csv_of_sheet
 
 if TYPE_CHECKING:
     from serving.inference.classifier import Classifier
 
 PIPE = Path("-")
-FORMATS = ENDINGS | {".parquet": "parquet"}
+FORMATS = ENDINGS | {".parquet": "parquet", ".xlsx": "xlsx"}
+FILES_ONLY = {"parquet": "Parquet", "xlsx": "XLSX"}  # formats that no pipe can carry
 log = logging.getLogger("score")
 
 
@@ -52,28 +57,35 @@ def run(source: Path, out: Path, options: argparse.Namespace) -> None:
             log.info("resuming after row %s", f"{before:,}")
         try:
             with progress_bar(source) as bar:
-                table = table_of(source, out, file_format, options, on_progress=lambda done: bar.update(done - bar.n))
-                score(table, classifier, output)
+                class_names = classifier.bundle.class_names if options.detail else ()
+                table = table_of(source, out, file_format, options, class_names, on_progress=lambda done: bar.update(done - bar.n))
+                score(table, classifier, output, class_names)
         except ColumnMissing as error:
             names = ", ".join(map(repr, error.found))
-            raise CannotScore(f"{source} has no column {options.column!r} (found: {names:.500}): name the column with --column") from None
+            wanted = "of texts" if options.column == AUTO else repr(options.column)
+            raise CannotScore(f"{source} has no column {wanted} (found: {names:.500}): name the column with --column") from None
         except RowsBroken as error:
             remedy = ", or name its encoding with --encoding" if isinstance(error, NotDecoded) else ""
+            remedy = " with --column" if str(error) == UNSURE else remedy
             raise CannotScore(f"{source}, after row {counts.rows:,}: {error}{remedy}") from None
+        except FileUnreadable as error:
+            raise CannotScore(str(error)) from None
         if identity and identity["input"] != state_of(source):
             raise CannotScore(f"{source} changed while the command read it: run the command again with --restart")
         output.commit(table.finish)
+    if options.column == AUTO:
+        log.info("the texts are in column %r", table.column)
     report(counts, counts.rows - before, time.monotonic() - started)
 
 
-def score(table: Table, classifier: "Classifier", output: Output) -> None:
-    """Classify and write the blocks that the output does not contain yet."""
+def score(table: Table, classifier: "Classifier", output: Output, class_names: Sequence[str] = ()) -> None:
+    """Classify and write the blocks that the output does not contain yet. class_names: for details, if they are wanted."""
     counts = output.counts
     done = counts.blocks
     for block in table.blocks():
         if block.number < done:
             continue
-        answers, truncated = answers_to(block.rows, classifier)
+        answers, truncated = answers_to(block.rows, classifier, class_names)
         data = table.encode(block, answers)
         counts.blocks += 1
         counts.rows += len(answers)
@@ -82,11 +94,11 @@ def score(table: Table, classifier: "Classifier", output: Output) -> None:
         output.write(data)
 
 
-def answers_to(rows: Sequence[Row], classifier: "Classifier") -> tuple[list[Answer], int]:
+def answers_to(rows: Sequence[Row], classifier: "Classifier", class_names: Sequence[str]) -> tuple[list[Answer], int]:
     """Return an answer for each row, and the number of truncated texts."""
     problems = [row.problem or why_unreadable(row.text) for row in rows]
     predictions = classifier.predict([str(row.text) for row, problem in zip(rows, problems, strict=True) if not problem])
-    return answers_of(problems, predictions), int(predictions.truncated.sum())
+    return answers_of(problems, predictions, class_names), int(predictions.truncated.sum())
 
 
 def report(counts: Counts, scored: int, seconds: float) -> None:
@@ -104,6 +116,10 @@ def format_of(source: Path, out: Path, flag: str | None) -> str:
     if flag:
         return flag
     files = [file for file in (source, out) if file != PIPE]
+    if source.suffix.lower() == ".xlsx" and out != PIPE and FORMATS.get(Path(out.name.removesuffix(".gz")).suffix.lower()) != "csv":
+        raise CannotScore(f"{source} comes out as CSV: end the name of {out} in .csv")
+    if source.suffix.lower() == ".xlsx":
+        return "xlsx"
     formats = {FORMATS.get(Path(file.name.removesuffix(".gz")).suffix.lower()) for file in files}
     if None in formats or not formats:
         raise CannotScore(f"no file name shows a known format: use {', '.join(FORMATS)} at its end, or add --format")
@@ -114,8 +130,8 @@ def format_of(source: Path, out: Path, flag: str | None) -> str:
 
 def refuse_paths(source: Path, out: Path, file_format: str) -> None:
     """Raise CannotScore if the command cannot use these paths."""
-    if file_format == "parquet" and PIPE in (source, out):
-        raise CannotScore("Parquet cannot go through a pipe: name a file")
+    if file_format in FILES_ONLY and (source == PIPE or (out == PIPE and file_format == "parquet")):
+        raise CannotScore(f"{FILES_ONLY[file_format]} cannot go through a pipe: name a file")
     for file in (source, out):
         if file != PIPE and file.exists() and not file.is_file():
             raise CannotScore(f"{file} is not a regular file: name one, or use - for a pipe")
@@ -146,6 +162,7 @@ def identity_of(source: Path, classifier: "Classifier", file_format: str, option
         "format": file_format,
         "column": options.column,
         "encoding": options.encoding,
+        "detail": options.detail,
     }
 
 
@@ -155,12 +172,24 @@ def state_of(file: Path) -> list[int]:
     return [state.st_size, state.st_mtime_ns]
 
 
-def table_of(source: Path, out: Path, file_format: str, options: argparse.Namespace, on_progress: Callable[[int], object]) -> Table:
-    """Open the input. on_progress: gets the number of bytes read from it."""
+def table_of(
+    source: Path,
+    out: Path,
+    file_format: str,
+    options: argparse.Namespace,
+    class_names: Sequence[str],
+    on_progress: Callable[[int], object],
+) -> Table:
+    """Open the input. class_names: for details, if they are wanted. on_progress: gets the number of bytes read from the input."""
+    answer = answer_columns(class_names)
     if file_format == "parquet":
-        return ParquetTable(source, options.column, on_progress)
-    chunks = piped_chunks(on_progress) if source == PIPE else chunks_of(source, on_progress)
-    return TextTable(rows_of(file_format, options.column, options.encoding), chunks, packed=out.suffix == ".gz")
+        return ParquetTable(source, options.column, on_progress, answer)
+    if file_format == "xlsx":
+        rows, chunks = rows_of("csv", options.column, "utf-8", answer), csv_of_sheet(source, on_progress)
+    else:
+        rows = rows_of(file_format, options.column, options.encoding, answer)
+        chunks = piped_chunks(on_progress) if source == PIPE else chunks_of(source, on_progress)
+    return TextTable(rows, chunks, packed=out.suffix == ".gz")
 
 
 def progress_bar(source: Path) -> Any:
@@ -172,7 +201,9 @@ def progress_bar(source: Path) -> Any:
 
 
 def encoding(name: str) -> str:
-    """Return the name of an encoding. With UTF-8 the file may begin with a byte order mark."""
+    """Return the name of an encoding, or `auto`. With UTF-8 the file may begin with a byte order mark."""
+    if name == AUTO:
+        return name
     try:
         codecs.getincrementaldecoder(name)
         "".encode(name)  # refuses codecs that are not text encodings, such as base64
@@ -193,11 +224,10 @@ def flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m serving.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, metavar="IN", help="file with the texts, or -")
     parser.add_argument("out", type=Path, metavar="OUT", help="file for the rows with their answers, or -")
-    parser.add_argument("--column", default="text", help="name of the column or key with the texts (default: %(default)s)")
+    parser.add_argument("--column", default=AUTO, help="name or number of the column or key with the texts (default: found)")
     parser.add_argument("--format", choices=sorted(set(FORMATS.values())), help="format (default: by the ending of a file name)")
-    parser.add_argument(
-        "--encoding", type=encoding, default="utf-8", help="encoding of IN (default: %(default)s; Korean Windows writes cp949)"
-    )
+    parser.add_argument("--encoding", type=encoding, default=AUTO, help="encoding of IN (default: found; Korean Windows writes cp949)")
+    parser.add_argument("--detail", action="store_true", help="add class name, uncertain, truncated and the scores of all classes")
     parser.add_argument("--model", type=Path, help="bundle folder (default: SENTIMENT_MODEL, as the server)")
     parser.add_argument("--engine", help="engine of the bundle (default: the first that works on this machine)")
     parser.add_argument("--threads", type=cores, help="number of cores (default: all usable cores)")

@@ -32,7 +32,7 @@ from stages.shared.dataset.summary import Summary
 from stages.shared.errors import FileUnreadable
 from stages.shared.outputs import atomic_files, write_metrics
 from stages.shared.sources.facts import SourceRead
-from stages.shared.splits import SPLITS
+from stages.shared.splits import SPLITS, is_header_only
 
 log = logging.getLogger("preprocess")
 
@@ -54,6 +54,10 @@ class PreprocessParams(ReadingParams):
     test_source: str
     """A file that is the test split as it stands. Train and validation lose the texts that are in it. `data/raw/none.csv`: split it off
     the source.
+    """
+    labels_source: str
+    """A file with a label on each line, in the order of the texts of the source. A `.txt` source then has a text on each line.
+    `data/raw/none.csv`: the labels stand in the source.
     """
     conflicts: Conflicts
     """What happens to a text with several labels. `drop`: drop all its rows. `majority`: keep the most frequent label, none if two
@@ -105,6 +109,7 @@ class LengthParams(params.Section):
 class Paths(command.Paths):
     source: Annotated[Path, "labelled texts: CSV, TSV, JSONL, Parquet, XLSX or AI Hub corpus, or a folder of them"]
     corrections: Annotated[Path, "CSV text,label of corrected labels, or a header-only file"]
+    labels_source: Annotated[Path, "file with a label for each text of the source, or a header-only file"]
     validation_source: Annotated[Path, "file with the rows of the validation split, or a header-only file"]
     test_source: Annotated[Path, "file with the rows of the test split, or a header-only file"]
     train: Annotated[Path, "split to write"]
@@ -128,13 +133,14 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
 
     max_length: the number of tokens at which `train` truncates a text, for the report.
     """
-    settings = with_found_labels(settings, paths.source)
+    labels = {} if is_header_only(paths.labels_source) else {"source": paths.labels_source}
+    settings = with_found_labels(settings, paths.source, labels.get("source"))
     with open_row_store() as rows:
         summary = Summary(rows.database)
         corrections = Corrections(paths.corrections, settings, KEYS[settings.duplicate_key])
         reading = Reading(rows, settings, corrections)
         with timed("reading and cleaning"):
-            read = {origin: reading.read(origin, file) for origin, file in paths.sources.items()}
+            read = {origin: reading.read(origin, file, labels.get(origin)) for origin, file in paths.sources.items()}
         sources = {origin: source for origin, source in read.items() if source}
         corrections.report()
         drop(rows, settings)

@@ -32,7 +32,10 @@ class Block(NamedTuple):
 
 
 class Table(Protocol):
-    """A file that is read and written block by block."""
+    """A file that is read and written block by block. column: the column or key of the texts, which is known with the first block."""
+
+    @property
+    def column(self) -> str: ...
 
     def blocks(self) -> Iterator[Block]:
         """Yield all blocks: at least one, which may be empty. Raise RowsBroken after the last good row."""
@@ -71,6 +74,10 @@ class TextTable:
 
     def __init__(self, rows: Rows, chunks: Iterator[bytes], *, packed: bool) -> None:
         self._rows, self._chunks, self._packed = rows, chunks, packed
+
+    @property
+    def column(self) -> str:
+        return self._rows.column
 
     def blocks(self) -> Iterator[Block]:
         """Yield blocks of up to BLOCK_ROWS rows or about BLOCK_CHARACTERS characters. Raise RowsBroken after the last good row."""

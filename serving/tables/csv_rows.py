@@ -1,71 +1,101 @@
-"""CSV and TSV, row by row: the reader finds the separator and the column of the texts in the header."""
+"""CSV and TSV, row by row: the reader finds the separator, the header and the column of the texts, as `preprocess` does."""
 
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from serving.tables.columns import columns_of
+from serving.tables.delimited import SAMPLE_ROWS, separator_of
+from serving.tables.errors import ColumnNotFound, FileUnreadable
+from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, ReadOptions
 from serving.tables.lines import Lines
-from serving.tables.rows import MAX_ROW, Answer, ColumnMissing, Row, RowsBroken, answer_names
+from serving.tables.names import TEXT, has_sure_name, named
+from serving.tables.rows import UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answer_names
 
 MAX_COLUMNS = 4096  # each row goes out with all columns of the header, even if it came with one cell
+EXCEL = re.compile(r"sep=.")  # a line for Excel, which is not part of the table
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')  # from inside a quoted cell to its closing quote
 
 
 class CsvRows:
-    """Rows with a header. Cells may be quoted and contain line ends, as in RFC 4180.
+    """Rows of cells. Cells may be quoted and contain line ends, as in RFC 4180.
 
-    separators: the reader takes the first one that gives a header with `column`.
+    column: name or number of the column with the texts, or `auto`. separators: those that the file may have.
     row_is_line: a row never continues on the next line, so a quote that does not close in its line is a plain character. Most TSV is so.
+    answer: the columns of an answer.
+
+    The first row settles the columns if it has the name. Otherwise the first rows wait until there are enough, or no more come for now.
     """
 
-    def __init__(self, column: str, separators: str, encoding: str, *, row_is_line: bool = False) -> None:
-        self._column, self._separators, self._row_is_line = column, separators, row_is_line
+    def __init__(
+        self, column: str, separators: str, encoding: str, *, row_is_line: bool = False, answer: Sequence[str] = answer_columns()
+    ) -> None:
+        self._options = ReadOptions(None, text_column=column, has_labels=False, allow_extra_fields=True)
+        self._separators, self._row_is_line, self._answer = separators, row_is_line, answer
         self._opening = re.compile(f'[{separators}]"')
         self._lines = Lines(encoding)
         self._pending: list[str] = []  # lines of a row with an open quote
         self._size = 0  # characters of these lines
-        self._header: list[str] | None = None
+        self._first: list[str] = []  # lines that wait for the columns
+        self._looked = False  # for the name in the first row
+        self._columns: Columns | None = None
+        self.column = column
 
     def feed(self, data: bytes) -> Iterator[Row]:
         yield from self._rows(self._lines.feed(data))
+        if not data:
+            yield from self._first_rows()
 
     def end(self) -> Iterator[Row]:
         yield from self._rows(self._lines.feed(b"", final=True))
+        yield from self._first_rows()
         if self._pending:
             raise RowsBroken("a quoted cell is never closed: close its quotes")
-        if self._header is None:
+        if self._columns is None:
             raise RowsBroken("the file is empty: send a header and rows")
 
     def head(self) -> bytes:
-        assert self._header is not None
-        return self._encode([*self._header, *answer_names(self._header)])
+        assert self._columns is not None
+        names = self._columns.names
+        return b"" if names is None else self._encode([*names, *self._answer])
 
     def line(self, row: Row, answer: Answer) -> bytes:
-        return self._encode([*row.source, *answer])
+        return self._encode([*row.source, *answer.values])
 
     def failure(self, message: str) -> bytes:
-        return self._encode([*[""] * len(self._header or ()), "", "", message])
+        width = self._columns.width if self._columns else 0
+        return self._encode([*[""] * (width + len(self._answer) - 1), message])
 
     def _rows(self, lines: Iterator[str]) -> Iterator[Row]:
-        for line in lines:
-            is_open = not self._row_is_line and (self._ends_quoted(line) if '"' in line else bool(self._pending))
-            self._pending.append(line)
-            self._size += len(line)
-            if self._size > MAX_ROW:
-                raise RowsBroken(f"a row has more than {MAX_ROW:,} characters: is a quote never closed?")
-            if is_open:
-                continue
-            text = "".join(self._pending)
-            self._pending, self._size = [], 0
-            if self._header is None:
-                self._read_header(text)
-            else:
-                literal = self._row_is_line and '"' in text and self._ends_quoted(text)
-                if cells := _cells(text, self._separators, literal=literal):
+        try:
+            for line in lines:
+                if self._columns is None:
+                    yield from self._first_line(line)
+                elif (text := self._complete(line)) is not None and (cells := self._split(text)):
                     yield self._row(cells)
+        except RowsBroken:
+            yield from self._first_rows()
+            raise
+
+    def _complete(self, line: str) -> str | None:
+        """Return the row that this next line completes, or None if a quoted cell is open at its end."""
+        is_open = not self._row_is_line and (self._ends_quoted(line) if '"' in line else bool(self._pending))
+        self._pending.append(line)
+        self._size += len(line)
+        if self._size > MAX_CHARACTERS:
+            raise RowsBroken(f"a row has more than {MAX_CHARACTERS:,} characters: is a quote never closed?")
+        if is_open:
+            return None
+        text = "".join(self._pending)
+        self._pending, self._size = [], 0
+        return text
+
+    def _split(self, text: str) -> list[str]:
+        return _cells(text, self._separators, literal=self._row_is_line and '"' in text and self._ends_quoted(text))
 
     def _ends_quoted(self, line: str) -> bool:
         """Return whether a quoted cell is open at the end of this next line of the row."""
@@ -83,33 +113,68 @@ class CsvRows:
                 return False
             inside, position = True, opening.end()
 
-    def _read_header(self, text: str) -> None:
-        if not text.strip():
+    def _first_line(self, line: str) -> Iterator[Row]:
+        """Keep one of the first lines; yield their rows when the columns are known. Blank lines before them do not count."""
+        if not self._first and (not line.strip() or EXCEL.fullmatch(line.strip())):
             return
-        headers: dict[str, list[str]] = {}
+        self._first.append(line)
+        if not self._looked and (text := self._complete(line)) is not None:
+            self._looked = True
+            if found := self._named(text):
+                self._first = []
+                self._start(*found)
+                return
+        if len(self._first) >= SAMPLE_ROWS or sum(map(len, self._first)) >= MAX_CHARACTERS:
+            yield from self._first_rows()
+
+    def _named(self, text: str) -> tuple[Columns, str] | None:
+        """Return the columns and the separator if a first row has the name of the text column, so that no values need to tell."""
+        wanted = self._options.text_column
         for separator in self._separators:
             with suppress(RowsBroken):
-                headers[separator] = _cells(text, separator)
-        if not headers:
-            raise RowsBroken("the header is not CSV: write it as RFC 4180 says")
-        for separator, names in headers.items():
-            if self._column in names:
-                if len(names) > MAX_COLUMNS:
-                    raise RowsBroken(f"the header names more than {MAX_COLUMNS:,} columns: remove those that you do not need")
-                answer_names(names)
-                self._header, self._separators, self._opening = names, separator, re.compile(re.escape(f'{separator}"'))
-                self._place = names.index(self._column)
-                return
-        raise ColumnMissing(next(iter(headers.values())))
+                names = _cells(text, separator)
+                places = [] if wanted.isdecimal() else named(names, wanted, TEXT)
+                if places and (wanted != AUTO or has_sure_name(names, TEXT)):
+                    return Columns(places[0], (), len(names), names), separator
+        return None
+
+    def _first_rows(self) -> Iterator[Row]:
+        """Find the columns by the lines that wait, and yield their rows but for a header."""
+        if not self._first:
+            return
+        lines, self._first = self._first, []
+        self._pending, self._size = [], 0
+        self._set_separator(separator_of(lines, self._options, self._separators))
+        rows = [cells for line in lines if (text := self._complete(line)) is not None and (cells := self._split(text))]
+        if not rows:
+            return
+        try:
+            columns = columns_of(Path("-"), rows, self._options)
+        except FileUnreadable as error:
+            is_missing = isinstance(error, ColumnNotFound) or self._options.text_column != AUTO
+            raise (ColumnMissing(rows[0]) if is_missing else RowsBroken(UNSURE)) from None
+        self._start(columns, self._separators)
+        yield from map(self._row, rows[columns.rows_above :])
+
+    def _set_separator(self, separator: str) -> None:
+        self._separators, self._opening = separator, re.compile(re.escape(f'{separator}"'))
+
+    def _start(self, columns: Columns, separator: str) -> None:
+        if columns.width > MAX_COLUMNS:
+            raise RowsBroken(f"the header names more than {MAX_COLUMNS:,} columns: remove those that you do not need")
+        self._set_separator(separator)
+        self._columns = columns
+        self._answer = answer_names(columns.names or (), self._answer)
+        self.column = columns.facts.text_column[0]
 
     def _row(self, cells: list[str]) -> Row:
-        assert self._header is not None
-        width = len(self._header)
+        assert self._columns is not None
+        width = self._columns.width
         problem = (
             f"the row has {len(cells)} cells, the header {width}: quote a cell that contains the separator" if len(cells) > width else None
         )
         cells = (cells + [""] * width)[:width]
-        return Row(cells[self._place], cells, problem)
+        return Row(cells[self._columns.text], cells, problem)
 
     def _encode(self, cells: list[Any]) -> bytes:
         line = io.StringIO()
@@ -119,7 +184,7 @@ class CsvRows:
 
 def _cells(text: str, separator: str, *, literal: bool = False) -> list[str]:
     """Return the cells of one row. literal: whether a quote is a plain character."""
-    csv.field_size_limit(MAX_ROW)  # the limit belongs to the process, and other code may have changed it
+    csv.field_size_limit(MAX_CHARACTERS)  # the limit belongs to the process, and other code may have changed it
     try:
         return next(csv.reader([text], delimiter=separator, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL), [])
     except csv.Error:

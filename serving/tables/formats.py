@@ -1,16 +1,22 @@
 """The text formats of a file: their endings, their media types and the reader of each."""
 
+from collections.abc import Sequence
+
 from serving.tables.csv_rows import CsvRows
+from serving.tables.labelled import AUTO
 from serving.tables.ndjson_rows import NdjsonRows
-from serving.tables.rows import Rows
+from serving.tables.rows import Rows, answer_columns
 
 ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 MEDIA_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values", "ndjson": "application/x-ndjson"}
 SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}
 
 
-def rows_of(file_format: str, column: str, encoding: str = "utf-8-sig") -> Rows:
-    """Return the reader of a format: csv, tsv or ndjson. column: column or key with the texts."""
+def rows_of(file_format: str, column: str = AUTO, encoding: str = AUTO, answer: Sequence[str] = answer_columns()) -> Rows:
+    """Return the reader of a format: csv, tsv or ndjson.
+
+    column: column or key with the texts. answer: the columns of an answer.
+    """
     if file_format == "ndjson":
-        return NdjsonRows(column, encoding)
-    return CsvRows(column, SEPARATORS[file_format], encoding, row_is_line=file_format == "tsv")
+        return NdjsonRows(column, encoding, answer=answer)
+    return CsvRows(column, SEPARATORS[file_format], encoding, row_is_line=file_format == "tsv", answer=answer)

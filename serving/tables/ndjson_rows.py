@@ -1,19 +1,30 @@
 """NDJSON, row by row: each line is a JSON object."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from serving.tables.columns import named_columns
+from serving.tables.errors import FileUnreadable
+from serving.tables.labelled import ReadOptions
 from serving.tables.lines import Lines
-from serving.tables.rows import ANSWER, Answer, Row, answer_names
+from serving.tables.rows import Answer, Row, answer_columns, answer_names
 
 
 class NdjsonRows:
-    """Rows of NDJSON. A line that is not an object is a row with a problem."""
+    """Rows of NDJSON. A line that is not an object is a row with a problem.
 
-    def __init__(self, column: str, encoding: str) -> None:
-        self._column = column
+    column: key of the texts, or `auto`. The first object that has a fitting key settles it. answer: the columns of an answer.
+    """
+
+    def __init__(self, column: str, encoding: str, *, answer: Sequence[str] = answer_columns()) -> None:
+        self._options = ReadOptions(None, text_column=column, has_labels=False)
+        self._key: str | None = None
+        self._answer = answer
         self._lines = Lines(encoding)
+        self.column = column
 
     def feed(self, data: bytes) -> Iterator[Row]:
         yield from self._rows(self._lines.feed(data))
@@ -26,7 +37,7 @@ class NdjsonRows:
 
     def line(self, row: Row, answer: Answer) -> bytes:
         line, names = row.source
-        return _with_answer(line, {name: value for name, value in zip(names, answer, strict=True) if value is not None})
+        return _with_answer(line, {name: value for name, value in zip(names, answer.values, strict=True) if value is not None})
 
     def failure(self, message: str) -> bytes:
         return _with_answer("{}", {"error": message})
@@ -40,13 +51,21 @@ class NdjsonRows:
         try:
             row = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            return Row(None, ("{}", ANSWER), "the line is not JSON: write one object per line")
+            return Row(None, ("{}", self._answer), "the line is not JSON: write one object per line")
         if not isinstance(row, dict):
-            return Row(None, ("{}", ANSWER), "the line is not a JSON object: write one per line")
-        source = line.strip(), answer_names(row)
-        if self._column not in row:
+            return Row(None, ("{}", self._answer), "the line is not a JSON object: write one per line")
+        source = line.strip(), answer_names(row, self._answer)
+        if self._key is None:
+            self._find_key(row)
+        if self._key not in row:
             return Row(None, source, "the line does not have the key of the text: add it, or name another column")
-        return Row(row[self._column], source)
+        return Row(row[self._key], source)
+
+    def _find_key(self, row: dict[str, Any]) -> None:
+        """Settle the key, if the object has a fitting one: by its name, else by its values."""
+        values = [value if isinstance(value, str) else "" for value in row.values()]
+        with suppress(FileUnreadable):
+            self._key = self.column = list(row)[named_columns(Path("-"), list(row), [values], self._options).text]
 
 
 def _with_answer(line: str, answer: dict[str, Any]) -> bytes:

@@ -8,7 +8,11 @@ from typing import Any
 from serving.inference.errors import last_line
 from serving.tables import blocks
 from serving.tables.blocks import Block, CannotScore
-from serving.tables.rows import Answer, ColumnMissing, Row, RowsBroken, answer_names
+from serving.tables.columns import named_columns
+from serving.tables.delimited import SAMPLE_ROWS
+from serving.tables.errors import ColumnNotFound, FileUnreadable
+from serving.tables.labelled import ReadOptions
+from serving.tables.rows import UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answer_names
 
 ROW_GROUP = 8 * blocks.BLOCK_ROWS  # rows of a row group in the output, at least
 PYARROW = "pyarrow==25.0.1"  # for the error below; the server does not require it
@@ -24,7 +28,7 @@ class PyarrowMissing(CannotScore):
 class ParquetTable:
     """Parquet. The draft has an Arrow IPC stream for each block, because a Parquet file cannot grow."""
 
-    def __init__(self, file: Path, column: str, on_progress: Callable[[int], object]) -> None:
+    def __init__(self, file: Path, column: str, on_progress: Callable[[int], object], answer: Sequence[str] = answer_columns()) -> None:
         try:
             import pyarrow
             from pyarrow import parquet
@@ -39,11 +43,12 @@ class ParquetTable:
         except pyarrow.ArrowException:
             raise RowsBroken("the file is not Parquet: correct the ending of its name, or write it again") from None
         schema = self._file.schema_arrow
-        if column not in schema.names:
-            raise ColumnMissing(schema.names)
-        self._place = schema.names.index(column)
-        types = (pyarrow.string(), pyarrow.float64(), pyarrow.string())
-        self._answer_fields = [pyarrow.field(*field) for field in zip(answer_names(schema.names), types, strict=True)]
+        self._place = self._text_place(column)
+        self.column = schema.names[self._place]
+        types = dict.fromkeys(("label", "class_name", "error"), pyarrow.string())
+        types |= dict.fromkeys(("uncertain", "truncated"), pyarrow.bool_())
+        names = zip(answer_names(schema.names, answer), answer, strict=True)
+        self._answer_fields = [pyarrow.field(name, types.get(kind, pyarrow.float64())) for name, kind in names]
         self._schema = pyarrow.schema([*schema, *self._answer_fields], schema.metadata)
 
     def blocks(self) -> Iterator[Block]:
@@ -57,7 +62,7 @@ class ParquetTable:
             raise RowsBroken(f"the file is damaged ({last_line(error)}): write it again") from None
 
     def encode(self, block: Block, answers: Sequence[Answer]) -> bytes:
-        columns = zip(*answers, strict=True) if answers else [()] * len(self._answer_fields)
+        columns = zip(*(answer.values for answer in answers), strict=True) if answers else [()] * len(self._answer_fields)
         added = [self._arrow.array(column, field.type) for column, field in zip(columns, self._answer_fields, strict=True)]
         stream = io.BytesIO()
         with self._arrow.ipc.new_stream(stream, self._schema) as writer:
@@ -74,6 +79,19 @@ class ParquetTable:
             file.unlink(missing_ok=True)
             raise
         return file
+
+    def _text_place(self, column: str) -> int:
+        """Return the position of the column with the texts, found as in a table."""
+        names = self._file.schema_arrow.names
+        first = next(self._file.iter_batches(SAMPLE_ROWS), None)
+        values = [] if first is None else [column.to_pylist() for column in first.columns]
+        rows = [[value if isinstance(value, str) else "" for value in row] for row in zip(*values, strict=True)]
+        try:
+            return named_columns(Path("-"), names, rows, ReadOptions(None, text_column=column, has_labels=False)).text
+        except ColumnNotFound:
+            raise ColumnMissing(names) from None
+        except FileUnreadable:
+            raise RowsBroken(UNSURE) from None
 
     def _batches(self) -> Iterator[Any]:
         """Yield the record batches of the file: at least one, which may be empty."""

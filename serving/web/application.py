@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -19,7 +19,8 @@ from serving.settings import Settings, read_settings
 from serving.web.access import AccessMiddleware, set_up_log
 from serving.web.auth import KEY_SCHEMES, Keys
 from serving.web.connections import Connection
-from serving.web.errors import handle_errors
+from serving.web.errors import failure, handle_errors
+from serving.web.queries import known_query
 from serving.web.routes import admin, file, home, predict, status
 from serving.web.state import Server
 from serving.web.tracing import TracingMiddleware, telemetry_settings
@@ -44,6 +45,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         openapi_tags=[{"name": name, "description": description} for name, description in TAGS.items()],
         swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": 0},
+        dependencies=[Depends(known_query)],
+        responses=failure(422, "a query parameter is unknown or has no usable value"),
         telemetry=telemetry_settings(),
     )
     keys = Keys(settings.api_keys, settings.rate_limit, settings.rate_burst)

@@ -90,7 +90,8 @@ def trained_on(output: str, folder: Path, file: Path, params_file: Path = ROOT /
     apply_overrides(changed, command[4::2])
     params = YAML(typ="safe", pure=True).load(changed)["preprocess"]
     assert Path(params.pop("source")) == file
-    return process_files(folder, {"source": file}, **params | {"near_duplicates": 0})
+    sources = {"source": file, "labels": ROOT / params["labels_source"]}
+    return process_files(folder, sources, **params | {"near_duplicates": 0})
 
 
 @pytest.mark.parametrize("name", ["18 한글.csv", "리뷰(최종).csv", "20[a].csv", "it's,a=b&c#d.csv", "a~b+c@d.csv", "null"])
@@ -181,3 +182,52 @@ def test_file_that_is_unclear_names_the_param_to_set(tmp_path: Path, content: st
     if answer:
         assert "dvc exp run -S" in typed(done.stderr.replace("=...", f"={answer}"), ROOT)
     assert "Traceback" not in done.stderr
+
+
+def of_class(word: str) -> str:
+    return "".join(f"what a {word} day, number {day}\n" for day in DAYS)
+
+
+SHAPES = {  # files, params in the command
+    "a folder for each class": (
+        {f"{label}/{day}.txt": f"what a {word} day,\nnumber {day}" for label, word in (("pos", "fine"), ("neg", "bad")) for day in DAYS},
+        ["preprocess.label_column=folder"],
+    ),
+    "a file for each class": ({"all.pos": of_class("fine"), "all.neg": of_class("bad")}, ["preprocess.label_column=file"]),
+    "a table for each class": (
+        {f"{label}.csv": tabled("id,said", f"7,what a {word} day #") for label, word in (("pos", "fine"), ("neg", "bad"))},
+        ["preprocess.label_column=file"],
+    ),
+    "labels beside the texts": (
+        {"a.txt": of_class("fine") + of_class("bad"), "b.txt": "pos\n" * len(DAYS) + "neg\n" * len(DAYS)},
+        ["preprocess.labels_source=FOLDER/b.txt"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "params"), SHAPES.values(), ids=SHAPES)
+def test_labels_outside_the_texts_are_found_and_the_printed_command_reads_them(
+    tmp_path: Path, files: dict[str, str], params: list[str]
+) -> None:
+    folder = tmp_path / "texts"
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, "utf-8")
+    done = run_command(sys.executable, "-m", "commands.data", folder)
+    assert done.returncode == 0, done.stderr
+    for param in params:
+        assert param.replace("FOLDER", str(folder)) in done.stdout
+    metrics = trained_on(done.stdout, tmp_path, folder / "a.txt" if "a.txt" in files else folder)
+    assert metrics["classes"].keys() == {"neg", "pos"}
+    assert metrics["source"]["rows"] == 2 * len(DAYS)
+
+
+def test_table_without_labels_names_the_other_places_and_one_of_them_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,said\n" + "".join(f"{day},what a day {day}\n" for day in range(10)), "utf-8")
+    (tmp_path / "b.txt").write_text("pos\nneg\n" * 5, "utf-8")
+    done = run_command(sys.executable, "-m", "commands.data", tmp_path / "a.csv")
+    assert done.returncode == 1
+    assert "has no column of labels (found: 'id', 'said')" in done.stderr
+    assert "or name the file in preprocess.labels_source that has a label for each text" in done.stderr
+    done = run_command(sys.executable, "-m", "commands.data", tmp_path / "a.csv", f"labels_source={tmp_path / 'b.txt'}")
+    assert done.returncode == 0, done.stderr

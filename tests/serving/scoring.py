@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -38,6 +39,14 @@ def write_many(file: Path, rows: int = 1500) -> None:
     else:
         data = "".join(f"{line['id']},{line['text']}\n" for line in [{"id": "id", "text": "text"}, *lines]).encode()
         file.write_bytes(gzip.compress(data) if file.name.endswith(".gz") else data)
+
+
+def written_sheet(file: Path, rows: list[list[Any]]) -> None:
+    """Write an XLSX file of one sheet."""
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(file)
 
 
 def ids(file: Path) -> list[int]:

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.running import run_command
-from tests.serving.scoring import SMALL_BLOCKS, TEXTS, size, start, wait_for, write_many
+from serving.tables.spreadsheets import CALAMINE
+from tests.running import ROOT, run_command
+from tests.serving.scoring import SMALL_BLOCKS, TEXTS, size, start, wait_for, write_many, written_sheet
 
 
 def texts_for(separator: str) -> list[str]:
@@ -88,15 +89,17 @@ def test_file_of_no_row_or_one_row_is_scored(score: Callable[..., Any], tmp_path
         assert json.loads(out.read_text("utf-8"))["label"].startswith("LABEL_")
 
 
-def test_korean_windows_file_is_read_by_its_encoding_and_written_as_utf8(score: Callable[..., Any], tmp_path: Path) -> None:
+def test_korean_windows_file_is_read_and_written_as_utf8(score: Callable[..., Any], tmp_path: Path) -> None:
     source, out = tmp_path / "리뷰(최종).csv", tmp_path / "out.csv"
     source.write_bytes("문장,라벨\n영화가 정말 좋아요,긍정\n".encode("cp949"))
-    done = score(source, out, "--column", "문장")
+    done = score(source, out, "--encoding", "utf-8")
     assert done.returncode == 1
     assert "the file is not UTF-8: save it in UTF-8, or name its encoding with --encoding" in done.stderr
-    done = score(source, out, "--column", "문장", "--encoding", "cp949")
-    assert done.returncode == 0, done.stderr
-    assert out.read_text("utf-8").startswith("문장,라벨,label,score,error\n영화가 정말 좋아요,긍정,LABEL_")
+    for flags in ([], ["--encoding", "cp949"]):
+        done = score(source, out, *flags)
+        assert done.returncode == 0, done.stderr
+        assert "the texts are in column '문장'" in done.stderr
+        assert out.read_text("utf-8").startswith("문장,라벨,label,score,error\n영화가 정말 좋아요,긍정,LABEL_")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -174,7 +177,15 @@ def test_broken_input_of_a_pipe_gives_the_good_rows_and_an_error_message(tiny_bu
 @pytest.mark.parametrize(
     ("name", "content", "out", "flags", "sentence"),
     [
-        ("a.csv", "review,stars\ngood,1\n", "b.csv", [], "has no column 'text' (found: 'review', 'stars'): name the column with --column"),
+        ("a.csv", "id,stars\n1,5\n2,4\n", "b.csv", [], "no column surely holds the texts: name it with --column"),
+        (
+            "a.csv",
+            "review,stars\ngood,1\n",
+            "b.csv",
+            ["--column", "x"],
+            "has no column 'x' (found: 'review', 'stars'): name the column with",
+        ),
+        ("a.csv", "id,stars\n", "b.csv", [], "has no column of texts (found: 'id', 'stars'): name the column with --column"),
         ("a.csv", "", "b.csv", [], "after row 0: the file is empty"),
         ("a.csv", 'text\ngood\n"bad\n', "b.csv", [], "after row 1: a quoted cell is never closed"),
         ("a.csv", None, "b.csv", [], "does not exist: check its path"),
@@ -185,6 +196,8 @@ def test_broken_input_of_a_pipe_gives_the_good_rows_and_an_error_message(tiny_bu
         ("a.csv", "text\n", ".", ["--format", "csv"], "is not a regular file"),
         ("a.parquet", "text\n", "b.parquet", [], "the file is not Parquet"),
         ("a.parquet", "text\n", "-", [], "Parquet cannot go through a pipe"),
+        ("a.xlsx", "text\n", "b.xlsx", [], "comes out as CSV: end the name of"),
+        ("a.xlsx", "text\n", "b.csv", [], "is not an XLSX file"),
         ("a.csv.gz", "text\n", "b.csv", [], "the compressed file is damaged"),
         ("a.csv", "text\n", "b.csv", ["--engine", "none"], "has no engine 'none'"),
         ("a.csv", "text\n", "b.csv", ["--model", "nowhere"], "holds no model bundle"),
@@ -207,7 +220,7 @@ def test_impossible_request_gets_an_error_message(
 
 
 def test_file_with_no_readable_row_warns(score: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "a.ndjson").write_text('{"review": "good"}\n', "utf-8")
+    (tmp_path / "a.ndjson").write_text('{"stars": 5}\n', "utf-8")
     done = score(tmp_path / "a.ndjson", tmp_path / "b.ndjson")
     assert done.returncode == 0
     assert "no row could be classified: check --column" in done.stderr
@@ -215,6 +228,54 @@ def test_file_with_no_readable_row_warns(score: Callable[..., Any], tmp_path: Pa
         json.loads((tmp_path / "b.ndjson").read_text("utf-8"))["error"]
         == "the line does not have the key of the text: add it, or name another column"
     )
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson", "a.parquet"])
+def test_details_have_the_class_name_and_the_scores_of_all_classes(score: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    rows = [{"text": text} for text in TEXTS]
+    if name == "a.csv":
+        write_csv(tmp_path / name)
+    elif name == "a.ndjson":
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    out = tmp_path / f"out_{name}"
+    assert score(tmp_path / name, out, "--detail").returncode == 0
+    if name == "a.csv":
+        found = list(csv.DictReader(io.StringIO(out.read_text("utf-8"), newline="")))
+    elif name == "a.ndjson":
+        found = [json.loads(line) for line in out.read_text("utf-8").split("\n")[:-1]]
+    else:
+        found = parquet.read_table(out).to_pylist()
+    answered = [row for row in found if row.get("label")]
+    assert len(answered) == len(TEXTS) - 2
+    for row in answered:
+        scores = {name: float(row[f"score_{name}"]) for name in ("negative", "positive")}
+        assert row["class_name"] == max(scores, key=lambda name: scores[name])
+        assert float(row["score"]) == max(scores.values())
+        assert sum(scores.values()) == pytest.approx(1)
+        assert str(row["uncertain"]) == str(float(row["score"]) < 0.6)
+    assert [str(row["truncated"]) for row in answered].count("True") == 1
+
+
+def test_spreadsheet_comes_out_as_csv(score: Callable[..., Any], tmp_path: Path) -> None:
+    sheet = [["번호", "Review"], [1, "the film was good"], [2, None], [3, 'a "bad", film\nof two lines']]
+    written_sheet(tmp_path / "a.xlsx", sheet)
+    done = score(tmp_path / "a.xlsx", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    found = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8"), newline="")))
+    assert [(row["번호"], row["Review"]) for row in found] == [(str(number), text or "") for number, text in sheet[1:]]
+    assert [row["error"] for row in found] == ["", "text is empty: send some words", ""]
+
+
+def test_spreadsheet_without_its_reader_names_the_package(tiny_bundle: Path, tmp_path: Path) -> None:
+    written_sheet(tmp_path / "a.xlsx", [["text"], ["good"]])
+    without = "import sys; sys.modules['python_calamine'] = None; from serving import score; score.main()"
+    process = start(tiny_bundle, tmp_path / "a.xlsx", tmp_path / "b.csv", code=without)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"is XLSX, whose reader is not installed: type pip install {CALAMINE}, or save it as CSV".encode() in errors
+    assert re.search(rf"^{re.escape(CALAMINE)}\s", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
 
 
 def test_help_and_text_formats_import_nothing_heavy(tiny_bundle: Path, tmp_path: Path) -> None:

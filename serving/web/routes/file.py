@@ -5,7 +5,7 @@ The server keeps only the rows that it is classifying, so a file may have any si
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -13,9 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from serving.inference.classifier import Predictions
+from serving.runtime.batching import Answers
 from serving.tables.formats import MEDIA_TYPES, rows_of
-from serving.tables.rows import Row, Rows, RowsBroken, answers_of
+from serving.tables.labelled import AUTO
+from serving.tables.rows import Row, Rows, RowsBroken, answer_columns, answers_of
 from serving.web.auth import predict_key
 from serving.web.bodies import content_type_of, text_problem
 from serving.web.errors import BAD_KEY, BAD_TEXT, BUSY, RETRY_AFTER
@@ -26,7 +27,10 @@ from serving.web.uploads import FORMATS, SEND_A_FILE, Upload
 log = logging.getLogger("uvicorn.error")
 
 BATCH_ROWS = 32  # rows in one batch: a single text waits for at most this many
-Classify = Callable[[list[str]], Awaitable[Predictions]]
+Classify = Callable[[list[str]], Awaitable[Answers]]
+OTHER_CLASSES = "the server now has a model with other classes: send the rest again"
+Column = Annotated[str, Query(description="name or number of the column or key with the texts; `auto`: found by its name or its values")]
+Detail = Annotated[bool, Query(description="add class name, uncertain, truncated and the scores of all classes")]
 
 routes = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], responses=BAD_TEXT | BUSY | BAD_KEY)
 
@@ -38,10 +42,10 @@ routes = APIRouter(prefix="/predict", dependencies=[Depends(predict_key)], respo
     openapi_extra=file_body(),
     summary="Classify a file of texts",
 )
-async def predict_file(
-    request: Request, column: Annotated[str, Query(description="name of the column or key with the texts")] = "text"
-) -> Response:
+async def predict_file(request: Request, column: Column = AUTO, *, detail: Detail = False) -> Response:
     """Return the rows of a CSV, TSV or NDJSON file while they arrive, each with `label` and `score`, or with `error`.
+
+    The server finds encoding, separator, header and column as training does. If you name the column, the first row has its answer at once.
 
     Read the answer while you send, as curl does. The server keeps nothing, so it reads the file only as fast as you read the answer.
     If something fails after the first row, the last row has an `error` that says so.
@@ -52,11 +56,12 @@ async def predict_file(
         raise HTTPException(503, "too many files are in progress: try again later", RETRY_AFTER)
     await permits.acquire()
 
-    async def classify(texts: list[str]) -> Predictions:
-        return (await server.batcher.predict(texts, background=True)).predictions
+    async def classify(texts: list[str]) -> Answers:
+        return await server.batcher.predict(texts, background=True)
 
+    class_names = server.slot.current.classifier.bundle.class_names if detail else ()
     try:
-        return await file_response(request, column, classify, permits.release)
+        return await file_response(request, column, class_names, classify, permits.release)
     except BaseException:
         permits.release()
         raise
@@ -98,15 +103,18 @@ async def _abort_connection(receive: Receive) -> None:
         await asyncio.sleep(0)  # let the server notice
 
 
-async def file_response(request: Request, column: str, classify: Classify, on_end: Callable[[], None]) -> DuplexResponse:
+async def file_response(
+    request: Request, column: str, class_names: Sequence[str], classify: Classify, on_end: Callable[[], None]
+) -> DuplexResponse:
     """Return the response to an uploaded file; raise 408, 413, 415 or 422 if its first row cannot be read.
 
-    classify: classifies texts when no other request waits. on_end: called when the response ends.
+    class_names: for details, if they are wanted. classify: classifies texts when no other request waits.
+    on_end: called when the response ends.
     """
     try:
         file_format, chunks = await _open_file(request)
-        rows = rows_of(file_format, column)
-        lines = _answered_lines(request, rows, chunks, classify)
+        rows = rows_of(file_format, column, answer=answer_columns(class_names))
+        lines = _answered_lines(request, rows, chunks, class_names, classify)
         first = await anext(lines)
     except RowsBroken as error:
         raise HTTPException(422, str(error)) from None
@@ -135,7 +143,9 @@ async def _with_failure(first: bytes, lines: AsyncIterator[bytes], rows: Rows) -
         raise
 
 
-async def _answered_lines(request: Request, rows: Rows, chunks: AsyncIterator[bytes], classify: Classify) -> AsyncGenerator[bytes, None]:
+async def _answered_lines(
+    request: Request, rows: Rows, chunks: AsyncIterator[bytes], class_names: Sequence[str], classify: Classify
+) -> AsyncGenerator[bytes, None]:
     """Yield the header and the rows with their answers; raise RowsBroken or HTTPException after the last good row."""
     max_characters, started = server_of(request).settings.max_characters, False
     waiting: list[Row] = []
@@ -144,9 +154,11 @@ async def _answered_lines(request: Request, rows: Rows, chunks: AsyncIterator[by
         """Return the lines of the waiting rows, after the header at the first call; then no row waits."""
         nonlocal started
         problems = [row.problem or text_problem(row.text, max_characters) for row in waiting]
-        predictions = await classify([str(row.text) for row, problem in zip(waiting, problems, strict=True) if not problem])
+        predictions, loaded = await classify([str(row.text) for row, problem in zip(waiting, problems, strict=True) if not problem])
+        if class_names and loaded.classifier.bundle.class_names != class_names:
+            raise RowsBroken(OTHER_CLASSES)
         lines = [] if started else [rows.head()]
-        lines += map(rows.line, waiting, answers_of(problems, predictions))
+        lines += map(rows.line, waiting, answers_of(problems, predictions, class_names))
         started = True
         waiting.clear()
         return b"".join(lines)
@@ -202,4 +214,5 @@ async def _limited_chunks(request: Request) -> AsyncGenerator[bytes, None]:
         if size > settings.max_file_bytes:
             yield chunk[: settings.max_file_bytes - size]
             raise too_large
-        yield chunk
+        if chunk:
+            yield chunk

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.shared.errors import StageError
-from stages.shared.sources.errors import SHOWN, shortened
-from stages.shared.sources.rows import LIST_SEPARATOR
+from stages.shared.sources.tables import LIST_SEPARATOR, SHOWN, shortened
 
 JOINS = (",", "|", ";")  # that may join several labels
 

@@ -18,8 +18,8 @@ from stages.shared.classes import AUTO, ClassParams, label_key
 from stages.shared.dataset.errors import LabelsUnknown, Unknown
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import LIST_SEPARATOR, ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import LIST_SEPARATOR, ReadOptions
 from stages.shared.spreadsheet import unescape_formula
 
 log = logging.getLogger("labels")

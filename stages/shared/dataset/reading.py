@@ -18,10 +18,9 @@ from stages.shared.dataset.errors import LabelsNotFound, LabelsUnknown
 from stages.shared.dataset.labels import Corrections, LabelParams, Labels
 from stages.shared.dataset.row_store import Entry, RowStore
 from stages.shared.errors import StageError
-from stages.shared.sources.delimited import SEPARATORS
 from stages.shared.sources.facts import SourceRead
-from stages.shared.sources.rows import AUTO, LIST_SEPARATOR, ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import AUTO, LIST_SEPARATOR, SEPARATORS, ReadOptions
 from stages.shared.splits import HEADER_ONLY
 
 log = logging.getLogger("reading")
@@ -44,14 +43,16 @@ class ReadingParams(LabelParams):
     text_column: str
     """Name of the column with the texts, or its number from 0 in a file without a header. `auto` detects it and reports what it found."""
     label_column: str
-    """Name or number of the column with the labels. `auto` detects it and reports what it found."""
+    """Name or number of the column with the labels. `auto` detects it and reports what it found. `file`, `folder`: no column, but the name
+    of each file or of its folder is the label. Then a `.txt` has one text a line (`file`), or is one text (`folder`).
+    """
     encoding: Annotated[str, AfterValidator(_known_encoding)]
     """Encoding of the source, such as utf-8, cp949 or cp1252. `auto` detects it and reports what it found."""
     separator: Literal["auto", "tab", "comma", "semicolon", "bar"]
     """Character between the columns. `auto` detects it and reports what it found."""
-    quoting: Literal["auto", "csv", "none", "twice"]
-    """How quotes are read. `csv`: as in RFC 4180. `none`: they are characters like others. `twice`: the file was quoted two times, as NSMC
-    is.
+    quoting: Literal["auto", "csv", "backslash", "none", "twice"]
+    """How quotes are read. `csv`: as in RFC 4180. `backslash`: a quote in a text stands after a backslash, as MySQL writes it. `none`:
+    they are characters like others. `twice`: the file was quoted two times, as NSMC is.
     """
     header: Literal["auto", "yes", "no"]
     """Whether the first line names the columns. `auto` detects it and reports what it found."""
@@ -72,10 +73,13 @@ class Reading:
         self._rows, self._settings, self._corrections = rows, settings, corrections
         self.defects = Defects()
 
-    def read(self, origin: str, file: Path) -> SourceRead | None:
-        """Read a source; return how it was read, or None if an optional file has no rows. Raises StageError."""
+    def read(self, origin: str, file: Path, labels_file: Path | None) -> SourceRead | None:
+        """Read a source; return how it was read, or None if an optional file has no rows. Raises StageError.
+
+        labels_file: has a label for each line of the file, if labels stand elsewhere.
+        """
         settings, labels = self._settings, Labels(self._settings)
-        source = Source(file, read_options(self._settings, labels.is_label), optional=origin != "source")
+        source = Source(file, read_options(self._settings, labels.is_label), optional=origin != "source", labels_file=labels_file)
         count = self._rows.add(self._entries(source, origin, labels))
         if not count:
             if file.name != HEADER_ONLY:
@@ -134,11 +138,14 @@ def read_options(settings: ReadingParams, is_label: Callable[[str], bool] | None
 ParamsT = TypeVar("ParamsT", bound=ReadingParams)
 
 
-def with_found_labels(settings: ParamsT, file: Path) -> ParamsT:
-    """Return the params with the classes that the source has, if they are `auto`; raise LabelsNotFound if it has too few or too many."""
+def with_found_labels(settings: ParamsT, file: Path, labels_file: Path | None) -> ParamsT:
+    """Return the params with the classes that the source has, if they are `auto`; raise LabelsNotFound if it has too few or too many.
+
+    labels_file: has a label for each line of the source, if labels stand elsewhere.
+    """
     if settings.labels != AUTO:
         return settings
-    source = Source(file, read_options(settings, None), optional=False)
+    source = Source(file, read_options(settings, None), optional=False, labels_file=labels_file)
     counts: Counter[str] = Counter()
     names: dict[str, str] = {}  # as they first stand in the file
     ignored = set(map(label_key, settings.ignore_labels))

@@ -258,6 +258,8 @@ def _reading_warnings(sources: Mapping[str, SourceRead]) -> Iterator[str]:
             yield f"The {origin} file has no known name for the column of the {shown['guessed']}: {columns} was chosen by its values."
         if facts.other_sheets:
             yield f"Only the sheet '{shown['sheet']}' of the {origin} file was read, not: {shown['other_sheets']}."
+        if facts.title_rows:
+            yield f"Title rows above the header of the {origin} file were left out: {shown['title_rows']}."
         if facts.header == ("no",):
             yield (
                 f"The {origin} file has no header: column {shown['text_column']} is the text, column {shown['label_column']} is the label."

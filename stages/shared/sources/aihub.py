@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from serving.tables.encoding import read_text
 from stages.shared.aihub import AGES, EMOTIONS, GENDERS, SITUATIONS
 from stages.shared.errors import FileUnreadable
-from stages.shared.sources.encoding import read_text
+from stages.shared.sources.errors import errors_of_readers
 
 log = logging.getLogger("aihub")
 
@@ -38,7 +39,8 @@ def is_dialogue(record: Any) -> bool:
 
 def read_corpus(file: Path) -> list[Dialogue]:
     """Read the corpus; raise FileUnreadable for another file, a broken record or an unknown emotion code."""
-    text, _ = read_text(file)
+    with errors_of_readers():
+        text, _ = read_text(file)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

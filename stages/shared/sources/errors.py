@@ -1,24 +1,26 @@
-"""Errors about the columns of a source, and how errors show names that come from a file."""
+"""Errors of a source: those of the readers, as errors of a stage that name the params."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from stages.shared.errors import StageError
-
-SHOWN = 10  # names in one message
-LONGEST = 60  # characters of a name
+from serving.tables import errors
+from stages.shared.errors import FileUnreadable
 
 
-class ColumnMissing(StageError):
+class ColumnMissing(FileUnreadable):
     """A table lacks a column that the params name."""
 
-    def __init__(self, file: Path, wanted: str, param: str, found: Iterable[str]) -> None:
-        columns = list(found)
-        names = ", ".join(f"'{shortened(name)}'" for name in columns[:SHOWN])
-        more = f" and {len(columns) - SHOWN} more" if columns[SHOWN:] else ""
-        super().__init__(f"{file} has no column '{wanted}' (found: {names}{more}): name the right one in {param}")
+
+class _ParamNames(dict[str, str]):
+    def __missing__(self, option: str) -> str:
+        return f"preprocess.{option}"
 
 
-def shortened(name: str) -> str:
-    """Return a name from a file at a length that fits into a message."""
-    return name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+@contextmanager
+def errors_of_readers() -> Iterator[None]:
+    """Turn an error of a reader into one of a stage."""
+    try:
+        yield
+    except errors.FileUnreadable as error:
+        kind = ColumnMissing if isinstance(error, errors.ColumnNotFound) else FileUnreadable
+        raise kind(error.file, error.problem, error.remedy.format_map(_ParamNames())) from None

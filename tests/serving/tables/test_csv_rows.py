@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.tables.formats import rows_of
-from serving.tables.rows import MAX_ROW, Answer, ColumnMissing, RowsBroken
+from serving.tables.labelled import MAX_CHARACTERS
+from serving.tables.rows import UNSURE, Answer, ColumnMissing, RowsBroken
 from tests.serving.tables.reading import CUTS, chunks, read
 
 CELLS = st.text(st.sampled_from("ab ,;\t|\"'\n\r\0\u2028\x85\x0c한😍"), max_size=6)
@@ -66,7 +67,7 @@ def test_quotes_in_any_place_are_read_as_the_csv_module_reads_them(text: str, cu
 
 @pytest.mark.parametrize("header", ['x;"a\nb",text', 'x;"a\rb",text', 'a|"b\nc",text'])
 def test_header_of_mixed_separators_and_quotes_is_refused(header: str) -> None:
-    found, error = read(rows_of("csv", "text"), [f"{header}\n1,good\n".encode()])
+    found, error = read(rows_of("csv", "text"), [f"{header}\n".encode()])
     assert not found
     assert isinstance(error, RowsBroken)
 
@@ -118,6 +119,52 @@ def test_ragged_rows_are_filled_or_refused_and_blank_lines_are_not_rows() -> Non
 
 
 @pytest.mark.parametrize(
+    ("file", "column", "texts"),
+    [
+        ("id,Text\n1,good\n", "auto", "Text"),
+        ("id,Review\n1,good\n", "review", "Review"),
+        ("id,review,stars\n1,good,5\n2,bad,1\n", "auto", "review"),
+        ("a;b;c\n1;what a good day;5\n2;what a bad day;1\n", "auto", "b"),
+        ("sep=;\nid;text\n1;good\n", "auto", "text"),
+        ("1|what a good day|5\n2|what a bad day|5\n", "auto", "1"),
+        ("1,what a good day\n2,what a bad day\n", "1", "1"),
+        ("what a good day\nwhat a bad day\n", "auto", "0"),
+    ],
+)
+def test_separator_header_and_column_are_found(file: str, column: str, texts: str) -> None:
+    has_header = not texts.isdecimal()
+    for size in (1, 1000):
+        rows = rows_of("csv", column)
+        found, error = read(rows, [file[at : at + size].encode() for at in range(0, len(file), size)])
+        assert error is None
+        assert rows.column == texts
+        lines = [line for line in file.splitlines() if not line.startswith("sep=")]
+        assert len(found) == len(lines) - has_header
+        assert all("good" in str(row.text) or "bad" in str(row.text) for row in found)
+        assert rows.head().decode().partition("\n")[0].startswith(lines[0]) is has_header
+
+
+def test_row_that_has_the_name_settles_the_column_at_once_and_others_when_the_rows_pause() -> None:
+    rows = rows_of("csv", "review")
+    assert [row.text for row in rows.feed(b"id,review\n1,good\n")] == ["good"]
+    rows = rows_of("csv")
+    assert list(rows.feed(b"id,what they said\n1,good film\n2,bad film\n")) == []
+    assert [row.text for row in rows.feed(b"")] == ["good film", "bad film"]
+    assert [row.text for row in rows.feed(b"3,film\n")] == ["film"]
+
+
+def test_rows_that_wait_come_before_an_error() -> None:
+    found, error = read(rows_of("csv"), [b'id,said\n1,good film\n2,"never closed\n'])
+    assert [row.text for row in found] == ["good film"]
+    assert "never closed" in str(error)
+
+
+def test_file_without_texts_asks_for_the_column() -> None:
+    _, error = read(rows_of("csv"), [b"id,stars\n1,5\n2,4\n"])
+    assert str(error) == UNSURE
+
+
+@pytest.mark.parametrize(
     ("start", "repeated"),
     [("text\n", "a"), ("text\n", '"a",'), ("", ',""'), ('text\n"', 'a""'), ('text\n"', "\n"), ("", "text,")],
 )
@@ -132,8 +179,15 @@ def test_row_of_many_characters_is_read_in_linear_time(start: str, repeated: str
 def test_long_cell_is_read_after_other_code_changed_the_limit_of_the_csv_module() -> None:
     limit = csv.field_size_limit(10)
     try:
-        found, error = read(rows_of("csv", "text"), [b"text\n" + b"a" * (MAX_ROW - 1) + b"\n"])
+        found, error = read(rows_of("csv", "text"), [b"text\n" + b"a" * (MAX_CHARACTERS - 1) + b"\n"])
     finally:
         csv.field_size_limit(limit)
     assert error is None
-    assert [len(row.text) for row in found] == [MAX_ROW - 1]
+    assert [len(row.text) for row in found] == [MAX_CHARACTERS - 1]
+
+
+def test_title_rows_are_left_out() -> None:
+    rows = rows_of("csv")
+    found, error = read(rows, [b"Reviews of 2024\nid,comment\n1,good film\n2,bad film\n"])
+    assert ([row.text for row in found], error) == (["good film", "bad film"], None)
+    assert rows.head() == b"id,comment,label,score,error\n"

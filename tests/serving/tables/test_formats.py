@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.tables.formats import rows_of
+from serving.tables.labelled import MAX_CHARACTERS
 from serving.tables.lines import NotDecoded
-from serving.tables.rows import MAX_ROW
 from tests.serving.tables.reading import CUTS, chunks, read
 
 
@@ -31,10 +31,10 @@ def test_any_bytes_give_the_same_rows_and_the_same_error_message_in_any_chunks(
     [
         ("csv", b'text\ngood\n"never closed\nfilm\n', ["good"], "a quoted cell is never closed"),
         ("csv", b'text\ngood\n"' + b"film\n" * 300_000, ["good"], "is a quote never closed?"),
-        ("csv", b"text\ngood\n" + b"a" * (MAX_ROW + 1), ["good"], "a line has more than 1,000,000 characters"),
-        ("ndjson", b'{"text": "good"}\n' + b" " * (MAX_ROW + 1) + b"\n", ["good"], "a line has more than 1,000,000 characters"),
-        ("csv", b"text\ngood\nbad \xff\n", ["good"], "the file is not UTF-8"),
-        ("ndjson", b'{"text": "good"}\n{"text": "\xed\xa0\x80"}\n', ["good"], "the file is not UTF-8"),
+        ("csv", b"text\ngood\n" + b"a" * (MAX_CHARACTERS + 1), ["good"], "a line has more than 1,000,000 characters"),
+        ("ndjson", b'{"text": "good"}\n' + b" " * (MAX_CHARACTERS + 1) + b"\n", ["good"], "a line has more than 1,000,000 characters"),
+        ("csv", b"text\ngood\nbad \x81\n", ["good"], "the file is not UTF-8"),
+        ("ndjson", b'{"text": "good"}\n{"text": "\x81"}\n', ["good"], "the file is not UTF-8"),
         ("csv", b"", [], "the file is empty"),
         ("csv", b"\xef\xbb\xbf\r\n\r\n", [], "the file is empty"),
         ("tsv", b"text,label\ngood,1\n", [], "the header does not have the column"),
@@ -51,6 +51,6 @@ def test_broken_file_gives_an_error_message_after_its_good_rows(file_format: str
 
 def test_bytes_of_another_encoding_have_their_own_error() -> None:
     korean = "text\n영화가 좋아요\n".encode("cp949")
-    assert isinstance(read(rows_of("csv", "text"), [korean])[1], NotDecoded)
+    assert isinstance(read(rows_of("csv", "text", "utf-8"), [korean])[1], NotDecoded)
     assert [row.text for row in read(rows_of("csv", "text", "cp949"), [korean])[0]] == ["영화가 좋아요"]
     assert str(read(rows_of("csv", "text", "utf-16"), [b"text\n"])[1]) == "the file is not UTF-16: save it in UTF-16"

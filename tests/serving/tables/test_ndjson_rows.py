@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,3 +51,13 @@ def test_bad_line_is_an_error_of_that_line_only() -> None:
     assert [row.text for row in found[6:8]] == ["\ud800", 7]
     assert rows.line(found[6], Answer(None, None, "why")) == b'{"text": "\\ud800", "error": "why"}\n'
     assert rows.line(found[3], Answer(None, None, "why")) == b'{"error": "why"}\n'
+
+
+@pytest.mark.parametrize(
+    ("first", "key"), [({"id": "1", "Text": "good"}, "Text"), ({"id": 7, "review": "good"}, "review"), ({"id": 7, "said": "good"}, "said")]
+)
+def test_key_of_the_texts_is_found_in_the_first_object_that_has_one(first: dict[str, object], key: str) -> None:
+    rows = rows_of("ndjson")
+    found, _ = read(rows, [f'{{"id": 1}}\n{json.dumps(first)}\n{{"{key}": "bad"}}\n'.encode()])
+    assert [row.text for row in found] == [None, "good", "bad"]
+    assert rows.column == key

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from serving.inference.classifier import Predictions
-from serving.tables.rows import Answer, answer_names, answers_of
+from serving.tables.rows import Answer, answer_columns, answer_names, answers_of
 
 
 def test_rows_with_a_problem_get_it_as_error_and_the_others_get_the_predictions_in_order() -> None:
@@ -18,6 +18,28 @@ def test_rows_with_a_problem_get_it_as_error_and_the_others_get_the_predictions_
         Answer(None, None, "why"),
         Answer("LABEL_1", 0.875, None),
     ]
+
+
+def test_details_stand_between_score_and_error_and_are_empty_in_rows_with_a_problem() -> None:
+    yes, no = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
+    predictions = Predictions(np.array([1]), np.array([[0.125, 0.875]]), no, yes, np.array([3]))
+    names = ("bad", "good")
+    answers = [dict(zip(answer_columns(names), answer.values, strict=True)) for answer in answers_of(["why", None], predictions, names)]
+    nothing = dict.fromkeys(("label", "score", "class_name", "uncertain", "truncated", "score_bad", "score_good"))
+    assert answers == [
+        {**nothing, "error": "why"},
+        {
+            "label": "LABEL_1",
+            "score": 0.875,
+            "class_name": "good",
+            "uncertain": True,
+            "truncated": False,
+            "score_bad": 0.125,
+            "score_good": 0.875,
+            "error": None,
+        },
+    ]
+    assert list(answers[0]) == list(answer_columns(names))
 
 
 def test_names_of_the_answer_avoid_those_of_the_file() -> None:

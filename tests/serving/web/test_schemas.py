@@ -21,7 +21,7 @@ def test_document_describes_the_file_in_all_its_forms(client: httpx.Client) -> N
     assert post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["file"]["format"] == "binary"
     assert set(post["responses"]) >= {"200", "408", "413", "415", "422", "503"}
     assert set(post["responses"]["200"]["content"]) == {CSV, TSV, NDJSON}
-    assert [parameter["name"] for parameter in post["parameters"]] == ["column"]
+    assert [parameter["name"] for parameter in post["parameters"]] == ["column", "detail"]
 
 
 def test_document_begins_with_what_people_come_for(client: httpx.Client) -> None:

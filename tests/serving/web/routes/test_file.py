@@ -27,12 +27,15 @@ from fastapi import Request
 
 from serving.inference.classifier import Classifier, Predictions
 from serving.inference.labels import label_name
+from serving.runtime.batching import Answers
+from serving.runtime.slot import LoadedBundle
 from serving.settings import Settings
-from serving.tables.rows import MAX_ROW
-from serving.web.routes.file import BATCH_ROWS, file_response
+from serving.tables.labelled import MAX_CHARACTERS
+from serving.web.routes.file import BATCH_ROWS, OTHER_CLASSES, file_response
 from tests.docs.test_examples import example
 from tests.running import run_command
 from tests.serving.http import (
+    AS_ADMIN,
     CSV,
     FIELD,
     FORM_DATA,
@@ -84,13 +87,17 @@ def file_of(media_type: str, rows: Iterable[tuple[object, ...]], names: tuple[st
 
 
 @contextmanager
-def sending(client: httpx.Client, media_type: str = CSV, length: int | None = None, *, admitted: bool = False) -> Iterator[socket.socket]:
+def sending(
+    client: httpx.Client, media_type: str = CSV, length: int | None = None, *, admitted: bool = False, query: str = "", **headers: str
+) -> Iterator[socket.socket]:
     """A connection with the head of a request; its body follows in `framed` chunks. admitted: wait until the server reads the body."""
     size = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
     expect = "expect: 100-continue\r\n" if admitted else ""  # the server answers it when it reads the body
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=60) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(f"POST /predict/file HTTP/1.1\r\nhost: a\r\ncontent-type: {media_type}\r\n{size}\r\n{expect}\r\n".encode())
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST /predict/file{query} HTTP/1.1\r\nhost: a\r\ncontent-type: {media_type}\r\n{size}\r\n{more}{expect}\r\n"
+        connection.sendall(head.encode())
         if admitted:
             assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         yield connection
@@ -176,6 +183,36 @@ def test_column_may_have_any_name(client: httpx.Client) -> None:
     assert rows_of(NDJSON, lines)[0].keys() == {"말", "label", "predicted_label", "predicted_score"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp949", "utf-16"])
+def test_encoding_separator_and_column_are_found(client: httpx.Client, encoding: str) -> None:
+    table = "번호;한줄평;별점\n1;정말 최고의 영화였어요;5\n2;다시는 보고 싶지 않은 영화;5\n"
+    answer = send_file(client, CSV, table.encode(encoding))
+    assert answer.text.splitlines()[0] == "번호;한줄평;별점;label;score;error"
+    rows = list(csv.DictReader(io.StringIO(answer.text), delimiter=";"))
+    assert [row["한줄평"] for row in rows] == ["정말 최고의 영화였어요", "다시는 보고 싶지 않은 영화"]
+    assert all(row["label"].startswith("LABEL_") for row in rows)
+
+
+@pytest.mark.parametrize("media_type", [CSV, NDJSON])
+def test_detail_adds_what_it_adds_for_one_text(client: httpx.Client, media_type: str) -> None:
+    single = client.post("/predict?detail=true", json={"text": "good film"}).json()
+    (row,) = rows_of(media_type, send_file(client, media_type, file_of(media_type, [(1, "good film")]), "?detail=true").text)
+    assert (row["label"], row["class_name"]) == (single["label"], single["class_name"])
+    assert {name: float(row[f"score_{name}"]) for name in single["scores"]} == pytest.approx(single["scores"], abs=1e-4)
+    assert [str(row[name]) for name in ("uncertain", "truncated")] == [str(single[name]) for name in ("uncertain", "truncated")]
+
+
+def test_file_ends_when_the_bundle_has_got_other_classes(admin: httpx.Client, other_bundle: Path) -> None:
+    with sending(admin, query="?detail=true", **AS_ADMIN) as connection:
+        connection.sendall(framed(b"text\ngood film\n"))
+        response = response_on(connection)
+        assert response.readline().startswith(b"text,label,score,class_name,uncertain,truncated,score_")
+        assert response.readline().startswith(b"good film,LABEL_")
+        assert admin.post("/admin/reload", json={"folder": str(other_bundle)}).status_code == 200
+        connection.sendall(framed(b"bad film\n") + framed(b""))
+        assert response.read().rstrip().endswith(f"no row follows: {OTHER_CLASSES}".encode())
+
+
 def test_file_without_rows_has_an_answer_without_rows(client: httpx.Client) -> None:
     assert send_file(client, CSV, b"id,text\n").text == "id,text,label,score,error\n"
     assert send_file(client, NDJSON, b"").text == ""
@@ -218,15 +255,13 @@ REFUSED: dict[str, tuple[str, bytes, int, str]] = {
     "other type": ("application/json", b'{"text": "%s"}' % secret, 415, "text/csv"),
     "other file": (FORM_DATA, form(part(secret, f'form-data; name="file"; filename="{SECRET}.xlsx"')), 415, ".csv"),
     "nothing chosen": (FORM_DATA, form(part(b"", 'form-data; name="file"; filename=""')), 415, ".csv"),
-    "no column": (CSV, b"%s,label\ngood,1\n" % secret, 422, "column"),
+    "no column": (CSV, b"%s,label\n7,1\n8,1\n" % secret, 422, "no column surely holds the texts: name it"),
     "empty": (CSV, b"", 422, "empty"),
     "blank": (TSV, b"\n\n", 422, "empty"),
     "empty in a form": (FORM_DATA, form(part(b"")), 422, "empty"),
-    "not UTF-8": (CSV, b"text\n%s\xff\n" % secret, 422, "UTF-8"),
-    "CP949": (CSV, f"text\n{SECRET} 최고\n".encode("cp949"), 422, "UTF-8"),
-    "UTF-16": (CSV, f"text\n{SECRET}\n".encode("utf-16"), 422, "UTF-8"),
-    "NDJSON not UTF-8": (NDJSON, b'{"text": "%s\xff"}' % secret, 422, "UTF-8"),
-    "first row over the limit": (CSV, b"text\n%s" % secret + b"a" * MAX_ROW, 422, f"{MAX_ROW:,}"),
+    "no encoding": (CSV, b"text\n%s\x81\n" % secret, 422, "UTF-8"),
+    "NDJSON of no encoding": (NDJSON, b'{"text": "%s\x81"}' % secret, 422, "UTF-8"),
+    "first row over the limit": (CSV, b"text\n%s" % secret + b"a" * MAX_CHARACTERS, 422, f"{MAX_CHARACTERS:,}"),
     "open quote": (CSV, b'text\n"%s\ngood' % secret, 422, "quote"),
     "scored before": (CSV, b"text,label,predicted_label\n%s,1,1\n" % secret, 422, "scored before"),
     "no boundary": ("multipart/form-data", form(part(secret)), 422, "boundary"),
@@ -254,10 +289,10 @@ def test_file_whose_first_row_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     ("media_type", "body", "word"),
     [
-        (CSV, b"text\ngood\n%s\xff\n" % secret, "UTF-8"),
-        (NDJSON, b'{"text": "good"}\n{"text": "%s\xff"}\n' % secret, "UTF-8"),
-        (CSV, b"text\ngood\n%s" % secret + b"a" * MAX_ROW, f"{MAX_ROW:,}"),
-        (CSV, b'text\ngood\n"%s\n' % secret + b"a\n" * MAX_ROW, f"{MAX_ROW:,}"),
+        (CSV, b"text\ngood\n%s\x81\n" % secret, "UTF-8"),
+        (NDJSON, b'{"text": "good"}\n{"text": "%s\x81"}\n' % secret, "UTF-8"),
+        (CSV, b"text\ngood\n%s" % secret + b"a" * MAX_CHARACTERS, f"{MAX_CHARACTERS:,}"),
+        (CSV, b'text\ngood\n"%s\n' % secret + b"a\n" * MAX_CHARACTERS, f"{MAX_CHARACTERS:,}"),
         (CSV, b'text\ngood\n"%s' % secret, "never closed"),
         (FORM_DATA, part(b"text\ngood\n%s" % secret).removesuffix(b"\r\n"), "middle of the file"),
         (FORM_DATA, part(b"text\ngood\n") + b"--B\r\n%s\r\n\r\n" % secret, "form"),
@@ -439,15 +474,16 @@ def test_failure_of_the_server_becomes_the_last_row_and_returns_the_permit() -> 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    async def answer(texts: list[str]) -> Predictions:
+    async def answer(texts: list[str]) -> Answers:
         if texts == ["bad"]:
             raise MemoryError
-        return Predictions(np.zeros(1, int), np.ones((1, 2)), np.zeros(1, bool), np.zeros(1, bool), np.ones(1, int))
+        predictions = Predictions(np.zeros(1, int), np.ones((1, 2)), np.zeros(1, bool), np.zeros(1, bool), np.ones(1, int))
+        return Answers(predictions, LoadedBundle(sha256="", folder=Path(), classifier=None))
 
     async def ask() -> None:
         app = SimpleNamespace(state=SimpleNamespace(server=SimpleNamespace(settings=Settings())))
         scope = {"type": "http", "method": "POST", "headers": [(b"content-type", CSV.encode())], "app": app}
-        response = await file_response(Request(scope, receive), "text", answer, lambda: ended.append(1))
+        response = await file_response(Request(scope, receive), "text", (), answer, lambda: ended.append(1))
         assert not ended
         await response(scope, receive, send)
 

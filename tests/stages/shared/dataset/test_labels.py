@@ -9,8 +9,8 @@ from stages.shared.dataset.duplicates import ws
 from stages.shared.dataset.labels import Labels
 from stages.shared.dataset.row_store import Entry, open_row_store
 from stages.shared.dataset.summary import Summary
-from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 from tests.stages.test_preprocess import PARAMS
 
 NEGATIVE = {"anger", "disgust", "fear", "sadness"}

@@ -8,7 +8,8 @@ import pytest
 from stages.shared.dataset.report_tables import CHARACTERS, tables, words
 from stages.shared.dataset.row_store import Entry, RowStore, open_row_store
 from stages.shared.dataset.summary import Summary
-from stages.shared.sources.facts import SourceFacts, SourceRead
+from stages.shared.sources.facts import SourceRead
+from stages.shared.sources.tables import SourceFacts
 
 CLASSES = ("negative", "positive")
 ROWS = [

@@ -8,8 +8,8 @@ import pytest
 from stages.shared.dataset.duplicates import KEYS
 from stages.shared.dataset.row_store import Entry, RowStore, open_row_store
 from stages.shared.dataset.summary import Summary
-from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 
 UCI = ("uci/amazon_cells_labelled.txt", "uci/imdb_labelled.txt", "uci/yelp_labelled.txt")
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from stages.shared.errors import FileUnreadable
-from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 
 LABELS = {"0", "1", "01", "positive", "negative"}
 TABLE = "text,label\ngood,1\nbad,0\n"

@@ -1,6 +1,7 @@
 """The facts of several files are merged, and keep the form in which the metrics show them."""
 
-from stages.shared.sources.facts import SourceFacts, SourceRead
+from stages.shared.sources.facts import SourceRead
+from stages.shared.sources.tables import SourceFacts
 
 
 def test_each_different_value_is_kept_once_in_the_order_of_the_files():

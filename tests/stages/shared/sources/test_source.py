@@ -5,8 +5,8 @@ import json
 import pytest
 
 from stages.shared.errors import FileUnreadable
-from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 from tests.stages.shared.sources.reading import TABLE, read, rows, written
 from tests.stages.shared.sources.test_aihub import dialogue
 

@@ -8,8 +8,8 @@ import pytest
 
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import LIST_SEPARATOR, ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import LIST_SEPARATOR, ReadOptions
 from tests.stages.shared.sources.reading import rows, written
 
 
@@ -22,7 +22,7 @@ def test_a_missing_column_is_refused_with_the_found_columns_and_the_param(tmp_pa
 
 def test_a_git_lfs_pointer_instead_of_the_data_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "utf-8")
-    with pytest.raises(ColumnMissing, match=r"has no column 'text' .*: name the right one in preprocess\.text_column"):
+    with pytest.raises(ColumnMissing, match=r"has no column of labels .*: name it in preprocess\.label_column"):
         rows(tmp_path / "a.csv")
 
 
@@ -149,7 +149,7 @@ def test_empty_column_is_no_text_column_if_another_holds_texts(tmp_path: Path) -
 
 
 def test_column_without_a_name_is_refused(tmp_path: Path) -> None:
-    file = written(tmp_path, "Reviews of May,\n" + "text,label\n" + spread("so it goes #,0", "fine by me #,1"))
+    file = written(tmp_path, "text,\n" + spread("so it goes #,0", "fine by me #,1"))
     with pytest.raises(FileUnreadable, match="has no name for column 1 in its first row: name all columns there, and remove rows above"):
         rows(file)
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from stages.shared.errors import FileUnreadable
-from stages.shared.sources.delimited import not_decoded
-from stages.shared.sources.files import ReadObserver, Shard, opened
-from stages.shared.sources.rows import MAX_CHARACTERS
+from serving.tables.delimited import not_decoded
+from serving.tables.errors import FileUnreadable
+from serving.tables.files import ReadObserver, Shard, opened
+from serving.tables.labelled import MAX_CHARACTERS
 
 CHUNK = 2**18  # characters per read
 DECODER = json.JSONDecoder()

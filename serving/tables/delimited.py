@@ -12,25 +12,30 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from stages.shared.errors import FileUnreadable
-from stages.shared.sources.columns import columns_of
-from stages.shared.sources.encoding import encoding_of
-from stages.shared.sources.facts import SourceFacts
-from stages.shared.sources.files import ReadObserver, Shard, opened
-from stages.shared.sources.names import names_both
-from stages.shared.sources.rows import AUTO, MAX_CHARACTERS, Columns, ReadOptions, Row
-from stages.shared.splits import only_line
+from serving.tables.columns import columns_of
+from serving.tables.encoding import encoding_of
+from serving.tables.errors import FileUnreadable
+from serving.tables.facts import SourceFacts
+from serving.tables.files import ReadObserver, Shard, opened
+from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, LabelledRow, ReadOptions
+from serving.tables.names import names_both
 
 log = logging.getLogger("delimited")
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
-QUOTINGS: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "twice": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+QUOTINGS: dict[str, Literal[0, 3]] = {
+    "csv": csv.QUOTE_MINIMAL,
+    "backslash": csv.QUOTE_MINIMAL,
+    "twice": csv.QUOTE_MINIMAL,
+    "none": csv.QUOTE_NONE,
+}
+BACKSLASH = re.compile(r'\\(["\\]|\r?\n)')  # an escape of MySQL: a quote, a backslash or a line end after a backslash
 SAMPLE_ROWS = 1000
 SHOWN_LINES = 10
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -39,7 +44,7 @@ Record = tuple[int, list[str]]  # the line in which it ends, its fields
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written. quoting: csv, none (quotes are plain characters) or twice."""
+    """How a file is written. quoting: csv, backslash (before a quote in a text), none (quotes are plain characters) or twice."""
 
     encoding: str
     separator: str
@@ -49,7 +54,7 @@ class Dialect:
     @property
     def facts(self) -> SourceFacts:
         found = SourceFacts.of_file(
-            format="aihub table" if self.columns.is_aihub else "delimited",
+            format="delimited",
             encoding=self.encoding,
             separator=SEPARATORS.get(self.separator, self.separator),
             quoting=self.quoting,
@@ -58,11 +63,11 @@ class Dialect:
 
 
 def dialect_of(shard: Shard, options: ReadOptions) -> Dialect:
-    """Return the dialect of a file: what `options` say, and the rest as found; raise FileUnreadable or ColumnMissing."""
+    """Return the dialect of a file: what `options` say, and the rest as found; raise FileUnreadable or ColumnNotFound."""
     encoding = encoding_for(shard, options)
     with lines_of(shard, encoding) as lines:
         sample = [line for line in islice(lines, SAMPLE_ROWS) if line.strip()]
-    separator = options.separator if options.separator != AUTO else _separator(sample, options)
+    separator = options.separator if options.separator != AUTO else separator_of(sample, options)
     quoting = options.quoting if options.quoting != AUTO else _quoting(shard, encoding, separator)
     with lines_of(shard, encoding) as lines:
         first = [fields for _, fields in islice(records_of(shard, lines, separator, quoting), SAMPLE_ROWS)]
@@ -79,20 +84,14 @@ def encoding_for(shard: Shard, options: ReadOptions) -> str:
         return encoding_of(shard.file, stream)
 
 
-def is_header_only(shard: Shard) -> bool:
-    """Tell whether a file is a header that names text and label, and nothing else."""
-    with opened(shard) as stream:
-        line = only_line(stream)
-    return line is not None and names_both(next(csv.reader([line])), AUTO, AUTO)
-
-
-def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observer: ReadObserver) -> Iterator[Row]:
+def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observer: ReadObserver) -> Iterator[LabelledRow]:
     """Yield the rows of a file; raise FileUnreadable for ragged rows, and for rows inside a quoted text."""
     columns, width = dialect.columns, dialect.columns.width
     ragged: list[int] = []
     repeated = 0
     with lines_of(shard, dialect.encoding, observer) as lines:
-        for line, fields in records_of(shard, lines, dialect.separator, dialect.quoting):
+        records = records_of(shard, lines, dialect.separator, dialect.quoting)
+        for line, fields in islice(records, columns.titles, None):
             if len(fields) < width or (any(fields[width:]) and not options.allow_extra_fields):
                 ragged.append(line)
                 continue
@@ -101,7 +100,7 @@ def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observe
                 continue
             if dialect.quoting != "none" and any(map(LINE_END.search, fields)):
                 _refuse_swallowed_rows(shard, line, fields, dialect, options)
-            yield Row(fields[columns.text], columns.label_of(fields), line)
+            yield LabelledRow(fields[columns.text], columns.label_of(fields), line)
     if ragged:
         shown = ", ".join(f"{line:,}" for line in ragged[:SHOWN_LINES]) + (", ..." if len(ragged) > SHOWN_LINES else "")
         raise FileUnreadable(
@@ -148,7 +147,7 @@ def not_decoded(shard: Shard, error: UnicodeError, place: str) -> FileUnreadable
     problem = f"cannot be decoded ({error})"
     if isinstance(error, UnicodeDecodeError):
         problem = f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} after {place})"
-    return FileUnreadable(shard.file, problem, "repair it, or name its encoding in preprocess.encoding")
+    return FileUnreadable(shard.file, problem, "repair it, or name its encoding in {encoding}")
 
 
 def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str) -> Iterator[Record]:
@@ -163,7 +162,7 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
                 raise FileUnreadable(
                     shard.file, f"has a row of over {MAX_CHARACTERS:,} characters, up to line {reader.line_num:,}", "close its quotes"
                 )
-            yield line
+            yield BACKSLASH.sub(_doubled, line) if quoting == "backslash" else line
 
     csv.field_size_limit(MAX_CHARACTERS)  # of the process: other code may set it to another value
     reader = csv.reader(counted(), delimiter=separator, quoting=QUOTINGS[quoting], strict=True)
@@ -178,8 +177,13 @@ def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str)
         raise FileUnreadable(
             shard.file,
             f"has broken quotes (line {reader.line_num:,}: {error})",
-            "close every quote, and double the quotes inside a quoted text; or set preprocess.quoting to none",
+            "close every quote, and double the quotes inside a quoted text; or set {quoting} to none",
         ) from None
+
+
+def _doubled(escape: re.Match[str]) -> str:
+    """Return an escaped quote as CSV writes it, twice, and another character without its backslash."""
+    return '""' if escape[1] == '"' else escape[1]
 
 
 def unquoted(field: str) -> str:
@@ -187,10 +191,10 @@ def unquoted(field: str) -> str:
     return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 
-def _separator(sample: Sequence[str], options: ReadOptions) -> str:
+def separator_of(sample: Sequence[str], options: ReadOptions, candidates: Iterable[str] = SEPARATORS) -> str:
     """Return the separator whose header names the columns, else the one that gives most lines the same number of fields."""
     header = next(iter(sample), "")
-    for separator in SEPARATORS:
+    for separator in candidates:
         if names_both([name.strip().strip('"') for name in header.split(separator)], options.text_column, options.label_column):
             return separator
 
@@ -199,7 +203,7 @@ def _separator(sample: Sequence[str], options: ReadOptions) -> str:
         width, lines = next(iter(widths.most_common(1)), (0, 0))
         return lines / widths.total() if width else 0.0
 
-    return max(SEPARATORS, key=evenness)
+    return max(candidates, key=evenness)
 
 
 class Profile(NamedTuple):
@@ -221,11 +225,15 @@ def _quoting(shard: Shard, encoding: str, separator: str) -> str:
 
     "none" is right if plain quotes give an even table, and the rules of CSV give fewer rows, uneven rows or an error.
     If most quotes wrap a field, the file means the rules of CSV, even where it breaks them.
+    "backslash" is right if it gives an even table where the rules of CSV give an error or uneven rows.
     """
     with lines_of(shard, encoding) as lines:
-        if not any('"' in line for line in lines):
-            return "csv"
+        escaped = {'\\"' in line for line in lines if '"' in line}
+    if not escaped:
+        return "csv"
     quoted = _profile(shard, encoding, separator, "csv")
+    if True in escaped and (quoted.problem is not None or not quoted.even) and _profile(shard, encoding, separator, "backslash").even:
+        return "backslash"
     plain = _profile(shard, encoding, separator, "none")
     if plain.even and not plain.wrapped and (quoted.problem is not None or not quoted.even or quoted.rows < plain.rows):
         return "none"
@@ -234,7 +242,7 @@ def _quoting(shard: Shard, encoding: str, separator: str) -> str:
     return "twice" if quoted.twice else "csv"
 
 
-def _profile(shard: Shard, encoding: str, separator: str, quoting: Literal["csv", "none"]) -> Profile:
+def _profile(shard: Shard, encoding: str, separator: str, quoting: str) -> Profile:
     rows = 0
     widths: set[int] = set()
     wrapped = doubled = bare = 0  # fields with quotes: in a layer of quotes, with doubled quotes inside, without a layer
@@ -272,7 +280,7 @@ def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], diale
     for row, begin, end in rows:
         is_label = options.is_label or (lambda _: False)
         within = all(begin <= position < end for position in columns.labels)
-        if within and len(row) == columns.width and (columns.is_aihub or is_label(columns.label_of(row))):
+        if within and len(row) == columns.width and (columns.is_known or is_label(columns.label_of(row))):
             raise FileUnreadable(
                 shard.file,
                 f"has complete rows inside a quoted text that ends in line {line:,}",

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.tables import files
 from stages.shared.errors import FileUnreadable
-from stages.shared.sources import files
-from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 from tests.running import run_command
 from tests.stages.shared.sources.reading import TABLE, assert_refused, rows, written
 

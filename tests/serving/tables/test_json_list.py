@@ -7,12 +7,12 @@ import tracemalloc
 import pandas as pd
 import pytest
 
+from serving.tables import json_list
 from stages.shared.errors import FileUnreadable
-from stages.shared.sources import json_list
-from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
+from tests.serving.tables.test_records import RECORD_ROWS, RECORDS
 from tests.stages.shared.sources.reading import LABELS, read, rows, written
-from tests.stages.shared.sources.test_records import RECORD_ROWS, RECORDS
 
 
 def test_a_flat_json_list_becomes_a_table(tmp_path):

@@ -13,8 +13,8 @@ from pyarrow import parquet
 
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.rows import ReadOptions
 from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 from tests.stages.shared.sources.reading import assert_refused, rows, written
 
 RECORDS = [{"text": "fine, 'really'", "label": 1, "id": [7]}, {"text": "NA", "label": 1.0}, {"text": "좋아요", "label": True}]
@@ -81,7 +81,7 @@ def test_parquet_that_cannot_be_read_is_refused(tmp_path):
         written(tmp_path, "", "empty.parquet"): "cannot be read as Parquet",
         tmp_path / "folder.parquet": "is an empty folder",
         tmp_path / "gone.parquet": "does not exist",
-        tmp_path / "columns.parquet": r"no column 'label' \(found: 'text', 'colour'\)",
+        tmp_path / "columns.parquet": r"no column of labels \(found: 'text', 'colour'\)",
         tmp_path / "rows.parquet": "has a header but no rows",
     }.items():
         with pytest.raises((FileUnreadable, ColumnMissing), match=problem):
@@ -113,8 +113,8 @@ def test_parquet_with_repeated_columns_or_unreadable_values_is_refused(tmp_path:
 
 def test_a_parquet_file_with_one_long_text_is_refused(tmp_path, monkeypatch):
     pd.DataFrame({"text": ["a" * 10_000_000], "label": [1]}).to_parquet(tmp_path / "a.parquet", compression="zstd")
-    assert_refused(tmp_path / "a.parquet", "has a text of over 1,048,576 characters in row 1")
-    monkeypatch.setattr("stages.shared.sources.records.FREE_BYTES", 2**20)
+    assert_refused(tmp_path / "a.parquet", "has a text of over 1,000,000 characters in row 1")
+    monkeypatch.setattr("serving.tables.records.FREE_BYTES", 2**20)
     assert_refused(tmp_path / "a.parquet", "decompresses to over 300 times its size")
 
 
@@ -132,7 +132,7 @@ def test_the_first_visible_sheet_is_read_and_the_others_are_reported(tmp_path):
 
 
 def test_an_xlsx_bomb_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("stages.shared.sources.records.FREE_BYTES", 2**20)
+    monkeypatch.setattr("serving.tables.spreadsheets.FREE_BYTES", 2**20)
     with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/worksheets/sheet1.xml", b" " * 20_000_000)
     assert_refused(tmp_path / "a.xlsx", "decompresses to over 300 times its size")
@@ -145,3 +145,13 @@ def test_a_sheet_with_a_far_cell_is_refused_before_it_fills_the_memory(tmp_path)
     book.active["XFD1048576"] = "x"
     book.save(tmp_path / "a.xlsx")
     assert_refused(tmp_path / "a.xlsx", "has a sheet of 17,179,869,184 cells, most of them empty")
+
+
+def test_title_rows_of_a_sheet_are_left_out(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["Reviews of 2024"], ["by Kim", None, None], [], ["id", "text", "label"], [1, "good", 1], [2, "bad", 0]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    source = Source(tmp_path / "a.xlsx", ReadOptions({"0", "1"}.__contains__), optional=False)
+    assert [(row.text, row.label, row.line) for row in source.rows()] == [("good", "1", 5), ("bad", "0", 6)]
+    assert source.facts.title_rows == ("2",)

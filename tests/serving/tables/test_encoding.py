@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.shared.errors import FileUnreadable
-from stages.shared.sources.encoding import encoding_of, read_text
+from serving.tables.encoding import encoding_of, read_text
+from serving.tables.errors import FileUnreadable
 
 KOREAN = "text,label\n정말 재미있어요,1\n다시는 안 봐요,0\n"
 ENGLISH = "text,label\nlovely film,1\npoor film,0\n"

@@ -4,20 +4,20 @@ In: the first rows of a table. Out: `Columns`, or an error that says which param
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from stages.shared import aihub
-from stages.shared.errors import FileUnreadable
-from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.names import LABEL, TEXT, Kind, has_known_name, named
-from stages.shared.sources.rows import AUTO, Columns, ReadOptions
+from serving.tables.errors import ColumnNotFound, FileUnreadable
+from serving.tables.labelled import AUTO, Columns, ReadOptions
+from serving.tables.names import LABEL, TEXT, Kind, has_known_name, named
 
 SHOWN = 120  # characters of a header in a message
 MOSTLY = 0.5  # share of a column's values that must be classes, for it to be the label column
 NEARLY_ALL = 0.9  # share of a column's values that decide what it holds
 LONGEST_LABEL = 40  # characters, on average
+MOST_TITLES = 10  # rows above a header
 FEW = 10  # rows in which a repeated value says nothing
 
 NUMBERS, DATES, LINKS, IDS = "numbers", "dates", "links", "ids"
@@ -29,21 +29,27 @@ NO_TEXTS = {  # what a column holds that holds no texts, and how to recognize su
 }
 NOTHING = "nothing"
 NO_LABELS = (DATES, LINKS, IDS)
+LABELS_ELSEWHERE = (
+    "name it in {label_column}; set that to file or folder if those names are the labels, "
+    "or name the file in {labels_source} that has a label for each text"
+)
 
 
 def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> Columns:
-    """Find the columns in the first rows of a table; raise ColumnMissing or FileUnreadable.
+    """Find the columns in the first rows of a table; raise ColumnNotFound or FileUnreadable.
 
-    first: the first rows, including the header.
+    first: the first rows, including titles and the header.
     """
-    header, rows = [name.strip() for name in first[0]], first[1:]
+    titles = _titles(first, options)
+    header, rows = [name.strip() for name in first[titles]], first[titles + 1 :]
     if rows and not options.allow_extra_fields and all(len(row) > len(header) for row in rows):
         raise FileUnreadable(
             file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "name all columns in the first row"
         )
-    if options.text_column == options.label_column == AUTO and set(aihub.TABLE_COLUMNS) <= set(header):
-        sentence, *emotion = map(header.index, aihub.TABLE_COLUMNS)
-        return Columns(sentence, tuple(emotion), len(header), first[0], is_aihub=True)
+    is_free = options.has_labels and options.text_column == options.label_column == AUTO
+    if options.known_table and is_free and set(options.known_table) <= set(header):
+        text, *labels = map(header.index, options.known_table)
+        return Columns(text, tuple(labels), len(header), first[titles], is_known=True, titles=titles)
     if options.header == "no" or (options.header == AUTO and not _is_header(header, rows, options)):
         return _without_names(file, first, options)
     columns = named_columns(file, header, rows, options)
@@ -51,39 +57,57 @@ def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> 
         raise FileUnreadable(
             file,
             f"has a first row that may be a header or data: {', '.join(header)[:SHOWN]}",
-            "set preprocess.header to yes or no, or name the columns in preprocess.text_column and preprocess.label_column",
+            "set {header} to yes or no, or name the columns in {text_column} and {label_column}",
         )
-    return Columns(columns.text, columns.labels, len(header), first[0], guessed=columns.guessed)
+    return Columns(columns.text, columns.labels, len(header), first[titles], guessed=columns.guessed, titles=titles)
+
+
+def _titles(first: Sequence[list[str]], options: ReadOptions) -> int:
+    """Return the number of title rows: rows of one value, or of another width than the table, above a header."""
+    width = Counter(map(len, first)).most_common(1)[0][0]
+    if options.header == "no" or width == 1:
+        return 0
+
+    def is_title(row: Sequence[str]) -> bool:
+        return len(row) != width or sum(bool(cell.strip()) for cell in row) == 1
+
+    count = next((place for place, row in enumerate(first[: MOST_TITLES + 1]) if not is_title(row)), 0)
+    rows = first[count + 1 :]
+    if not count or not rows:
+        return 0
+    header = [name.strip() for name in first[count]]
+    names_given = any(name in header for name in (options.text_column, options.label_column))
+    return count if options.header == "yes" or names_given or _is_header(header, rows, options) else 0
 
 
 def named_columns(file: Path, header: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> Columns:
-    """Find the columns under a header, in a table or in records; raise ColumnMissing or FileUnreadable.
+    """Find the columns under a header, in a table or in records; raise ColumnNotFound or FileUnreadable.
 
     rows: the first rows after the header.
     """
     guessed = []
-    label = _by_name(file, header, rows, options.label_column, LABEL, options)
-    if label is None:
+    label = _by_name(file, header, rows, options.label_column, LABEL, options) if options.has_labels else None
+    if label is None and options.has_labels:
         label = _label_column(file, header, rows, options)
         guessed.append("label")
+        if label is None:
+            raise ColumnNotFound(file, "of labels", header, LABELS_ELSEWHERE)
     text = _by_name(file, header, rows, options.text_column, TEXT, options, taken=label)
-    if text is None and label is not None:
+    if text is None:
         text = _text_column(file, header, rows, label)
         guessed.insert(0, "text")
-    for position, kind in ((text, TEXT), (label, LABEL)):
-        if position is None:
-            raise ColumnMissing(file, kind.sure[0], f"preprocess.{kind.param}", header)
-    assert text is not None
-    assert label is not None
+    if text is None:
+        raise ColumnNotFound(file, "of texts", header, "name it in {text_column}")
+    labels = () if label is None else (label,)
     names = [name.casefold() for name in header]
-    for position in (text, label):
+    for position in (text, *labels):
         if not names[position].strip():
             raise FileUnreadable(
                 file, f"has no name for column {position} in its first row", "name all columns there, and remove rows above"
             )
         if names.count(names[position]) > 1:
             raise FileUnreadable(file, f"has the column '{header[position]}' more than once", "rename or remove one of them")
-    return Columns(text, (label,), len(header), list(header), guessed=tuple(guessed))
+    return Columns(text, labels, len(header), list(header), guessed=tuple(guessed))
 
 
 def _by_name(
@@ -99,7 +123,7 @@ def _by_name(
     found = [place for place in named(header, wanted, kind) if place != taken]
     if wanted != AUTO:
         if not found:
-            raise ColumnMissing(file, wanted, f"preprocess.{kind.param}", header)
+            raise ColumnNotFound(file, f"'{wanted}'", header, f"name the right one in {{{kind.param}}}")
         return found[0]
     if kind is TEXT:
         return _named_text(header, rows, found, taken)
@@ -116,13 +140,16 @@ def _is_header(header: Sequence[str], rows: Sequence[list[str]], options: ReadOp
 
     A header has a name that the user gave, or known names of a text and a label column. Two column numbers say that there is none.
     A row has a label, as the rows below it. A known name of a text column outweighs a word that is a label, but no number.
+    Where no column holds labels, a first row with a number is none, nor is a single value without a known name.
     """
-    given = {options.text_column, options.label_column} - {AUTO}
+    given = {options.text_column, *([options.label_column] if options.has_labels else [])} - {AUTO}
     if len(given) == 2 and all(name.isdecimal() for name in given):
         return given <= set(header)
     if any(name in header and not name.isdecimal() for name in given):
         return True
     names_a_text = has_known_name(header, TEXT)
+    if not options.has_labels and (len(header) == 1 or any(map(NO_TEXTS[NUMBERS].fullmatch, header))):
+        return names_a_text
     if len(header) == 1 or (names_a_text and has_known_name(header, LABEL)):
         return True
     labels = [name for place, name in enumerate(header) if _continues(name, [row[place] for row in rows if place < len(row)], options)]
@@ -146,16 +173,16 @@ def _without_names(file: Path, first: Sequence[list[str]], options: ReadOptions)
     width = len(first[0])
     numbers = list(map(str, range(width)))
     is_auto = options.label_column == AUTO
-    label = _label_column(file, numbers, first, options) if is_auto else options.number(options.label_column, width)
+    label = None
+    if options.has_labels:
+        label = _label_column(file, numbers, first, options) if is_auto else options.number(options.label_column, width)
     if options.text_column == AUTO:
-        text = None if label is None else _text_column(file, numbers, first, label)
+        text = None if label is None and options.has_labels else _text_column(file, numbers, first, label)
     else:
         text = options.number(options.text_column, width)
-    if text is None or label is None:
-        raise FileUnreadable(
-            file, "has no header", "give the numbers of its columns, from 0, in preprocess.text_column and preprocess.label_column"
-        )
-    return Columns(text, (label,), width, None)
+    if text is None or (label is None and options.has_labels):
+        raise FileUnreadable(file, "has no header", "give the numbers of its columns, from 0, in {text_column} and {label_column}")
+    return Columns(text, () if label is None else (label,), width, None)
 
 
 def _label_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], options: ReadOptions) -> int | None:
@@ -173,16 +200,14 @@ def _label_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], o
     return found[0]
 
 
-def _text_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], label: int) -> int | None:
+def _text_column(file: Path, names: Sequence[str], rows: Sequence[list[str]], label: int | None) -> int | None:
     """Return the column with the longest values that are texts; raise FileUnreadable if the values of all others are none."""
     others = [column for column in range(_width(rows)) if column != label]
     problems = {column: _no_texts(rows, column) for column in others}
     sizes = {column: sum(len(row[column]) for row in rows) for column in others if not problems[column]}
     if others and not sizes:
         held = ", ".join(f"'{names[column]}' holds {problem}" for column, problem in list(problems.items())[:5])
-        raise FileUnreadable(
-            file, f"has no column of texts ({held})", "give a file with texts, or name the column in preprocess.text_column"
-        )
+        raise FileUnreadable(file, f"has no column of texts ({held})", "give a file with texts, or name the column in {text_column}")
     return max(sizes, key=lambda column: sizes[column], default=None)
 
 
@@ -223,4 +248,4 @@ def _width(rows: Sequence[list[str]]) -> int:
 
 def _ask(file: Path, names: Sequence[str], found: Sequence[int], claim: str) -> NoReturn:
     likely = " and ".join(f"'{names[column]}'" for column in found[:5])
-    raise FileUnreadable(file, f"has several columns that {claim}: {likely}", "name the right one in preprocess.label_column")
+    raise FileUnreadable(file, f"has several columns that {claim}: {likely}", "name the right one in {label_column}")

@@ -1,21 +1,19 @@
-"""The files of a source: one file or a folder of shards, each plain or gzip.
+"""Files of texts, each plain or gzip.
 
-In: the path of a source. Out: its shards, and the decompressed bytes of each as a stream that hashes the file while it is read.
+In: the path of a file. Out: its kind, and its decompressed bytes as a stream that hashes the file while it is read.
 """
 
 import gzip
 import hashlib
 import io
 import os
-import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-from stages.shared.errors import FileUnreadable
-from stages.shared.project import dvc_cache, project_root
+from serving.tables.errors import FileUnreadable
 
 KINDS = {
     ".csv": "delimited",
@@ -60,43 +58,18 @@ class ReadObserver(Protocol):
         """Note that the file was read to its end."""
 
 
-def shards_of(source: Path) -> list[Shard]:
-    """Return the files of a source in the order of their names; raise FileUnreadable if there are none or of several kinds."""
-    source = as_stored(source)
-    if not source.is_dir():
-        return [_shard(source)]
-    _refuse_strange_link(source)
-    files = [file for file in source.iterdir() if not file.name.startswith(".") and file.suffix != ".dvc"]
-    files.sort(key=lambda file: unicodedata.normalize("NFC", file.name))
-    if not files:
-        raise FileUnreadable(source, "is an empty folder", "put the files with the texts into it")
-    shards = [_shard(file, within=source) for file in files]
-    kinds = {shard.kind for shard in shards}
-    if len(kinds) > 1:
-        raise FileUnreadable(source, f"holds files of several kinds ({', '.join(sorted(kinds))})", "keep one kind in a folder")
-    return shards
+def ending_of(file: Path) -> str:
+    """Return the ending of a file's name, without .gz."""
+    return Path(file.name.lower().removesuffix(".gz")).suffix
 
 
-def as_stored(file: Path) -> Path:
-    """Return the path as the disk stores it: macOS stores names decomposed (NFD), other systems composed (NFC)."""
-    if file.exists() or file == file.parent:
-        return file
-    parent = as_stored(file.parent)
-    if not parent.is_dir():
-        return file
-    wanted = unicodedata.normalize("NFC", file.name)
-    return next((found for found in parent.iterdir() if unicodedata.normalize("NFC", found.name) == wanted), file)
+def shard_of(file: Path, kind: str | None = None) -> Shard:
+    """Return a file with its kind and state; raise FileUnreadable if it has no known kind or does not exist.
 
-
-def _shard(file: Path, within: Path | None = None) -> Shard:
-    compressed = file.suffix.lower() == ".gz"
-    suffix = (file.with_suffix("") if compressed else file).suffix.lower()
-    if file.is_dir():
-        raise FileUnreadable(file, "is a folder in a folder", "put all files into one folder")
-    if file.exists() and not file.is_file():
-        raise FileUnreadable(file, "is not a regular file", "copy its content into one")
-    _refuse_strange_link(file, within)
-    kind = KINDS.get(suffix)
+    kind: the kind, if the ending of the name does not tell it.
+    """
+    compressed, suffix = file.suffix.lower() == ".gz", ending_of(file)
+    kind = kind or KINDS.get(suffix)
     if kind is None:
         raise FileUnreadable(file, f"has the unknown file type '{suffix}'", f"give {KNOWN}")
     if compressed and kind in ("parquet", "xlsx"):
@@ -105,20 +78,6 @@ def _shard(file: Path, within: Path | None = None) -> Shard:
         return Shard(file, kind, compressed, _state(file))
     except (FileNotFoundError, NotADirectoryError):
         raise FileUnreadable(file, "does not exist", "check its path") from None
-
-
-def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
-    """Refuse a symbolic link out of the project on any part of the path.
-
-    An archive from elsewhere may contain such a link. DVC's cache may be outside the project.
-    """
-    root, target = project_root().resolve(), file.resolve()
-    in_project = Path(os.path.normpath(file.absolute())).is_relative_to(root)  # a path with .. may lead out of it
-    if not file.is_symlink() and (not in_project or target.is_relative_to(root)):
-        return
-    allowed = [root, *([within.resolve()] if within else [])]
-    if not any(target.is_relative_to(folder) for folder in allowed) and not target.is_relative_to(dvc_cache()):
-        raise FileUnreadable(file, "is a symbolic link out of the project", "copy the file here, or name its own path in preprocess.source")
 
 
 @contextmanager

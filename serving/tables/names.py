@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stages.shared.sources.rows import AUTO
+from serving.tables.labelled import AUTO
 
 MOST_WORDS = 4  # of a name: a longer one is a text
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_A-Za-z]+")  # of a name such as airline_sentiment, reviewText or 감정_대분류
@@ -81,13 +81,15 @@ LABEL = Kind(
 def named(header: Sequence[str], wanted: str, kind: Kind) -> list[int]:
     """Return the positions of the columns that may be meant.
 
-    The wanted name or number gives one position. `auto` gives that of a sure name, else those of known names, then of known last words.
+    The wanted name gives its position, in any case if not exactly; a number gives itself.
+    `auto` gives that of a sure name, else those of known names, then of known last words.
     """
     if wanted in header:
         return [header.index(wanted)]
-    if wanted != AUTO:
-        return [int(wanted)] if wanted.isdecimal() and int(wanted) < len(header) else []
     names = [_normal(name) for name in header]
+    if wanted != AUTO:
+        alike = [place for place, name in enumerate(names) if name == _normal(wanted)]
+        return alike or ([int(wanted)] if wanted.isdecimal() and int(wanted) < len(header) else [])
     for name in kind.sure:
         if name in names:
             return [names.index(name)]
@@ -99,6 +101,11 @@ def named(header: Sequence[str], wanted: str, kind: Kind) -> list[int]:
 def has_known_name(header: Sequence[str], kind: Kind) -> bool:
     """Tell whether a header has a name of the kind, and not only one that ends in a known word, as a text may."""
     return not {*map(_normal, header)}.isdisjoint(kind.sure + kind.names)
+
+
+def has_sure_name(header: Sequence[str], kind: Kind) -> bool:
+    """Tell whether a header has a name that settles which column is meant, whatever its values are."""
+    return not {*map(_normal, header)}.isdisjoint(kind.sure)
 
 
 def names_both(header: Sequence[str], text: str, label: str) -> bool:

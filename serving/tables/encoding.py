@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.shared.errors import FileUnreadable
+from serving.tables.errors import FileUnreadable
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -82,9 +82,26 @@ def encoding_of(file: Path, stream: io.RawIOBase) -> str:
         raise FileUnreadable(
             file,
             f"is neither UTF-8, UTF-16, cp949 nor cp1252 text ({_first_invalid_byte(sample)})",
-            "name its encoding in preprocess.encoding",
+            "name its encoding in {encoding}",
         )
     return encoding
+
+
+def encoding_of_start(start: bytes, *, is_all: bool, decide: bool) -> str | None:
+    """Return the encoding of a stream, by its first bytes beyond ASCII, or None if more bytes must show it.
+
+    is_all: whether the stream ends with these bytes. decide: whether to take the likeliest encoding at once.
+    Bytes of no known encoding count as UTF-8, so a decoder finds the first wrong one.
+    """
+    text = _text(start, "utf-8", complete=False)
+    if (decide and text != "") or is_all or len(start) >= SAMPLE_BYTES:
+        return _encoding(start if is_all else start[: len(start) // 2 * 2], complete=is_all) or "utf-8"
+    if start.startswith(tuple(BYTE_ORDER_MARKS)[1:]) or b"\0" in start:
+        return None
+    korean = _text(start, "cp949", complete=False)
+    if not text or text.isascii() or (korean is not None and _is_korean(korean)):
+        return None
+    return "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
 
 
 def _read_bytes(file: Path) -> bytes:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.tables import delimited
 from stages.shared.errors import FileUnreadable
-from stages.shared.sources import delimited
 from tests.stages.shared.sources.reading import assert_refused, facts, rows, written
 
 
@@ -150,3 +150,71 @@ def test_a_line_without_an_end_is_refused_in_little_memory(tmp_path, monkeypatch
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("content", "titles"),
+    [
+        ("Reviews of 2024\n\ntext,label\ngood,1\nbad,0\n", 1),
+        ("Reviews of 2024,\nby Kim,\ntext,label\ngood,1\nbad,0\n", 2),
+        ("Reviews, of, 2024\ntext,label\ngood,1\nbad,0\n", 1),
+        ("text,label\ngood,1\nbad,0\n", 0),
+    ],
+)
+def test_title_rows_above_the_header_are_left_out_and_counted(tmp_path, content, titles):
+    file = written(tmp_path, content)
+    assert rows(file) == [("good", "1"), ("bad", "0")]
+    assert facts(file).get("title_rows", "0") == str(titles)
+
+
+def test_rows_without_a_label_in_a_file_without_a_header_are_no_titles(tmp_path):
+    file = written(tmp_path, "a long film,\na good film,1\na bad film,0\na fine film,1\n")
+    assert [label for _, label in rows(file, header="no", text_column="0", label_column="1")] == ["", "1", "0", "1"]
+
+
+def test_backslashes_before_quotes_are_read_as_mysql_writes_them(tmp_path):
+    lines = [r'"she said \"good\", twice","1"', r'"ends with a backslash \\","0"', '"two\\\nlines","1"', r'"a \n stays","0"']
+    file = written(tmp_path, "text,label\n" + "\n".join(lines) + "\n")
+    texts = ['she said "good", twice', "ends with a backslash \\", "two\nlines", r"a \n stays"]
+    assert [text for text, _ in rows(file)] == texts
+    assert facts(file)["quoting"] == "backslash"
+    assert [text for text, _ in rows(file, quoting="backslash")] == texts
+
+
+def test_a_backslash_at_the_end_of_a_quoted_text_is_a_character(tmp_path):
+    file = written(tmp_path, 'text,label\n"C:\\dir\\",1\n"plain",0\n')
+    assert rows(file) == [("C:\\dir\\", "1"), ("plain", "0")]
+    assert facts(file)["quoting"] == "csv"
+
+
+REMEDIES = {  # content, sentence, options that the sentence names or the content that it asks for
+    "broken quotes": ('text,label\n"a",1\n"b",0\n"c"d",0\n', "set preprocess.quoting to none", {"quoting": "none"}),
+    "quotes to double": ('text,label\n"a",1\n"b",0\n"c"d",0\n', "double the quotes", 'text,label\n"a",1\n"b",0\n"c""d",0\n'),
+    "more columns than names": ("text\ngood,1\nbad,0\n", "name all columns in the first row", "text,label\ngood,1\nbad,0\n"),
+    "no labels": ("text,b\nwhat a day,x\na film,y\n", r"name it in preprocess\.label_column", {"label_column": "b"}),
+    "numbers": ("id,label\n1,1\n2,0\n", r"name the column in preprocess\.text_column", {"text_column": "id"}),
+    "extra fields": ("text,label\na, b,1\nbad,0\n", "put each text with a comma into double quotes", 'text,label\n"a, b",1\nbad,0\n'),
+    "no name for a column": ("text,\ngood,1\nbad,0\n", "name all columns there", "text,label\ngood,1\nbad,0\n"),
+    "two of a name": ("text,label,label\ngood,1,1\nbad,0,0\n", "rename or remove one of them", "text,label\ngood,1\nbad,0\n"),
+    "swallowed rows": (
+        'text,label\n"fine, really",1\n"Loved it,1\nbad film,0\nthe end",1\n',
+        "double the quotes that are part of a text",
+        'text,label\n"fine, really",1\n"""Loved it",1\nbad film,0\n"the end""",1\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "sentence", "remedy"), REMEDIES.values(), ids=REMEDIES)
+def test_remedy_that_a_sentence_names_reads_the_file(tmp_path, content, sentence, remedy):
+    file = written(tmp_path, content)
+    assert_refused(file, sentence)
+    if isinstance(remedy, str):
+        file, remedy = written(tmp_path, remedy), {}
+    assert len(rows(file, **remedy)) >= 2
+
+
+def test_numbers_of_columns_read_a_file_without_a_header(tmp_path):
+    file = written(tmp_path, "what a day,1\nwhat a film,0\n")
+    with pytest.raises(FileUnreadable, match="has no header: give the numbers of its columns, from 0"):
+        rows(file, text_column="review")
+    assert rows(file, text_column="0", label_column="1") == [("what a day", "1"), ("what a film", "0")]
