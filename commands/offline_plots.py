@@ -13,6 +13,7 @@ from commands.dvc import error_messages
 from stages.shared.errors import StageError
 
 PAGE = Path(__file__).with_suffix(".html")
+# How the page draws: as SVG, in its own colours. "rev", the title that DVC gives a legend, goes.
 EMBED = """
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 window.vegaEmbed = (element, spec) => vegaEmbed(element, spec, {renderer: "svg", config: {

@@ -30,9 +30,9 @@ log = logging.getLogger("uvicorn.error")
 TAGS = {  # groups of routes in /docs, in this order
     "Classify": "One text, several texts or a file.",
     "Status": "The process, the model and the metrics.",
-    "Administration": "Exchange the model while requests run. These routes need an admin key.",
+    "Admin": "Exchange the model. Needs an admin key.",
 }
-CLASSIFY, STATUS, ADMINISTRATION = TAGS
+CLASSIFY, STATUS, ADMIN = TAGS
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.routes, tags=[CLASSIFY], dependencies=KEY_SCHEMES if settings.api_keys else None)
     for module in (home, status):
         app.include_router(module.routes, tags=[STATUS])
-    app.include_router(admin.routes, tags=[ADMINISTRATION], dependencies=KEY_SCHEMES)
+    app.include_router(admin.routes, tags=[ADMIN], dependencies=KEY_SCHEMES)
     return app
 
 

@@ -50,4 +50,4 @@ async def home(request: Request) -> Response:
 def _example(request: Request, *, needs_key: bool) -> str:
     """Return a command that classifies a text, for the address under which the client knows this server."""
     key = "-H 'Authorization: Bearer <key>' " if needs_key else ""
-    return f'curl {key}{request.base_url}predict -d "text={example_of(PredictRequest)["text"]}"'
+    return f'curl {key}-d "text={example_of(PredictRequest)["text"]}" {request.base_url}predict'
