@@ -17,6 +17,8 @@ INVISIBLE = {
 CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
 # Bytes of Windows-1252 that were decoded as Latin-1. As control characters texts hardly ever have them.
 MISREAD = {code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
+# What shows that a text was misread. U+0085 is a line end too: alone, after a space or at the start, it shows nothing.
+MISREAD_SIGN = re.compile(rf"[{''.join(chr(code) for code in MISREAD if code != 0x85)}]|(?<=\S)\x85")
 REPLACED = INVISIBLE | CONTROL | MISREAD
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 ESCAPED_AMPERSAND = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)  # an ampersand escaped any number of times
@@ -54,6 +56,7 @@ def clean_text(text: str) -> str:
     - Unicode becomes NFC, with at most 30 combining marks per letter.
     - HTML entities and `<br />` are resolved, also when escaped twice.
     - Characters of Windows-1252 that were decoded as Latin-1 become what they stand for: U+0097 becomes a dash.
+      U+0085 is a line end, unless it follows a character or the text has other such characters: then it is an ellipsis.
     - Other control characters, and zero-width characters, are removed.
     - Each run of whitespace becomes one space, also no-break spaces and line ends. Spaces at the ends are removed.
     - With markup nested deeper than ten layers, each remaining & and < becomes a space. So no text takes more than a few passes.
@@ -72,6 +75,8 @@ def clean_once(text: str) -> str:
         text = ENTITY.sub(lambda entity: html.unescape(entity.group()), ESCAPED_AMPERSAND.sub("&", text))
     if "<" in text:
         text = LINE_BREAK_TAG.sub(" ", text)
+    if "\x85" in text and not MISREAD_SIGN.search(text):
+        text = text.replace("\x85", " ")
     text = _with_few_marks(" ".join(text.translate(REPLACED).split()))
     return _with_few_marks(unicodedata.normalize("NFC", text))
 

@@ -6,40 +6,29 @@ Real files differ in each of these. In one published file quotes are plain chara
 A file that was quoted twice keeps a layer of quotes. So the reader tries both rules on the complete file before it chooses one.
 """
 
-import codecs
 import csv
-import io
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from serving.tables.columns import columns_of
-from serving.tables.encoding import encoding_of
+from serving.tables.csv_records import encoding_for, lines_of, records_of
 from serving.tables.errors import FileUnreadable
 from serving.tables.facts import SourceFacts
-from serving.tables.files import ReadObserver, Shard, opened
-from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, LabelledRow, ReadOptions
+from serving.tables.files import ReadObserver, Shard
+from serving.tables.labelled import AUTO, Columns, LabelledRow, ReadOptions
 from serving.tables.names import names_both
 
 log = logging.getLogger("delimited")
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
-QUOTINGS: dict[str, Literal[0, 3]] = {
-    "csv": csv.QUOTE_MINIMAL,
-    "backslash": csv.QUOTE_MINIMAL,
-    "twice": csv.QUOTE_MINIMAL,
-    "none": csv.QUOTE_NONE,
-}
-BACKSLASH = re.compile(r'\\(["\\]|\r?\n)')  # an escape of MySQL: a quote, a backslash or a line end after a backslash
 SAMPLE_ROWS = 1000
 SHOWN_LINES = 10
 LINE_END = re.compile(r"\r\n|\r|\n")
-Record = tuple[int, list[str]]  # the line in which it ends, its fields
 
 
 @dataclass(frozen=True)
@@ -73,15 +62,26 @@ def dialect_of(shard: Shard, options: ReadOptions) -> Dialect:
         first = [fields for _, fields in islice(records_of(shard, lines, separator, quoting), SAMPLE_ROWS)]
     if not first:
         raise FileUnreadable(shard.file, "is empty", "give a file with labelled texts")
-    return Dialect(encoding, separator, quoting, columns_of(shard.file, first, options))
+    try:
+        columns = columns_of(shard.file, first, options)
+    except FileUnreadable:
+        if options.is_label is not None or len(first) < SAMPLE_ROWS:
+            raise
+        columns = columns_of(shard.file, first + _spread(shard, encoding, separator, quoting), options)
+    return Dialect(encoding, separator, quoting, columns)
 
 
-def encoding_for(shard: Shard, options: ReadOptions) -> str:
-    """Return the encoding that the options name, or the one found. A byte order mark of UTF-8 is never part of the text."""
-    if options.encoding != AUTO:
-        return "utf-8-sig" if codecs.lookup(options.encoding).name == "utf-8" else options.encoding
-    with opened(shard) as stream:
-        return encoding_of(shard.file, stream)
+def _spread(shard: Shard, encoding: str, separator: str, quoting: str) -> list[list[str]]:
+    """Return rows from all over a file, at equal distances: a file that is sorted by label has one label in its first rows."""
+    found: list[list[str]] = []
+    step = 1
+    with lines_of(shard, encoding) as lines:
+        for number, (_, fields) in enumerate(records_of(shard, lines, separator, quoting)):
+            if number % step == 0:
+                found.append(fields)
+            if len(found) == 2 * SAMPLE_ROWS:
+                found, step = found[::2], 2 * step
+    return found[1:]
 
 
 def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observer: ReadObserver) -> Iterator[LabelledRow]:
@@ -110,85 +110,6 @@ def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observe
         )
     if repeated > 1:
         log.info("%s repeats its header %d times", shard.file, repeated - 1)
-
-
-@contextmanager
-def lines_of(shard: Shard, encoding: str, observer: ReadObserver | None = None) -> Iterator[Iterator[str]]:
-    """Yield an iterator of the lines of a file, with their ends.
-
-    It raises FileUnreadable for a line that is too long, holds a NUL byte or does not decode.
-    """
-    with opened(shard, observer) as stream:
-        yield _lines(shard, io.TextIOWrapper(io.BufferedReader(stream, 2**18), encoding=encoding, newline=""))
-
-
-def _lines(shard: Shard, reader: io.TextIOWrapper) -> Iterator[str]:
-    number = 0
-    try:
-        while line := reader.readline(MAX_CHARACTERS):
-            number += 1
-            if len(line) == MAX_CHARACTERS:
-                raise FileUnreadable(
-                    shard.file,
-                    f"has over {MAX_CHARACTERS:,} characters in line {number:,}",
-                    "check that the file is a table of texts and not damaged",
-                )
-            if "\0" in line:
-                raise FileUnreadable(
-                    shard.file, f"has a NUL byte in line {number:,}", "export it again as text, for it is damaged or not a text file"
-                )
-            yield line
-    except UnicodeError as error:
-        raise not_decoded(shard, error, f"line {number:,}") from None
-
-
-def not_decoded(shard: Shard, error: UnicodeError, place: str) -> FileUnreadable:
-    """Return the error for bytes that are not of the encoding. place: the line or record before them."""
-    problem = f"cannot be decoded ({error})"
-    if isinstance(error, UnicodeDecodeError):
-        problem = f"is not {error.encoding} throughout (byte 0x{error.object[error.start]:02x} after {place})"
-    return FileUnreadable(shard.file, problem, "repair it, or name its encoding in {encoding}")
-
-
-def records_of(shard: Shard, lines: Iterator[str], separator: str, quoting: str) -> Iterator[Record]:
-    """Yield the records that are not blank, each with the line in which it ends; raise FileUnreadable for broken quotes."""
-    size = 0
-
-    def counted() -> Iterator[str]:
-        nonlocal size
-        for line in lines:
-            size += len(line)
-            if size > MAX_CHARACTERS:
-                raise FileUnreadable(
-                    shard.file, f"has a row of over {MAX_CHARACTERS:,} characters, up to line {reader.line_num:,}", "close its quotes"
-                )
-            yield BACKSLASH.sub(_doubled, line) if quoting == "backslash" else line
-
-    csv.field_size_limit(MAX_CHARACTERS)  # of the process: other code may set it to another value
-    reader = csv.reader(counted(), delimiter=separator, quoting=QUOTINGS[quoting], strict=True)
-    try:
-        for fields in reader:
-            size = 0
-            if reader.line_num == 1 and fields[:1] == ["sep="]:  # a line for Excel, which is not part of the table
-                continue
-            if len(fields) > 1 or any(field.strip() for field in fields):
-                yield reader.line_num, [unquoted(field) for field in fields] if quoting == "twice" else fields
-    except csv.Error as error:
-        raise FileUnreadable(
-            shard.file,
-            f"has broken quotes (line {reader.line_num:,}: {error})",
-            "close every quote, and double the quotes inside a quoted text; or set {quoting} to none",
-        ) from None
-
-
-def _doubled(escape: re.Match[str]) -> str:
-    """Return an escaped quote as CSV writes it, twice, and another character without its backslash."""
-    return '""' if escape[1] == '"' else escape[1]
-
-
-def unquoted(field: str) -> str:
-    """Return a field without its second layer of quotes."""
-    return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 
 def separator_of(sample: Sequence[str], options: ReadOptions, candidates: Iterable[str] = SEPARATORS) -> str:
@@ -227,12 +148,11 @@ def _quoting(shard: Shard, encoding: str, separator: str) -> str:
     If most quotes wrap a field, the file means the rules of CSV, even where it breaks them.
     "backslash" is right if it gives an even table where the rules of CSV give an error or uneven rows.
     """
-    with lines_of(shard, encoding) as lines:
-        escaped = {'\\"' in line for line in lines if '"' in line}
-    if not escaped:
+    if not _has(shard, encoding, '"'):
         return "csv"
     quoted = _profile(shard, encoding, separator, "csv")
-    if True in escaped and (quoted.problem is not None or not quoted.even) and _profile(shard, encoding, separator, "backslash").even:
+    is_broken = quoted.problem is not None or not quoted.even
+    if is_broken and _has(shard, encoding, '\\"') and _profile(shard, encoding, separator, "backslash").even:
         return "backslash"
     plain = _profile(shard, encoding, separator, "none")
     if plain.even and not plain.wrapped and (quoted.problem is not None or not quoted.even or quoted.rows < plain.rows):
@@ -240,6 +160,11 @@ def _quoting(shard: Shard, encoding: str, separator: str) -> str:
     if quoted.problem is not None:
         raise quoted.problem
     return "twice" if quoted.twice else "csv"
+
+
+def _has(shard: Shard, encoding: str, characters: str) -> bool:
+    with lines_of(shard, encoding) as lines:
+        return any(characters in line for line in lines)
 
 
 def _profile(shard: Shard, encoding: str, separator: str, quoting: str) -> Profile:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from serving.tables.delimited import not_decoded
+from serving.tables.csv_records import not_decoded
 from serving.tables.errors import FileUnreadable
 from serving.tables.files import ReadObserver, Shard, opened
 from serving.tables.labelled import MAX_CHARACTERS

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from serving.inference.errors import last_line
 from serving.tables.columns import named_columns
-from serving.tables.delimited import SAMPLE_ROWS, lines_of
+from serving.tables.csv_records import lines_of
+from serving.tables.delimited import SAMPLE_ROWS
 from serving.tables.errors import FileUnreadable
 from serving.tables.files import FREE_BYTES, MAX_RATIO, ReadObserver, Shard, opened
 from serving.tables.labelled import LIST_SEPARATOR, Columns, LabelledRow, ReadOptions

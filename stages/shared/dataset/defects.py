@@ -3,9 +3,8 @@
 import re
 from typing import NamedTuple
 
-from serving.inference.text import MISREAD
+from serving.inference.text import MISREAD_SIGN
 
-MISREAD_CHARACTER = re.compile(f"[{''.join(map(chr, MISREAD))}]")
 ESCAPE = re.compile(r"""(?P<codes>(?:\\u[0-9a-fA-F]{4})+)|(?P<bytes>(?:\\x[0-9a-fA-F]{2})+)|\\(?P<sign>[nrt"'/\\])""")
 MEANS = {"n": "\n", "r": "\n", "t": "\t"}
 
@@ -22,7 +21,7 @@ class Defects(NamedTuple):
 
     def and_those_of(self, text: str) -> "Defects":
         """Return the counts with those of one text more."""
-        return Defects(self.misread + bool(MISREAD_CHARACTER.search(text)), self.escapes + ("\\" in text and bool(ESCAPE.search(text))))
+        return Defects(self.misread + bool(MISREAD_SIGN.search(text)), self.escapes + ("\\" in text and bool(ESCAPE.search(text))))
 
 
 def resolve_escapes(text: str) -> str:

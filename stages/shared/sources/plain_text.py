@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from serving.tables.delimited import encoding_for, lines_of
+from serving.tables.csv_records import encoding_for, lines_of
 from serving.tables.errors import FileUnreadable
 from serving.tables.files import ReadObserver, Shard
 from serving.tables.labelled import MAX_CHARACTERS, LabelledRow, ReadOptions

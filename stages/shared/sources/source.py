@@ -13,7 +13,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from serving.tables.delimited import dialect_of, encoding_for, read_delimited
+from serving.tables.csv_records import encoding_for
+from serving.tables.delimited import dialect_of, read_delimited
 from serving.tables.facts import SourceFacts
 from serving.tables.files import Shard, opened
 from serving.tables.json_list import elements_of

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.tables import delimited
+from serving.tables import csv_records
 from stages.shared.errors import FileUnreadable
+from stages.shared.sources.source import Source
+from stages.shared.sources.tables import ReadOptions
 from tests.stages.shared.sources.reading import assert_refused, facts, rows, written
 
 
@@ -133,13 +135,13 @@ def test_a_broken_byte_after_the_sample_is_refused(tmp_path):
 
 
 def test_a_row_of_too_many_lines_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "MAX_CHARACTERS", 10_000)
+    monkeypatch.setattr(csv_records, "MAX_CHARACTERS", 10_000)
     (tmp_path / "a.csv").write_text('text,label\n"' + "a line\n" * 2_000 + '",1\n', "utf-8")
     assert_refused(tmp_path / "a.csv", "has a row of over 10,000 characters")
 
 
 def test_a_line_without_an_end_is_refused_in_little_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "MAX_CHARACTERS", 2**20)
+    monkeypatch.setattr(csv_records, "MAX_CHARACTERS", 2**20)
     file = tmp_path / "a.csv"
     with file.open("wb") as out:
         out.write(b"text,label\n")
@@ -218,3 +220,14 @@ def test_numbers_of_columns_read_a_file_without_a_header(tmp_path):
     with pytest.raises(FileUnreadable, match="has no header: give the numbers of its columns, from 0"):
         rows(file, text_column="review")
     assert rows(file, text_column="0", label_column="1") == [("what a day", "1"), ("what a film", "0")]
+
+
+@pytest.mark.parametrize("header", ["", "said,kind\n"])
+def test_a_file_that_is_sorted_by_label_is_looked_at_as_a_whole(tmp_path, header):
+    lines = [f"what a {word} day number {number},{word}\n" for word in ("bad", "fine", "good") for number in range(2_000)]
+    file = written(tmp_path, header + "".join(lines))
+    source = Source(file, ReadOptions(None), optional=False)
+    found = list(source.rows())
+    assert len(found) == len(lines)
+    assert {row.label for row in found} == {"bad", "fine", "good"}
+    assert source.facts.header == ("yes" if header else "no",)
