@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 from stages.shared import command, params
 from stages.shared.classes import write_class_names
 from stages.shared.dataset import report
+from stages.shared.dataset.defects import Defects
 from stages.shared.dataset.duplicates import KEYS
 from stages.shared.dataset.errors import GroupsTooLarge, TooFewTexts
 from stages.shared.dataset.labels import Corrections
@@ -151,40 +152,42 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
         with timed("splitting"):
             sample_and_split(rows, settings, paths.source, supplied=sources)
 
-        classes = summary.classes()
-        warn_of_missing_classes(classes, settings.class_names)
-        with timed("counting tokens"):
-            lengths = token_lengths(summary, paths.tokenizer, max_length)
-        contained = summary.contained() if is_searched else {}
-        for warning in report.contained_warnings(contained):
-            log.warning("%s", warning)
-        metrics = _metrics(sources, summary, classes, settings.class_names)
-        metrics |= {"contained": contained, "corrections": corrections.counts, "defects": reading.defects._asdict()}
-        metrics |= {"tokens": lengths.metrics}
+        contents = measure(summary, sources, settings, reading.defects, paths, max_length, is_searched=is_searched)
         with timed("reporting"):
-            contents = report.Contents(
-                summary,
-                sources,
-                classes,
-                settings.class_names,
-                lengths,
-                reading.defects,
-                contained,
-                settings.escapes,
-                settings.smaller_groups,
-                dropped_file=paths.dropped.name,
-                corrections_file=paths.corrections.name,
-            )
             page, warnings = report.render(contents)
         with timed("writing"):
             write_outputs(rows, paths, settings.class_names, page)
-        write_metrics(paths.metrics, paths.details, metrics, COMPARED)
+        write_metrics(paths.metrics, paths.details, _metrics(contents) | {"corrections": corrections.counts}, COMPARED)
         for origin, source in sources.items():
             reasons = _reasons(summary, origin)
             log.info("%s: %s rows read, %s kept (%s)", origin, f"{source.rows:,}", f"{summary.kept(origin):,}", reasons)
     if warnings:
         log.info("warnings in %s: %d. The first: %s", paths.report, len(warnings), warnings[0])
-    log.info(", ".join(f"{name} {count:,}" for name, count in metrics["rows"].items()))
+    log.info(", ".join(f"{name} {count:,}" for name, count in contents.totals.items()))
+
+
+def measure(
+    summary: Summary,
+    sources: dict[str, SourceRead],
+    settings: PreprocessParams,
+    defects: Defects,
+    paths: Paths,
+    max_length: int,
+    *,
+    is_searched: bool,
+) -> report.Contents:
+    """Count what the report and the metrics show, and warn; is_searched: whether contained texts were searched."""
+    classes = summary.classes()
+    warn_of_missing_classes(classes, settings.class_names)
+    with timed("counting tokens"):
+        lengths = token_lengths(summary, paths.tokenizer, max_length)
+    contained = summary.contained() if is_searched else {}
+    for warning in report.contained_warnings(contained):
+        log.warning("%s", warning)
+    return report.Contents(
+        summary, sources, classes, settings.class_names, lengths, defects, contained, settings.escapes, settings.smaller_groups,
+        dropped_file=paths.dropped.name, corrections_file=paths.corrections.name,
+    )  # fmt: skip
 
 
 def write_outputs(rows: RowStore, paths: Paths, class_names: tuple[str, ...], page: str) -> None:
@@ -263,17 +266,21 @@ def warn_of_missing_classes(classes: Classes, class_names: tuple[str, ...]) -> N
             log.warning("%s has no text of: %s", split_name, ", ".join(missing))
 
 
-def _metrics(sources: dict[str, SourceRead], summary: Summary, classes: Classes, class_names: tuple[str, ...]) -> dict[str, Any]:
+def _metrics(contents: report.Contents) -> dict[str, Any]:
+    sources, summary = contents.sources, contents.summary
     for origin, source in sources.items():
         assert source.rows == summary.kept(origin) + sum(summary.dropped(origin).values()), "rows read = rows kept + rows dropped"
-    numbers = range(len(class_names))
+    counts = contents.counts
     metrics: dict[str, Any] = {
         "source": sources["source"].as_values(),
-        "rows": {name: sum(classes.get((name, number), 0) for number in numbers) for name in SPLITS},
+        "rows": contents.totals,
         "dropped": summary.dropped(),
         "near_duplicates": summary.near_duplicates()._asdict(),
+        "contained": contents.contained,
         "largest_group": summary.largest_group(),
-        "classes": {class_names[number]: {name: classes.get((name, number), 0) for name in SPLITS} for number in numbers},
+        "classes": {name: {split: counts[split][number] for split in SPLITS} for number, name in enumerate(contents.class_names)},
+        "defects": contents.defects._asdict(),
+        "tokens": contents.lengths.metrics,
     }
     for origin in sources.keys() - {"source"}:
         metrics[f"{origin}_source"] = {**sources[origin].as_values(), "dropped": summary.dropped(origin)}

@@ -167,25 +167,7 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     yield from _defect_warnings(contents, found.rows)
     if dropped["conflicting"]:
         yield f"{dropped['conflicting']:,} rows have a text that has several labels in the source."
-    if found.leaked.same:
-        yield f"{found.leaked.same:,} texts of the source are also in a supplied validation or test file. They were removed from train."
-    if found.leaked.near:
-        yield (
-            f"{found.leaked.near:,} texts of the source are near duplicates of a supplied validation or test file's texts. "
-            "They were removed from train."
-        )
-    if found.leaked.contained:
-        yield (
-            f"{found.leaked.contained:,} texts of the source stand inside texts of a supplied validation or test file, or contain them. "
-            "They were removed from train."
-        )
-    if found.in_validation_and_test:
-        yield (
-            f"{found.in_validation_and_test:,} texts of the validation file are also in the test file: "
-            "the texts that choose the best epoch also test it."
-        )
-    if found.shared_persons:
-        yield f"{found.shared_persons:,} persons of train also speak in a supplied validation or test file."
+    yield from _supplied_warnings(found)
     if dropped["duplicate"] > DUPLICATES * found.rows:
         count, share = dropped["duplicate"], dropped["duplicate"] / found.rows
         yield f"{count:,} rows ({share:.1%}) repeat an earlier text. They were dropped, since they would leak into other splits."
@@ -210,6 +192,29 @@ def _warnings(found: Findings, contents: Contents) -> Iterator[str]:
     for split in SPLITS[1:]:
         if contents.totals[split] < SMALL:
             yield _interval(split, contents.totals[split])
+
+
+def _supplied_warnings(found: Findings) -> Iterator[str]:
+    """Yield what the source, a supplied validation file and a supplied test file have in common."""
+    if found.leaked.same:
+        yield f"{found.leaked.same:,} texts of the source are also in a supplied validation or test file. They were removed from train."
+    if found.leaked.near:
+        yield (
+            f"{found.leaked.near:,} texts of the source are near duplicates of a supplied validation or test file's texts. "
+            "They were removed from train."
+        )
+    if found.leaked.contained:
+        yield (
+            f"{found.leaked.contained:,} texts of the source stand inside texts of a supplied validation or test file, or contain them. "
+            "They were removed from train."
+        )
+    if found.in_validation_and_test:
+        yield (
+            f"{found.in_validation_and_test:,} texts of the validation file are also in the test file: "
+            "the texts that choose the best epoch also test it."
+        )
+    if found.shared_persons:
+        yield f"{found.shared_persons:,} persons of train also speak in a supplied validation or test file."
 
 
 def contained_warnings(contained: Mapping[str, float]) -> Iterator[str]:
