@@ -120,18 +120,8 @@ def run_stage(folder: Path, source: Path, *, search: bool) -> Run:
         YAML().dump(params, file)
     outputs: list[str | Path] = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
     none = Path("data/raw/none.csv")
-    flags: list[str | Path] = [
-        "--params",
-        folder / "params.yaml",
-        "--source",
-        source,
-        "--corrections",
-        none,
-        "--validation-source",
-        none,
-        "--test-source",
-        none,
-    ]
+    flags: list[str | Path] = ["--params", folder / "params.yaml", "--source", source]
+    flags += [part for name in ("corrections", "labels-source", "validation-source", "test-source") for part in (f"--{name}", none)]
     flags += ["--tokenizer", "models/base/tokenizer.json", "--dropped", folder / "dropped.csv"]
     flags += ["--classes", folder / "classes.json"]
     flags += ["--report", folder / "report.html", "--metrics", folder / "compared.json", "--details", folder / "metrics.json"]

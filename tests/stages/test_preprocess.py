@@ -83,7 +83,7 @@ def run(folder: Path, source: Path, *extra: str, before=(), environment=None, fi
     flags = [part for name, file in split_files(folder / "out").items() for part in (f"--{name}", file)]
     content = source.read_bytes() if source.is_file() else None
     command = [sys.executable, "-m", "stages.preprocess", "--params", params_file, "--source", source, *flags]
-    others = {"corrections": NONE, "validation-source": NONE, "test-source": NONE} | (files or {})
+    others = {"corrections": NONE, "labels-source": NONE, "validation-source": NONE, "test-source": NONE} | (files or {})
     command += [*(part for name, file in others.items() for part in (f"--{name}", file)), *extra]
     command += ["--tokenizer", tokenizer_file(folder), "--dropped", folder / "out/dropped.csv", "--report", folder / "out/report.html"]
     command += ["--classes", folder / "out/classes.json"]
@@ -235,7 +235,6 @@ def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_pat
         ),
         (["caption,verdict", "lovely film,positive", "awful meal,negative"], "set preprocess.header to yes or no"),
         (["Text,text,label", "7,lovely film,1", "8,awful meal,0"], "has the column 'Text' more than once"),
-        (["# exported", "text,label", "lovely film,1", "awful meal,0"], "has 1 fields in its first row and 2 in the next"),
         (['""'], "is empty"),
     ],
 )
@@ -432,7 +431,7 @@ BAD_FILES = {
     "no JSON records": ("a.json", "[]", "a.json "),
     "half a character": ("a.jsonl", '{"text": "\\ud83d", "label": 1}\n{"text": "a", "label": 0}\n', "surrogate"),
     "truncated JSON": ("a.json", CORPUS[:-9], "is not complete JSON"),
-    "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "has no column 'text' (found: 'paragraph')"),
+    "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "has no column of labels (found: 'paragraph')"),
     "unknown emotion": ("a.json", CORPUS, "emotion code 'E70' in record 2"),
 }
 BAD_PARAMS = {
