@@ -27,6 +27,8 @@ from serving.web.tracing import TracingMiddleware, telemetry_settings
 
 log = logging.getLogger("uvicorn.error")
 
+VERSION = "0.2.0"  # of the project, as CHANGELOG.md and CITATION.cff say
+
 TAGS = {  # groups of routes in /docs, in this order
     "Classify": "One text, several texts or a file.",
     "Status": "The process, the model and the metrics.",
@@ -41,6 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPIOffline(
         redoc_url=None,
         title="Sentiment-Ops",
+        version=VERSION,
         description="This server classifies texts by their sentiment, with the same model that was evaluated.",
         lifespan=lifespan,
         openapi_tags=[{"name": name, "description": description} for name, description in TAGS.items()],

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from serving.web.application import VERSION
 from stages import preprocess
 from tests.running import ROOT, read_json, run_command
 
@@ -85,7 +86,7 @@ def test_readme_leads_to_the_plots_and_to_each_target_of_the_korean_corpus(readm
 
 def test_version_is_the_newest_of_the_changelog() -> None:
     newest = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0]
-    assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == newest
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == VERSION == newest
 
 
 def test_readme_states_what_the_tables_of_results_show() -> None:
