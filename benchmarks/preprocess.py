@@ -115,6 +115,8 @@ def run_stage(folder: Path, source: Path, near: float) -> Run:
         source,
         "--corrections",
         none,
+        "--labels-source",
+        none,
         "--validation-source",
         none,
         "--test-source",

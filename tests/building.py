@@ -47,7 +47,8 @@ def build_tiny_model(base: Path, table: Path, mlflow_store: str, folder: Path) -
     splits = {name: folder / f"{name}.csv" for name in ("train", "validation")}
     stages: dict[str, dict[str, Path]] = {
         "preprocess": {
-            "source": table, "validation-source": NONE, "test-source": NONE, "corrections": NONE, "tokenizer": base / "tokenizer.json",
+            "source": table, "labels-source": NONE, "validation-source": NONE, "test-source": NONE, "corrections": NONE,
+            "tokenizer": base / "tokenizer.json",
             **splits, "test": folder / "test.csv", "classes": folder / "classes.json",
             "dropped": folder / "dropped.csv", "report": folder / "report.html",
         },

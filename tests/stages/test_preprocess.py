@@ -81,7 +81,7 @@ def run(folder: Path, source: Path, *extra: str, before=(), environment=None, fi
     flags = [part for name, file in split_files(folder / "out").items() for part in (f"--{name}", file)]
     content = source.read_bytes() if source.is_file() else None
     command = [sys.executable, "-m", "stages.preprocess", "--params", params_file, "--source", source, *flags]
-    others = {"corrections": NONE, "validation-source": NONE, "test-source": NONE} | (files or {})
+    others = {"corrections": NONE, "labels-source": NONE, "validation-source": NONE, "test-source": NONE} | (files or {})
     command += [*(part for name, file in others.items() for part in (f"--{name}", file)), *extra]
     command += ["--tokenizer", tokenizer_file(folder), "--dropped", folder / "out/dropped.csv", "--report", folder / "out/report.html"]
     command += ["--classes", folder / "out/classes.json"]
