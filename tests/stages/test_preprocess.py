@@ -232,7 +232,7 @@ def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_pat
         ),
         (["caption,verdict", "lovely film,positive", "awful meal,negative"], "set preprocess.header to yes or no"),
         (["Text,text,label", "7,lovely film,1", "8,awful meal,0"], "has the column 'Text' more than once"),
-        (["# exported", "text,label", "lovely film,1", "awful meal,0"], "has 1 fields in its first row and 2 in the next"),
+        (["text", "lovely film,1", "awful meal,0"], "has 1 fields in its first row and 2 in the next"),
         (['""'], "is empty"),
     ],
 )
@@ -427,7 +427,7 @@ BAD_FILES = {
     "no JSON records": ("a.json", "[]", "a.json "),
     "half a character": ("a.jsonl", '{"text": "\\ud83d", "label": 1}\n{"text": "a", "label": 0}\n', "surrogate"),
     "truncated JSON": ("a.json", CORPUS[:-9], "is not complete JSON"),
-    "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "has no column 'text' (found: 'paragraph')"),
+    "other corpus": ("a.json", '{"data": [{"paragraph": []}]}', "has no column of labels (found: 'paragraph')"),
     "unknown emotion": ("a.json", CORPUS, "emotion code 'E70' in record 2"),
 }
 BAD_PARAMS = {
