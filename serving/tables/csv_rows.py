@@ -47,7 +47,7 @@ class CsvRows:
 
     def feed(self, data: bytes) -> Iterator[Row]:
         yield from self._rows(self._lines.feed(data))
-        if not data:
+        if not data and len(self._first) > 1:  # a header alone does not tell its columns
             yield from self._first_rows()
 
     def end(self) -> Iterator[Row]:

@@ -148,7 +148,9 @@ def test_row_that_has_the_name_settles_the_column_at_once_and_others_when_the_ro
     rows = rows_of("csv", "review")
     assert [row.text for row in rows.feed(b"id,review\n1,good\n")] == ["good"]
     rows = rows_of("csv")
-    assert list(rows.feed(b"id,what they said\n1,good film\n2,bad film\n")) == []
+    assert list(rows.feed(b"id,what they said\n")) == []
+    assert list(rows.feed(b"")) == []
+    assert list(rows.feed(b"1,good film\n2,bad film\n")) == []
     assert [row.text for row in rows.feed(b"")] == ["good film", "bad film"]
     assert [row.text for row in rows.feed(b"3,film\n")] == ["film"]
 
