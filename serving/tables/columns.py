@@ -27,6 +27,7 @@ NO_TEXTS = {  # what a column holds that holds no texts, and how to recognize su
     LINKS: re.compile(r"\s*(?:https?://|www\.)\S+\s*", re.IGNORECASE),
     IDS: re.compile(r"\s*(?=\S*\d)(?:[0-9a-fA-F-]{16,}|[A-Za-z0-9_-]{20,})\s*"),
 }
+LOOKED_AT = 500  # characters of a value: the patterns take quadratic time in them
 NOTHING = "nothing"
 NO_LABELS = (DATES, LINKS, IDS)
 LABELS_ELSEWHERE = (
@@ -217,7 +218,7 @@ def _no_texts(rows: Sequence[list[str]], column: int) -> str | None:
     if not values:
         return NOTHING
     for held, pattern in NO_TEXTS.items():
-        if sum(bool(pattern.fullmatch(value)) for value in values) > NEARLY_ALL * len(values):
+        if sum(bool(pattern.fullmatch(value[:LOOKED_AT])) for value in values) > NEARLY_ALL * len(values):
             return held
     if len(values) > FEW and max(map(values.count, set(values[:FEW]))) > NEARLY_ALL * len(values):
         return "one repeated value"

@@ -47,7 +47,7 @@ class CsvRows:
 
     def feed(self, data: bytes) -> Iterator[Row]:
         yield from self._rows(self._lines.feed(data))
-        if not data:
+        if not data and len(self._first) > 1:  # a header alone does not tell its columns
             yield from self._first_rows()
 
     def end(self) -> Iterator[Row]:
@@ -75,6 +75,9 @@ class CsvRows:
             for line in lines:
                 if self._columns is None:
                     yield from self._first_line(line)
+                elif not self._pending and '"' not in line:
+                    if cells := _cells(line, self._separators):
+                        yield self._row(cells)
                 elif (text := self._complete(line)) is not None and (cells := self._split(text)):
                     yield self._row(cells)
         except RowsBroken:
@@ -148,6 +151,7 @@ class CsvRows:
         rows = [cells for line in lines if (text := self._complete(line)) is not None and (cells := self._split(text))]
         if not rows:
             return
+        _refuse_width(max(map(len, rows)))
         try:
             columns = columns_of(Path("-"), rows, self._options)
         except FileUnreadable as error:
@@ -160,8 +164,7 @@ class CsvRows:
         self._separators, self._opening = separator, re.compile(re.escape(f'{separator}"'))
 
     def _start(self, columns: Columns, separator: str) -> None:
-        if columns.width > MAX_COLUMNS:
-            raise RowsBroken(f"the header names more than {MAX_COLUMNS:,} columns: remove those that you do not need")
+        _refuse_width(columns.width)
         self._set_separator(separator)
         self._columns = columns
         self._answer = answer_names(columns.names or (), self._answer)
@@ -180,6 +183,11 @@ class CsvRows:
         line = io.StringIO()
         csv.writer(line, delimiter=self._separators[0]).writerow(cells)  # with its line end \r\n it quotes cells that contain \r
         return f"{line.getvalue()[:-2]}\n".encode("utf-8", "backslashreplace")
+
+
+def _refuse_width(columns: int) -> None:
+    if columns > MAX_COLUMNS:
+        raise RowsBroken(f"the file has more than {MAX_COLUMNS:,} columns: remove those that you do not need")
 
 
 def _cells(text: str, separator: str, *, literal: bool = False) -> list[str]:

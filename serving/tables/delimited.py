@@ -12,10 +12,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from typing import NamedTuple
 
-from serving.tables.columns import columns_of
+from serving.tables.columns import MOST_TITLES, columns_of
 from serving.tables.csv_records import encoding_for, lines_of, records_of
 from serving.tables.errors import FileUnreadable
 from serving.tables.facts import SourceFacts
@@ -114,8 +114,7 @@ def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observe
 
 def separator_of(sample: Sequence[str], options: ReadOptions, candidates: Iterable[str] = SEPARATORS) -> str:
     """Return the separator whose header names the columns, else the one that gives most lines the same number of fields."""
-    header = next(iter(sample), "")
-    for separator in candidates:
+    for header, separator in product(sample[: MOST_TITLES + 1], candidates):
         if names_both([name.strip().strip('"') for name in header.split(separator)], options.text_column, options.label_column):
             return separator
 

@@ -79,7 +79,7 @@ def test_readme_has_the_committed_figures(readme: str) -> None:
 @pytest.mark.parametrize("readme", READMES)
 def test_readme_leads_to_the_plots_and_to_each_target_of_the_korean_corpus(readme: str) -> None:
     text = (ROOT / readme).read_text("utf-8")
-    assert "`dvc plots show`" in text
+    assert "dvc plots show" in text
     assert "`preprocess.aihub_target`" in text
     assert all(f"`{target}`" in text for target in get_args(preprocess.PreprocessParams.model_fields["aihub_target"].annotation))
 

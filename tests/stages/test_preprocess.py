@@ -235,6 +235,7 @@ def test_a_group_that_is_half_of_the_rows_is_trained_on_and_never_tested(tmp_pat
         ),
         (["caption,verdict", "lovely film,positive", "awful meal,negative"], "set preprocess.header to yes or no"),
         (["Text,text,label", "7,lovely film,1", "8,awful meal,0"], "has the column 'Text' more than once"),
+        (["text", "lovely film,1", "awful meal,0"], "has 1 fields in its first row and 2 in the next"),
         (['""'], "is empty"),
     ],
 )

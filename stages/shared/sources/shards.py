@@ -29,11 +29,11 @@ def shards_of(source: Path, labels: str) -> list[LabelledShard]:
 
     labels: `file` or `folder` if that name is the label of the texts, `lines` if lines of another file are, else anything.
     """
-    source = as_stored(source)
+    source, root = as_stored(source), project_root().resolve()
     if not source.is_dir():
-        return [_labelled(source, labels)]
-    _refuse_strange_link(source)
-    shards = [_labelled(file, labels, within=source) for folder in _folders(source, labels) for file in visible(folder)]
+        return [_labelled(source, labels, root)]
+    _refuse_strange_link(source, root)
+    shards = [_labelled(file, labels, root, within=source) for folder in _folders(source, labels) for file in visible(folder)]
     kinds = {shard.kind for shard, _ in shards}
     if len(kinds) > 1:
         raise FileUnreadable(source, f"holds files of several kinds ({', '.join(sorted(kinds))})", "keep one kind in a folder")
@@ -60,16 +60,26 @@ def _folders(source: Path, labels: str) -> list[Path]:
     return folders
 
 
-def _labelled(file: Path, labels: str, within: Path | None = None) -> LabelledShard:
-    """Return a file with the label that its name gives. `pos.txt` and `reviews.pos` both give pos."""
-    ending, is_plain = ending_of(file), is_plain_text(file)
+def _labelled(file: Path, labels: str, root: Path, within: Path | None = None) -> LabelledShard:
+    """Return a file with the label that its name gives; raise FileUnreadable for what is no file of the project.
+
+    root: the project. within: the folder that was named. `pos.txt` and `reviews.pos` both give the label pos.
+    """
+    if file.is_dir():
+        raise FileUnreadable(file, "is a folder in a folder", "put all files into one folder")
+    if file.exists() and not file.is_file():
+        raise FileUnreadable(file, "is not a regular file", "copy its content into one")
+    _refuse_strange_link(file, root, within)
+    ending, kind, label = ending_of(file), None, None
     if labels == FOLDER:
-        return LabelledShard(_allowed(file, within, kind="text" if ending == ".txt" else None), file.parent.name)
+        kind, label = "text" if ending == ".txt" else None, file.parent.name
+    elif labels in (FILE, LINES):
+        kind = "lines" if is_plain_text(file) else None
     if labels == FILE:
         stem = file.name[: len(file.name.lower().removesuffix(".gz")) - len(ending)]
-        label = stem if ending in KINDS else ending.removeprefix(".")
-        return LabelledShard(_allowed(file, within, kind="lines" if is_plain else None), label)
-    return LabelledShard(_allowed(file, within, kind="lines" if labels == LINES and is_plain else None), None)
+        label = ending.removeprefix(".") if ending and ending not in KINDS else stem
+    with errors_of_readers():
+        return LabelledShard(shard_of(file, kind), label)
 
 
 def is_plain_text(file: Path) -> bool:
@@ -88,22 +98,12 @@ def as_stored(file: Path) -> Path:
     return next((found for found in parent.iterdir() if unicodedata.normalize("NFC", found.name) == wanted), file)
 
 
-def _allowed(file: Path, within: Path | None, kind: str | None) -> Shard:
-    if file.is_dir():
-        raise FileUnreadable(file, "is a folder in a folder", "put all files into one folder")
-    if file.exists() and not file.is_file():
-        raise FileUnreadable(file, "is not a regular file", "copy its content into one")
-    _refuse_strange_link(file, within)
-    with errors_of_readers():
-        return shard_of(file, kind)
-
-
-def _refuse_strange_link(file: Path, within: Path | None = None) -> None:
+def _refuse_strange_link(file: Path, root: Path, within: Path | None = None) -> None:
     """Refuse a symbolic link out of the project on any part of the path.
 
     An archive from elsewhere may contain such a link. DVC's cache may be outside the project.
     """
-    root, target = project_root().resolve(), file.resolve()
+    target = file.resolve()
     in_project = Path(os.path.normpath(file.absolute())).is_relative_to(root)  # a path with .. may lead out of it
     if not file.is_symlink() and (not in_project or target.is_relative_to(root)):
         return

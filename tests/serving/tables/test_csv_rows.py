@@ -81,7 +81,7 @@ def test_header_with_a_line_end_in_a_quoted_name_is_read() -> None:
     ("file", "sentence"),
     [
         ('"' + "a" * 900_000 + "\n" + "b" * 900_000 + '",text\n', "a row has more than 1,000,000 characters"),
-        ("text" + "," * 500_000 + "\nx\n", "the header names more than 4,096 columns"),
+        ("text" + "," * 500_000 + "\nx\n", "the file has more than 4,096 columns"),
     ],
 )
 def test_header_that_is_too_large_is_refused(file: str, sentence: str) -> None:
@@ -148,7 +148,9 @@ def test_row_that_has_the_name_settles_the_column_at_once_and_others_when_the_ro
     rows = rows_of("csv", "review")
     assert [row.text for row in rows.feed(b"id,review\n1,good\n")] == ["good"]
     rows = rows_of("csv")
-    assert list(rows.feed(b"id,what they said\n1,good film\n2,bad film\n")) == []
+    assert list(rows.feed(b"id,what they said\n")) == []
+    assert list(rows.feed(b"")) == []
+    assert list(rows.feed(b"1,good film\n2,bad film\n")) == []
     assert [row.text for row in rows.feed(b"")] == ["good film", "bad film"]
     assert [row.text for row in rows.feed(b"3,film\n")] == ["film"]
 
@@ -184,6 +186,13 @@ def test_long_cell_is_read_after_other_code_changed_the_limit_of_the_csv_module(
         csv.field_size_limit(limit)
     assert error is None
     assert [len(row.text) for row in found] == [MAX_CHARACTERS - 1]
+
+
+@pytest.mark.parametrize("said", ["1-" * 400_000 + "x", "," * 900_000, "a_" * 400_000])
+def test_column_is_found_in_linear_time(said: str) -> None:
+    """Look at a row of nearly a million characters: a quadratic pattern would not finish."""
+    found, error = read(rows_of("csv"), [f"id,said\n7,{said}\n".encode()])
+    assert len(found) == (error is None)
 
 
 def test_title_rows_are_left_out() -> None:

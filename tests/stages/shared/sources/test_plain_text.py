@@ -48,7 +48,7 @@ def test_tables_in_folders_or_files_of_classes_need_no_label_column(tmp_path, en
     assert found["label_column"] == place
 
 
-@pytest.mark.parametrize("names", [("reviews.pos", "reviews.neg"), ("pos.txt", "neg.txt"), ("pos.txt.gz", "neg.txt.gz")])
+@pytest.mark.parametrize("names", [("reviews.pos", "reviews.neg"), ("pos.txt", "neg.txt"), ("pos.txt.gz", "neg.txt.gz"), ("pos", "neg")])
 def test_a_file_for_each_class_has_one_text_on_each_line(tmp_path, names):
     folders(tmp_path, {names[0]: "good, really\nfine\n", names[1]: 'a "bad" film\r\n\r\npoor'})
     assert sorted(rows(tmp_path, label_column="file")) == [
