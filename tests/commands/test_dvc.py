@@ -9,7 +9,7 @@ import pytest
 
 from commands.dvc import dvc_add, error_messages, fresh_copy, output_of
 from stages.shared.errors import StageError
-from tests.running import ROOT, typed
+from tests.running import ROOT, dvc, typed
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,15 @@ def test_paths_are_those_of_dvc_yaml() -> None:
         output_of("nothing", "outs", ROOT)
 
 
-def test_file_that_dvc_refuses_is_an_error_message(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_dvc_refuses_is_an_error_message_whose_remedy_works(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository)
-    with pytest.raises(StageError, match=r"DVC does not track nothing\.csv") as refused:
-        dvc_add(Path("nothing.csv"))
-    Path("nothing.csv").write_text("text,label\n", "utf-8")
+    file = Path("data/raw/mine.csv")
+    with pytest.raises(StageError, match=r"DVC does not track data/raw/mine\.csv") as refused:
+        dvc_add(file)
+    file.write_text("text,label\n", "utf-8")
     typed(str(refused.value), repository)
-    assert Path("nothing.csv.dvc").exists()
+    dvc(repository, "checkout")
+    assert file.exists(), "DVC removes a file whose .dvc file it does not see, as every experiment does"
 
 
 def test_copy_outside_a_repository_is_an_error_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

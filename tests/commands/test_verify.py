@@ -10,7 +10,7 @@ import pytest
 
 from commands.verify import TOLERANCE, Training, verdict
 from stages.shared.errors import StageError
-from tests.running import dvc, edit, output_of, read_json, run_command, stages_run, typed
+from tests.running import dvc, edit, output_of, read_json, run_command, typed
 
 
 def verify(project: Path) -> "subprocess.CompletedProcess[str]":
@@ -58,7 +58,7 @@ def lock_hash(project: Path) -> str:
 def follow(message: str, project: Path) -> None:
     """Do what a message says: type its command, and commit dvc.lock and metrics/."""
     assert "and commit dvc.lock and metrics/" in message
-    assert stages_run(typed(message, project)) == set()
+    typed(message, project)
     output_of("git", "add", "dvc.lock", "metrics", cwd=project)
     output_of("git", "commit", "-qm", "as the message says", cwd=project)
 
