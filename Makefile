@@ -69,6 +69,7 @@ mlflow: install  ## open the MLflow UI on the project's store, on HOST:MLFLOW_PO
 bench: install test-packages  ## measure what docs/ states
 	@command -v wrk >/dev/null || { echo "The benchmarks need wrk. Type: sudo apt-get install wrk"; exit 1; }
 	python -m benchmarks.preprocess
+	python -m benchmarks.containment
 	python -m benchmarks.label_noise
 	python -m benchmarks.transfer
 	python -m benchmarks.training

@@ -32,6 +32,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 LONG = 10_000  # long texts, each made of PARTS texts
 PARTS = 50
 PHRASES = (200_000, 1_900_000)  # below preprocess.near_duplicates_limit
+UNSEARCHED = {"near_duplicates_limit": 0}
 STEMS = [
     "ka",
     "lo",
@@ -112,10 +113,10 @@ def run(command: list[str | Path], **environment: str) -> Run:
     return Run(seconds, usage.ru_maxrss / 1000, steps)
 
 
-def run_stage(folder: Path, source: Path, *, search: bool) -> Run:
-    """Run the stage on a source. search: whether it looks for near duplicates and contained texts."""
+def run_stage(folder: Path, source: Path, **changes: object) -> Run:
+    """Run the stage on a source, with changes of its params; the splits stand in the folder."""
     params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
-    params["preprocess"]["near_duplicates_limit"] *= search
+    params["preprocess"].update(changes)
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     outputs: list[str | Path] = [part for name in ("train", "validation", "test") for part in (f"--{name}", folder / f"{name}.csv")]
@@ -151,10 +152,10 @@ def measure(folder: Path) -> dict[str, tuple[Run, Run, Run]]:
     shards.mkdir()
     files = [Path(shutil.copy(DATA / "nsmc" / f"ratings_{part}.txt", shards)) for part in ("train", "test")]
     found = {
-        name: (run_pandas(folder, ",", source), run_stage(folder, source, search=False), run_stage(folder, source, search=True))
+        name: (run_pandas(folder, ",", source), run_stage(folder, source, **UNSEARCHED), run_stage(folder, source))
         for name, source in sources.items()
     }
-    nsmc = run_pandas(folder, "\t", *files), run_stage(folder, shards, search=False), run_stage(folder, shards, search=True)
+    nsmc = run_pandas(folder, "\t", *files), run_stage(folder, shards, **UNSEARCHED), run_stage(folder, shards)
     return found | {"NSMC, 200,000": nsmc}
 
 
