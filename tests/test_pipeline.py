@@ -1,6 +1,7 @@
 """The whole graph through DVC, on a copy of the project with a one-layer model: what re-runs, what is tracked, what comes back."""
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -89,8 +90,9 @@ def test_repro_leaves_git_clean_but_for_lock_and_metrics(reproduced: Path) -> No
 
 
 def test_experiment_runs_what_its_params_change_and_differs_there(reproduced: Path) -> None:
-    output = dvc(reproduced, "exp", "run", "-S", "train.epochs=1", "-S", "train.learning_rate=3e-5")
-    assert stages_run(output) == {"train", "export", "evaluate"}
+    output = dvc(reproduced, "exp", "run", "-S", "train.epochs=1", "-S", "train.learning_rate=3e-5", "train")
+    assert stages_run(output) == {"train"}
+    assert stages_run(dvc(reproduced, "repro", "--dry")) >= {"export"}
     assert read_json(reproduced / "metrics/train.json")["epochs_run"] == 1
     assert "train.epochs" in dvc(reproduced, "params", "diff")
     assert "validation_loss" in dvc(reproduced, "metrics", "diff")
@@ -197,7 +199,8 @@ def draw_in_chromium(page_file: Path) -> dict[str, object]:
 
 def test_korean_corpus_with_brackets_in_its_name_is_a_source_and_can_be_imported(reproduced: Path) -> None:
     name = "data/raw/감성대화(최종)_sample.json"
-    (reproduced / "data/raw/emotion_dialogues_sample.json").rename(reproduced / name)
+    dialogues = json.loads((reproduced / "data/raw/emotion_dialogues_sample.json").read_text("utf-8"))
+    (reproduced / name).write_text(json.dumps(dialogues[:200]), "utf-8")
     params = [part for param in ("preprocess.source", "emotion_distribution.corpus") for part in ("-S", f'{param}="{name}"')]
     output = dvc(reproduced, "exp", "run", *params, "preprocess", "emotion_distribution")
     assert stages_run(output) == {"preprocess", "emotion_distribution"}
