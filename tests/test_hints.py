@@ -96,15 +96,12 @@ def spoiled(file: Path) -> None:
 
 
 HINTS: list[tuple[str, Callable[[Path], None], Callable[[Path], object]]] = [  # a file, its fault, and what reads it
-    ("data/train.csv", removed, read_split),
     ("data/train.csv", spoiled, read_split),
     ("models/base", removed, lambda folder: load_tokenizer(folder, 32, "train.max_length")),
     ("models/base/config.json", spoiled, lambda file: load_tokenizer(file.parent, 32, "train.max_length")),
     ("models/final", removed, load_model),
     ("models/serving", removed, read_bundle),
-    ("models/serving/tokenizer.json", removed, lambda file: read_bundle(file.parent)),
     ("models/serving/model.onnx", spoiled, lambda file: read_bundle(file.parent)),
-    ("models/serving/bundle.json", spoiled, lambda file: read_bundle(file.parent)),
 ]
 
 

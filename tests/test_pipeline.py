@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -217,7 +218,8 @@ def draw_in_chromium(page_file: Path) -> dict[str, object]:
 
 def test_korean_corpus_with_brackets_in_its_name_is_a_source_and_can_be_imported(reproduced: Path) -> None:
     name = "data/raw/감성대화(최종)_sample.json"
-    (reproduced / "data/raw/emotion_dialogues_sample.json").rename(reproduced / name)
+    dialogues = json.loads((reproduced / "data/raw/emotion_dialogues_sample.json").read_text("utf-8"))
+    (reproduced / name).write_text(json.dumps(dialogues[:200]), "utf-8")
     params = [part for param in ("preprocess.source", "emotion_distribution.corpus") for part in ("-S", f'{param}="{name}"')]
     output = dvc(reproduced, "exp", "run", *params, "preprocess", "emotion_distribution")
     assert stages_run(output) == {"preprocess", "emotion_distribution"}
