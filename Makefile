@@ -89,7 +89,7 @@ tune: install  ## search params: make tune TRIALS=20 SPACE=<file like commands/s
 	@python -m commands.tune $(if $(TRIALS),--trials "$(TRIALS)") $(if $(SPACE),--space "$(SPACE)")
 
 experiments: install  ## compare the experiments: accuracy, gain over the baseline, F1, and the params that differ
-	@dvc exp show --only-changed --drop 'Created|best|recipe|served|validation|.*/'
+	@dvc exp show --only-changed --drop 'Created|best|machine|recipe|served|validation|.*/'
 
 verify: install  ## train the committed project again and compare the model with dvc.lock
 	@python -m commands.verify

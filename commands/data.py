@@ -9,7 +9,7 @@ import shlex
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,11 +68,15 @@ class Given(ReadingParams):
 
 @dataclass
 class Found:
-    """What a file holds. classes: rows by class name. dropped: rows by reason. lengths: of the texts, in characters."""
+    """What a file holds. classes: rows by class name. dropped: rows by reason. lengths: of the texts, in characters.
+
+    coverage: shares of the base model's tokens that say nothing, empty without a base model.
+    """
 
     classes: Counter[str]
     dropped: Counter[str] = field(default_factory=Counter)
     lengths: list[int] = field(default_factory=list)
+    coverage: dict[str, float] = field(default_factory=dict)
     first: list[tuple[str, str]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
@@ -148,6 +152,8 @@ def look(file: Path, settings: Given) -> Found:
     found.facts, found.is_aihub = source.facts.as_text(), source.is_aihub
     if found.dropped["empty"] == len(found.lengths):
         raise FileUnreadable(file, "has no text in its text column", "name another in preprocess.text_column")
+    if TOKENIZER.exists():
+        found.coverage = coverage.measure(coverage.FileTokenizer(TOKENIZER), found.texts)
     return found
 
 
@@ -159,6 +165,11 @@ def report(file: Path, found: Found) -> str:
         **{name.replace("_", " "): value for name, value in found.facts.items() if name != "guessed"},
         "rows": f"{len(found.lengths):,}",
         "characters": f"half of the texts have at most {half:,}, 95 % at most {most:,}, the longest has {max(found.lengths):,}",
+        "language": "{unknown_share:.1%} of the base model's tokens are unknown, {single_character_share:.1%} single characters".format(
+            **found.coverage
+        )
+        if found.coverage
+        else "not measured without models/base: type make run first",
     }.items():
         facts.add_row(name, value)
     classes = console.table(console.name("class"), console.number("rows"), console.number("share"))
@@ -202,14 +213,14 @@ def questions(found: Found) -> Iterator[str]:
     counts = [count for count in found.classes.values() if count >= LEAST]
     if counts and max(counts) > IMBALANCE * min(counts):
         yield "The classes are imbalanced: judge by macro F1, and try train.class_weights=balanced."
-    if TOKENIZER.exists() and _is_foreign(found.texts):
+    if _is_foreign(found):
         yield f"The base model does not know the language of these texts. {coverage.REMEDY}."
 
 
-def _is_foreign(texts: Sequence[str]) -> bool:
+def _is_foreign(found: Found) -> bool:
     """Tell whether the base model does not know the language. Texts that are mostly emoji or digits have none."""
-    letters = sum(character.isalpha() for text in texts for character in text)
-    return letters > LETTERS * sum(map(len, texts)) and coverage.is_poor(coverage.measure(coverage.FileTokenizer(TOKENIZER), texts))
+    letters = sum(character.isalpha() for text in found.texts for character in text)
+    return bool(found.coverage) and letters > LETTERS * sum(map(len, found.texts)) and coverage.is_poor(found.coverage)
 
 
 def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
@@ -228,14 +239,14 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
     if len(classes) < 2:
         raise StageError(f"{file} cannot be trained on: fewer than two classes have {LEAST} rows. Add rows, or name the right label column")
     ignored = dict.fromkeys([*given.ignore_labels, *found.small, *([""] if found.dropped["without_label"] else [])])
-    params = [source, f"preprocess.labels={listed(classes)}"]
-    params += [f"preprocess.ignore_labels={listed(list(ignored))}"] if tuple(ignored) != given.ignore_labels else []
-    params += neutral
+    changes = [source, f"preprocess.labels={listed(classes)}"]
+    changes += [f"preprocess.ignore_labels={listed(list(ignored))}"] if tuple(ignored) != given.ignore_labels else []
+    changes += neutral
     if pinned := _to_pin(file, found, asked.model_copy(update={"ignore_labels": tuple(ignored)}).with_labels(classes)):
         named = {f"preprocess.{name}" for name in pinned}
-        params = [param for param in params if param.partition("=")[0] not in named]
-        params += [f"preprocess.{name}={param_value(value)}" for name, value in pinned.items()]
-    return [experiment(params)]
+        changes = [param for param in changes if param.partition("=")[0] not in named]
+        changes += [f"preprocess.{name}={param_value(value)}" for name, value in pinned.items()]
+    return [experiment(changes)]
 
 
 def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The main checkout of the project and DVC's cache. Queued and temporary experiments run in copies of the checkout."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +12,10 @@ def project_root() -> Path:
     return read_environment().dvc_root or Path(git("rev-parse", "--show-toplevel") or Path.cwd())
 
 
-def git(*arguments: str, **environment: str) -> str:
-    """Return what a git command prints, or an empty string if git or the repository is missing.
-
-    environment: variables for this command alone.
-    """
-    variables = os.environ | environment
+def git(*arguments: str) -> str:
+    """Return what a git command prints, or an empty string if git or the repository is missing."""
     try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, env=variables).stdout.strip()
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
 

@@ -59,7 +59,8 @@ def plots(repository: Path) -> Path:
     rows = [pair for pair, count in COUNTS.items() for _ in range(count)]
     (repository / "metrics/confusion.csv").write_text("true,predicted\n" + "".join(f"{true},{predicted}\n" for true, predicted in rows))
     (repository / "metrics/roc.csv").write_text("false_positive_rate,true_positive_rate\n0,0\n0.1,0.9\n1,1\n")
-    (repository / "metrics/train.json").write_text(json.dumps({"curve": [LOSS | {"epoch": epoch} for epoch in (1, 2)]}))
+    (repository / "data").mkdir(exist_ok=True)
+    (repository / "data/training.json").write_text(json.dumps({"curve": [LOSS | {"epoch": epoch} for epoch in (1, 2)]}))
     for command in (["commands.offline_plots"], ["dvc", "plots", "show"]):
         done = run_command(sys.executable, "-m", *command, cwd=repository, PYTHONPATH=str(ROOT))
         assert done.returncode == 0, done.stderr

@@ -51,6 +51,12 @@ def test_generated_pages_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) 
     assert stale == [], "type make reference"
 
 
+@pytest.mark.parametrize("stage", GRAPH)
+def test_flags_of_a_stage_are_those_that_dvc_gives_it(stage: str) -> None:
+    flags = " ".join(re.findall(r"--[a-z-]+", GRAPH[stage]["cmd"]))
+    assert f"| `python -m stages.{stage}` | `{flags}` |" in (ROOT / "docs/reference/commands.md").read_text("utf-8")
+
+
 def test_comments_of_params_fit_on_their_line() -> None:
     assert [line for line in (ROOT / "params.yaml").read_text("utf-8").splitlines() if len(line) > 100] == []
 

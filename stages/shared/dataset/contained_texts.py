@@ -4,7 +4,8 @@ In: a way to read the texts in chunks. Out: pairs of positions, the contained te
 
 A rolling hash (Karp and Rabin 1987) gives the hash of any run of characters at the cost of two lookups.
 The search reads the texts three times: it counts all runs of RUN characters, notes the rarest run of each text, and looks for these runs.
-Where a run is found, the hash of the whole text decides. Two texts with the same 64 bits are taken as equal.
+Where a run is found, the hash of the whole text decides, once for all texts of equal length whose run begins at the same place.
+Two texts with the same 64 bits are taken as equal.
 A text whose rarest run occurs only once is a part of no other, so most texts are never looked for.
 Memory keeps 40 bytes of each text that is looked for, and 80 MB for the counts.
 A search by characters does not depend on words, so languages without spaces need no special case.
@@ -75,6 +76,29 @@ class Parts(NamedTuple):
     hashes: Hashes
 
 
+class Wanted:
+    """The texts to look for, by their shape: rarest run, its offset, and length. Texts of a template share few shapes.
+
+    runs, offsets, lengths: of each shape, sorted. positions, keys: of each text, sorted by key, which mixes the shape and the hash.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        order = np.lexsort((parts.lengths, parts.offsets, parts.runs))
+        runs, offsets, lengths = parts.runs[order], parts.offsets[order], parts.lengths[order]
+        is_first = np.ones(len(order), dtype=bool)
+        is_first[1:] = (runs[1:] != runs[:-1]) | (offsets[1:] != offsets[:-1]) | (lengths[1:] != lengths[:-1])
+        self.runs, self.offsets, self.lengths = runs[is_first], offsets[is_first], lengths[is_first]
+        keys = _keys(np.cumsum(is_first) - 1, parts.hashes[order])
+        by_key = np.argsort(keys)
+        self.positions, self.keys = parts.positions[order][by_key], keys[by_key]
+        self.has_slot = np.zeros(2**SLOT_BITS, dtype=bool)
+        self.has_slot[_slots(self.runs)] = True
+
+
+def _keys(shapes: Places, hashes: Hashes) -> Hashes:
+    return hashes + shapes.astype(np.uint64) * np.uint64(FACTOR)
+
+
 def contained_pairs(read: Callable[[], Iterable[Sequence[str]]], longest: int) -> Iterator[Places]:
     """Yield arrays of (contained text, text that contains it), (pairs, 2), each pair once.
 
@@ -87,14 +111,10 @@ def contained_pairs(read: Callable[[], Iterable[Sequence[str]]], longest: int) -
     del counts
     if not found:
         return
-    parts = Parts._make(np.concatenate(values) for values in zip(*found, strict=True))
+    wanted = Wanted(Parts._make(np.concatenate(values) for values in zip(*found, strict=True)))
     del found
-    order = np.argsort(parts.runs)
-    parts = Parts._make(values[order] for values in parts)
-    is_wanted = np.zeros(2**SLOT_BITS, dtype=bool)
-    is_wanted[_slots(parts.runs)] = True
     for batch in _hashed(read()):
-        yield _pairs(batch, parts, is_wanted)
+        yield _pairs(batch, wanted)
 
 
 def _hashed(chunks: Iterable[Sequence[str]]) -> Iterator[Batch]:
@@ -123,23 +143,30 @@ def _parts(batch: Batch, counts: NDArray[np.uint32], longest: int) -> Parts:
     return Parts(texts + batch.first, batch.hashes(starts + chosen, RUN), chosen, lengths[texts], batch.hashes(starts, lengths[texts]))
 
 
-def _pairs(batch: Batch, parts: Parts, is_wanted: NDArray[np.bool_]) -> Places:
-    """Return the pairs of a part and a text of the batch that contains it."""
-    wanted = is_wanted[_slots(batch.runs)]
-    places, runs = batch.places[wanted], batch.runs[wanted]
-    firsts = np.searchsorted(parts.runs, runs)
-    counts = np.searchsorted(parts.runs, runs, side="right") - firsts
+def _pairs(batch: Batch, wanted: Wanted) -> Places:
+    """Return the pairs of a text to look for and a text of the batch that contains it."""
+    chosen = wanted.has_slot[_slots(batch.runs)]
+    places, runs = batch.places[chosen], batch.runs[chosen]
+    firsts = np.searchsorted(wanted.runs, runs)
+    counts = np.searchsorted(wanted.runs, runs, side="right") - firsts
     ends = np.cumsum(counts)
     cuts = np.searchsorted(ends, np.arange(0, counts.sum(), MAX_CANDIDATES), side="right")
     found = [np.empty((0, 2), dtype=np.int64)]
     for begin, end in pairwise([*cuts.tolist(), len(places)]):
-        many = counts[begin:end]
-        part = np.arange(many.sum()) + np.repeat(firsts[begin:end] - np.cumsum(many) + many, many)
-        where = np.repeat(places[begin:end], many)
-        starts, texts = where - parts.offsets[part], batch.owners[where]
-        fits = (starts >= batch.starts[texts]) & (starts + parts.lengths[part] <= batch.ends[texts])
-        fits &= parts.positions[part] != texts + batch.first
-        part, starts, texts = part[fits], starts[fits], texts[fits]
-        equal = batch.hashes(starts, parts.lengths[part]) == parts.hashes[part]
-        found.append(np.unique(np.stack([parts.positions[part[equal]], texts[equal] + batch.first], axis=1), axis=0))
+        shapes = _ranges(firsts[begin:end], counts[begin:end])
+        where = np.repeat(places[begin:end], counts[begin:end])
+        starts, texts = where - wanted.offsets[shapes], batch.owners[where]
+        fits = (starts >= batch.starts[texts]) & (starts + wanted.lengths[shapes] <= batch.ends[texts])
+        shapes, starts, texts = shapes[fits], starts[fits], texts[fits]
+        keys = _keys(shapes, batch.hashes(starts, wanted.lengths[shapes]))
+        first = np.searchsorted(wanted.keys, keys)
+        equal = np.searchsorted(wanted.keys, keys, side="right") - first
+        parts, wholes = wanted.positions[_ranges(first, equal)], np.repeat(texts, equal) + batch.first
+        others = parts != wholes
+        found.append(np.unique(np.stack([parts[others], wholes[others]], axis=1), axis=0))
     return np.unique(np.concatenate(found), axis=0)
+
+
+def _ranges(firsts: Places, counts: Places) -> Places:
+    """Return the numbers from each first, as many as its count, one after the other."""
+    return np.arange(counts.sum()) + np.repeat(firsts - np.cumsum(counts) + counts, counts)

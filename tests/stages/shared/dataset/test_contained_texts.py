@@ -96,3 +96,11 @@ def test_texts_that_share_a_count_are_told_apart(monkeypatch: pytest.MonkeyPatch
 
 def test_cut_text_is_looked_for_in_no_other() -> None:
     assert found(["z" * 60, "z" * 50, "z" * 49], longest=50) == {(2, 0), (2, 1)}
+
+
+def test_texts_of_a_template_are_looked_for_once_for_each_shape() -> None:
+    count = 1_000
+    same = np.zeros(count, dtype=np.int64)
+    parts = contained_texts.Parts(np.arange(count), same.astype(np.uint64), same, same + 30, np.arange(count, dtype=np.uint64))
+    wanted = contained_texts.Wanted(parts)
+    assert (len(wanted.runs), len(wanted.positions)) == (1, count)
