@@ -30,7 +30,7 @@ from benchmarks.transfer import DATA, Labelled, complete_sentences, read_table
 from commands.dvc import fresh_copy
 
 SEEDS = (7, 8, 9)
-HELD_OUT = {"sst2": 1_800, "nsmc": 10_000}  # texts of the train split
+HELD_OUT = {"sst2": 1_800, "nsmc": 10_000, "goemotions": 8_000}  # texts of the train split
 DIALOGUES = "data/raw/emotion_dialogues_sample.json"  # of the project itself
 OWN_SETS: dict[str, list[str]] = {"dialogues": [], "emotions": ["preprocess.aihub_target=emotion"]}
 SHORTEST = 3  # words. A phrase of 3 or more words reveals its held-out sentence
@@ -67,6 +67,13 @@ def ekman() -> list[str]:
 def hold_out(name: str, folder: Path) -> None:
     """Write a part of the train split as test file, and the rest without phrases of that part as train file."""
     (folder / name).mkdir(parents=True)
+    if name == "goemotions":
+        shutil.copy(DATA / "goemotions/dev.tsv", folder / name)
+        lines = (DATA / "goemotions/train.tsv").read_text("utf-8").splitlines()
+        random.Random(5).shuffle(lines)
+        for file, part in (("test", lines[: HELD_OUT[name]]), ("train", lines[HELD_OUT[name] :])):
+            (folder / name / f"{file}.tsv").write_text("\n".join(part) + "\n", "utf-8")
+        return
     if name == "nsmc":
         head, *lines = (DATA / "nsmc/ratings_train.txt").read_text("utf-8").splitlines()
         random.Random(5).shuffle(lines)
@@ -142,7 +149,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", choices=["sst2", "goemotions", "uci", "nsmc", *OWN_SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--held-out", action="store_true", help="score on a part of the train split (sst2, nsmc) and write nothing")
+    parser.add_argument(
+        "--held-out", action="store_true", help="score on a part of the train split (sst2, nsmc, goemotions) and write nothing"
+    )
     parser.add_argument("-S", dest="more", action="append", default=[], help="param to set, as in dvc exp run")
     options = parser.parse_args()
     if not DATA.is_dir():

@@ -2,6 +2,7 @@
 
 In: the number of texts and classes, and the train params. Out: a Recipe, which the log states too.
 Few texts need many epochs in small steps, because each step moves the weights (docs/lab/few-texts.md).
+So do several classes, the rarest of which has few texts (docs/lab/training.md).
 """
 
 import logging
@@ -38,22 +39,23 @@ class Wanted(NamedTuple):
 
 
 ANY = float("inf")
-RECIPES = (  # most texts, most texts of a class on average, recipe; the first row that fits counts
-    (800, 100, Recipe(20, 16, 1e-4, pairs=True)),
-    (800, 100, Recipe(20, 16, 1e-4)),
-    (800, ANY, Recipe(5, 16, 1e-4, pairs=True)),
-    (800, ANY, Recipe(10, 16, 5e-5)),
-    (8_000, 100, Recipe(10, 32, 1e-4)),
-    (8_000, ANY, Recipe(5, 32, 5e-5)),
-    (100_000, ANY, Recipe(3, 64, 1e-4)),
-    (ANY, ANY, Recipe(2, 64, 1e-4)),
+RECIPES = (  # most texts, most texts of a class on average, fewest classes, recipe; the first row that fits counts
+    (800, 100, 2, Recipe(20, 16, 1e-4, pairs=True)),
+    (800, 100, 2, Recipe(20, 16, 1e-4)),
+    (800, ANY, 2, Recipe(5, 16, 1e-4, pairs=True)),
+    (800, ANY, 2, Recipe(10, 16, 5e-5)),
+    (8_000, 100, 2, Recipe(10, 32, 1e-4)),
+    (8_000, ANY, 3, Recipe(10, 32, 5e-5)),
+    (8_000, ANY, 2, Recipe(5, 32, 5e-5)),
+    (100_000, ANY, 2, Recipe(3, 64, 1e-4)),
+    (ANY, ANY, 2, Recipe(2, 64, 1e-4)),
 )
 MIN_CONTRASTIVE_BATCH = 8  # texts of a step; fewer make too few pairs
 
 
 def default_recipe(texts: int, classes: int, *, contrastive: bool = True) -> Recipe:
     """Return the recipe for a number of texts and classes; contrastive: whether contrastive training is allowed."""
-    fitting = (row for most, most_of_a_class, row in RECIPES if texts <= most and texts <= most_of_a_class * classes)
+    fitting = (row for most, of_a_class, least, row in RECIPES if texts <= most and texts <= of_a_class * classes and classes >= least)
     return next(row for row in fitting if contrastive or not row.pairs)
 
 

@@ -44,7 +44,8 @@ def test_with_many_classes_the_mean_number_of_texts_of_a_class_counts_too() -> N
     assert recipe(800, 8, Wanted()) == recipe(200, 2, Wanted())
     assert recipe(390, 26, refused) == recipe(200, 2, refused)
     assert recipe(825, 25, Wanted()) == Recipe(10, 32, 1e-4)
-    assert recipe(1_400, 7, Wanted()) == Recipe(5, 32, 5e-5)
+    assert recipe(1_400, 7, Wanted()) == recipe(8_000, 3, Wanted()) == Recipe(10, 32, 5e-5)
+    assert recipe(8_000, 2, Wanted()) == Recipe(5, 32, 5e-5)
     assert recipe(8_001, 500, Wanted()) == Recipe(3, 64, 1e-4)
 
 
