@@ -14,9 +14,8 @@ from serving.tables.errors import ColumnNotFound, FileUnreadable
 from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, ReadOptions
 from serving.tables.lines import Lines
 from serving.tables.names import TEXT, has_sure_name, named
-from serving.tables.rows import UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answer_names
+from serving.tables.rows import MAX_COLUMNS, UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answer_names
 
-MAX_COLUMNS = 4096  # each row goes out with all columns of the header, even if it came with one cell
 EXCEL = re.compile(r"sep=.")  # a line for Excel, which is not part of the table
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')  # from inside a quoted cell to its closing quote
 

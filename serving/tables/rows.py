@@ -9,6 +9,7 @@ from serving.inference.labels import label_name
 if TYPE_CHECKING:
     from serving.inference.classifier import Predictions
 
+MAX_COLUMNS = 4096  # each row of a table goes out with all columns of the header, even if it came with one cell
 UNSURE = "no column surely holds the texts: name it"
 DETAILS = ("class_name", "uncertain", "truncated")
 

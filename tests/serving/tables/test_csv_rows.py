@@ -200,3 +200,12 @@ def test_title_rows_are_left_out() -> None:
     found, error = read(rows, [b"Reviews of 2024\nid,comment\n1,good film\n2,bad film\n"])
     assert ([row.text for row in found], error) == (["good film", "bad film"], None)
     assert rows.head() == b"id,comment,label,score,error\n"
+
+
+def test_rows_wider_than_the_header_have_a_problem_and_their_extra_cells_no_text() -> None:
+    _, error = read(rows_of("csv"), [b"id,rating\n1,2,what a long text\n3,4,what a longer text\n"])
+    assert str(error) == UNSURE
+    found, error = read(rows_of("csv"), [b"id,said\n1,good film,what a long text\n2,bad film\n"])
+    assert error is None
+    assert [row.text for row in found] == ["good film", "bad film"]
+    assert [bool(row.problem) for row in found] == [True, False]
