@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from serving.tables.errors import ColumnNotFound, FileUnreadable
+from serving.tables.errors import ColumnNotFound, FileUnreadable, HeaderNotFound
 from serving.tables.labelled import AUTO, Columns, ReadOptions
 from serving.tables.names import LABEL, TEXT, Kind, has_known_name, named
 
@@ -184,7 +184,8 @@ def _without_names(file: Path, first: Sequence[list[str]], options: ReadOptions)
     else:
         text = options.number(options.text_column, width)
     if text is None or (label is None and options.has_labels):
-        raise FileUnreadable(file, "has no header", "give the numbers of its columns, from 0, in {text_column} and {label_column}")
+        params = "{text_column} and {label_column}" if options.has_labels else "{text_column}"
+        raise HeaderNotFound(file, "has no header", f"give the numbers of its columns, from 0, in {params}")
     return Columns(text, () if label is None else (label,), width, None)
 
 

@@ -120,5 +120,7 @@ def test_a_table_without_labels_names_the_other_places_for_them(tmp_path):
     assert len(rows(tmp_path / "all", label_column="file")) == 4
     (tmp_path / "all").rename(tmp_path / "moved")
     folders(tmp_path, {"classes/pos/a.csv": "id,comment\n1,what a day\n", "classes/neg/a.csv": "id,comment\n1,no day\n"})
+    with pytest.raises(FileUnreadable, match=r"has no header: give the numbers of its columns, from 0, in preprocess\.text_column$"):
+        rows(folders(tmp_path, {"bare/pos.csv": "1,what a day\n2,what a film\n"}) / "bare", label_column="file", text_column="review")
     assert rows(tmp_path / "classes", label_column="folder") == [("no day", "neg"), ("what a day", "pos")]
     assert len(beside(tmp_path / "moved/pos.csv", written(tmp_path, "a\nb\n", "labels.txt"))) == 2
