@@ -30,7 +30,7 @@ from serving.tables.labelled import AUTO
 from serving.tables.lines import NotDecoded
 from serving.tables.output import Counts, DraftFile, Output, StandardOutput
 from serving.tables.parquet import ParquetTable
-from serving.tables.rows import Answer, ColumnMissing, ColumnUnsure, Row, RowsBroken, answer_columns, answers_of
+from serving.tables.rows import Answer, ColumnMissing, ColumnUnsure, Row, Rows, RowsBroken, answer_columns, answers_of
 from serving.tables.spreadsheets import csv_of_sheet
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ def table_of(
     answer = answer_columns(class_names)
     if file_format == "parquet":
         return ParquetTable(source, options.column, on_progress, answer)
+    rows: Rows
     if file_format == "xlsx":
         rows, chunks = CsvRows(options.column, ",", "utf-8", answer=answer), csv_of_sheet(source, on_progress)
     else:

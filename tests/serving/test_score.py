@@ -206,7 +206,7 @@ def test_broken_input_of_a_pipe_gives_the_good_rows_and_an_error_message(tiny_bu
         ("a.csv", None, "b.csv", [], "does not exist: check its path"),
         ("a.csv", "text\n", "a.csv", [], "the input and the output are the same file"),
         ("a.csv", "text\n", "b.tsv", [], "have different formats"),
-        ("a.txt", "text\n", "b.txt", [], "no file name shows a known format"),
+        ("a.doc", "text\n", "b.doc", [], "no file name shows a known format"),
         ("a.csv", "text\n", "no/b.csv", [], "is not a folder: create it first"),
         ("a.csv", "text\n", ".", ["--format", "csv"], "is not a regular file"),
         ("a.parquet", "text\n", "b.parquet", [], "the file is not Parquet"),
