@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from serving.inference.errors import InferenceError
 from serving.inference.text import why_unreadable
 from serving.tables.blocks import BLOCK_CHARACTERS, BLOCK_ROWS, CannotScore, Table, TextTable, chunks_of, piped_chunks
+from serving.tables.csv_rows import CsvRows
 from serving.tables.errors import FileUnreadable
 from serving.tables.formats import ENDINGS, rows_of
 from serving.tables.labelled import AUTO
 from serving.tables.lines import NotDecoded
 from serving.tables.output import Counts, DraftFile, Output, StandardOutput
 from serving.tables.parquet import ParquetTable
-from serving.tables.rows import UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answers_of
+from serving.tables.rows import Answer, ColumnMissing, ColumnUnsure, Row, Rows, RowsBroken, answer_columns, answers_of
 from serving.tables.spreadsheets import csv_of_sheet
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 PIPE = Path("-")
 FORMATS = ENDINGS | {".parquet": "parquet", ".xlsx": "xlsx"}
 FILES_ONLY = {"parquet": "Parquet", "xlsx": "XLSX"}  # formats that no pipe can carry
+FLAGS = {"text_column": "--column", "encoding": "--encoding"}  # by the options of a reader
 log = logging.getLogger("score")
 
 
@@ -64,18 +66,24 @@ def run(source: Path, out: Path, options: argparse.Namespace) -> None:
             names = ", ".join(map(repr, error.found))
             wanted = "of texts" if options.column == AUTO else repr(options.column)
             raise CannotScore(f"{source} has no column {wanted} (found: {names:.500}): name the column with --column") from None
+        except ColumnUnsure as error:
+            raise CannotScore(sentence_of(source, error.reason)) from None
         except RowsBroken as error:
             remedy = ", or name its encoding with --encoding" if isinstance(error, NotDecoded) else ""
-            remedy = " with --column" if str(error) == UNSURE else remedy
             raise CannotScore(f"{source}, after row {counts.rows:,}: {error}{remedy}") from None
         except FileUnreadable as error:
-            raise CannotScore(str(error)) from None
+            raise CannotScore(sentence_of(source, error)) from None
         if identity and identity["input"] != state_of(source):
             raise CannotScore(f"{source} changed while the command read it: run the command again with --restart")
         output.commit(table.finish)
     if options.column == AUTO:
         log.info("the texts are in column %r", table.column)
     report(counts, counts.rows - before, time.monotonic() - started)
+
+
+def sentence_of(source: Path, error: FileUnreadable) -> str:
+    """Return the sentence of a reader's error, with the flags of this command in its remedy."""
+    return f"{source} {error.problem}: {error.remedy.format_map(FLAGS)}"
 
 
 def score(table: Table, classifier: "Classifier", output: Output, class_names: Sequence[str] = ()) -> None:
@@ -184,8 +192,9 @@ def table_of(
     answer = answer_columns(class_names)
     if file_format == "parquet":
         return ParquetTable(source, options.column, on_progress, answer)
+    rows: Rows
     if file_format == "xlsx":
-        rows, chunks = rows_of("csv", options.column, "utf-8", answer), csv_of_sheet(source, on_progress)
+        rows, chunks = CsvRows(options.column, ",", "utf-8", answer=answer), csv_of_sheet(source, on_progress)
     else:
         rows = rows_of(file_format, options.column, options.encoding, answer)
         chunks = piped_chunks(on_progress) if source == PIPE else chunks_of(source, on_progress)

@@ -33,7 +33,8 @@ from stages.shared.dataset.summary import Summary
 from stages.shared.errors import FileUnreadable
 from stages.shared.outputs import atomic_files, write_metrics
 from stages.shared.sources.facts import SourceRead
-from stages.shared.splits import SPLITS, is_header_only
+from stages.shared.sources.source import has_no_rows
+from stages.shared.splits import SPLITS
 
 log = logging.getLogger("preprocess")
 
@@ -134,7 +135,7 @@ def run(settings: PreprocessParams, paths: Paths, max_length: int) -> None:
 
     max_length: the number of tokens at which `train` truncates a text, for the report.
     """
-    labels = {} if is_header_only(paths.labels_source) else {"source": paths.labels_source}
+    labels = {} if has_no_rows(paths.labels_source) else {"source": paths.labels_source}
     settings = with_found_labels(settings, paths.source, labels.get("source"))
     with open_row_store() as rows:
         summary = Summary(rows.database)

@@ -3,13 +3,14 @@
 In: the first rows of a table. Out: `Columns`, or an error that says which param to set.
 """
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from serving.tables.errors import ColumnNotFound, FileUnreadable
+from serving.tables.errors import ColumnNotFound, FileUnreadable, HeaderNotFound
 from serving.tables.labelled import AUTO, Columns, ReadOptions
 from serving.tables.names import LABEL, TEXT, Kind, has_known_name, named
 
@@ -22,12 +23,12 @@ FEW = 10  # rows in which a repeated value says nothing
 
 NUMBERS, DATES, LINKS, IDS = "numbers", "dates", "links", "ids"
 NO_TEXTS = {  # what a column holds that holds no texts, and how to recognize such a value
-    NUMBERS: re.compile(r"\s*[+-]?[$€£₩]?\s*\d[\d.,]*\s*[%원]?\s*"),
-    DATES: re.compile(r"[\s\d.,:/TZ+-]*\d[./:-]\d[\s\d.,:/TZ+-]*"),
-    LINKS: re.compile(r"\s*(?:https?://|www\.)\S+\s*", re.IGNORECASE),
-    IDS: re.compile(r"\s*(?=\S*\d)(?:[0-9a-fA-F-]{16,}|[A-Za-z0-9_-]{20,})\s*"),
-}
-LOOKED_AT = 500  # characters of a value: the patterns take quadratic time in them
+    NUMBERS: re.compile(r"[+-]?[$€£₩]?\s*\d[\d.,]*\s*[%원]?"),
+    DATES: re.compile(r"(?s)(?=.*?\d[./:-]\d)[\s\d.,:/TZ+-]+"),
+    LINKS: re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE),
+    IDS: re.compile(r"(?=\S*\d)(?:[0-9a-fA-F-]{16,}|[A-Za-z0-9_-]{20,})"),
+}  # each takes linear time
+LOOKED_AT = 500  # characters of a value, without blanks around it
 NOTHING = "nothing"
 NO_LABELS = (DATES, LINKS, IDS)
 LABELS_ELSEWHERE = (
@@ -47,6 +48,7 @@ def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> 
         raise FileUnreadable(
             file, f"has {len(header)} fields in its first row and {len(rows[0])} in the next", "name all columns in the first row"
         )
+    rows = [row[: len(header)] for row in rows]
     is_free = options.has_labels and options.text_column == options.label_column == AUTO
     if options.known_table and is_free and set(options.known_table) <= set(header):
         text, *labels = map(header.index, options.known_table)
@@ -60,7 +62,7 @@ def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> 
             f"has a first row that may be a header or data: {', '.join(header)[:SHOWN]}",
             "set {header} to yes or no, or name the columns in {text_column} and {label_column}",
         )
-    return Columns(columns.text, columns.labels, len(header), first[titles], guessed=columns.guessed, titles=titles)
+    return dataclasses.replace(columns, names=first[titles], titles=titles)
 
 
 def _titles(first: Sequence[list[str]], options: ReadOptions) -> int:
@@ -182,7 +184,8 @@ def _without_names(file: Path, first: Sequence[list[str]], options: ReadOptions)
     else:
         text = options.number(options.text_column, width)
     if text is None or (label is None and options.has_labels):
-        raise FileUnreadable(file, "has no header", "give the numbers of its columns, from 0, in {text_column} and {label_column}")
+        params = "{text_column} and {label_column}" if options.has_labels else "{text_column}"
+        raise HeaderNotFound(file, "has no header", f"give the numbers of its columns, from 0, in {params}")
     return Columns(text, () if label is None else (label,), width, None)
 
 
@@ -218,7 +221,7 @@ def _no_texts(rows: Sequence[list[str]], column: int) -> str | None:
     if not values:
         return NOTHING
     for held, pattern in NO_TEXTS.items():
-        if sum(bool(pattern.fullmatch(value[:LOOKED_AT])) for value in values) > NEARLY_ALL * len(values):
+        if sum(bool(pattern.fullmatch(value.strip()[:LOOKED_AT])) for value in values) > NEARLY_ALL * len(values):
             return held
     if len(values) > FEW and max(map(values.count, set(values[:FEW]))) > NEARLY_ALL * len(values):
         return "one repeated value"
@@ -230,8 +233,10 @@ def _named_text(header: Sequence[str], rows: Sequence[list[str]], found: Sequenc
     held = {place: _no_texts(rows, place) if rows else None for place in found}
     sure = [place for place in found if header[place].casefold() in TEXT.sure]
     fitting = [place for place in found if held[place] is None or (place in sure and held[place] != NOTHING)]
-    elsewhere = [place for place in range(_width(rows)) if place not in (*found, label) and not _no_texts(rows, place)]
-    return next(iter(fitting or ([] if elsewhere else sure)), None)
+    if fitting:
+        return fitting[0]
+    others = set(range(_width(rows))) - {*found, label}
+    return sure[0] if sure and all(_no_texts(rows, place) for place in others) else None
 
 
 def _share(rows: Sequence[list[str]], column: int, options: ReadOptions) -> float:

@@ -10,13 +10,12 @@ from typing import Any
 
 from serving.tables.columns import columns_of
 from serving.tables.delimited import SAMPLE_ROWS, separator_of
-from serving.tables.errors import ColumnNotFound, FileUnreadable
+from serving.tables.errors import ColumnNotFound, FileUnreadable, HeaderNotFound
 from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, ReadOptions
 from serving.tables.lines import Lines
-from serving.tables.names import TEXT, has_sure_name, named
-from serving.tables.rows import UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answer_names
+from serving.tables.names import TEXT, has_known_name, has_sure_name, named
+from serving.tables.rows import MAX_COLUMNS, Answer, ColumnMissing, ColumnUnsure, Row, RowsBroken, answer_columns, answer_names
 
-MAX_COLUMNS = 4096  # each row goes out with all columns of the header, even if it came with one cell
 EXCEL = re.compile(r"sep=.")  # a line for Excel, which is not part of the table
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')  # from inside a quoted cell to its closing quote
 
@@ -28,7 +27,8 @@ class CsvRows:
     row_is_line: a row never continues on the next line, so a quote that does not close in its line is a plain character. Most TSV is so.
     answer: the columns of an answer.
 
-    The first row settles the columns if it has the name. Otherwise the first rows wait until there are enough, or no more come for now.
+    The first row settles the columns if it has the name. Otherwise the first rows wait until there are enough. If no more come for now,
+    they wait only while the first one has no known name of a text column: titles may stand above the header.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class CsvRows:
 
     def feed(self, data: bytes) -> Iterator[Row]:
         yield from self._rows(self._lines.feed(data))
-        if not data and len(self._first) > 1:  # a header alone does not tell its columns
+        if not data and len(self._first) > 1 and self._knows_a_name(self._first[0]):  # a header alone does not tell its columns
             yield from self._first_rows()
 
     def end(self) -> Iterator[Row]:
@@ -141,6 +141,9 @@ class CsvRows:
                     return Columns(places[0], (), len(names), names), separator
         return None
 
+    def _knows_a_name(self, line: str) -> bool:
+        return any(has_known_name(_cells(line, separator), TEXT) for separator in self._separators)
+
     def _first_rows(self) -> Iterator[Row]:
         """Find the columns by the lines that wait, and yield their rows but for a header."""
         if not self._first:
@@ -154,9 +157,10 @@ class CsvRows:
         _refuse_width(max(map(len, rows)))
         try:
             columns = columns_of(Path("-"), rows, self._options)
+        except (ColumnNotFound, HeaderNotFound):
+            raise ColumnMissing(rows[0]) from None
         except FileUnreadable as error:
-            is_missing = isinstance(error, ColumnNotFound) or self._options.text_column != AUTO
-            raise (ColumnMissing(rows[0]) if is_missing else RowsBroken(UNSURE)) from None
+            raise ColumnUnsure(error) from None
         self._start(columns, self._separators)
         yield from map(self._row, rows[columns.rows_above :])
 

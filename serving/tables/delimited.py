@@ -20,8 +20,8 @@ from serving.tables.csv_records import encoding_for, lines_of, records_of
 from serving.tables.errors import FileUnreadable
 from serving.tables.facts import SourceFacts
 from serving.tables.files import ReadObserver, Shard
-from serving.tables.labelled import AUTO, Columns, LabelledRow, ReadOptions
-from serving.tables.names import names_both
+from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, LabelledRow, ReadOptions
+from serving.tables.names import TEXT, has_known_name, named, names_both
 
 log = logging.getLogger("delimited")
 
@@ -113,17 +113,30 @@ def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observe
 
 
 def separator_of(sample: Sequence[str], options: ReadOptions, candidates: Iterable[str] = SEPARATORS) -> str:
-    """Return the separator whose header names the columns, else the one that gives most lines the same number of fields."""
+    """Return the separator whose header names the columns, else the one that gives most lines the same number of fields.
+
+    Where no column holds labels, texts may fill the lines: only a separator in the first line counts, if one stands there.
+    """
     for header, separator in product(sample[: MOST_TITLES + 1], candidates):
-        if names_both([name.strip().strip('"') for name in header.split(separator)], options.text_column, options.label_column):
+        if separator in header and _names_columns([name.strip().strip('"') for name in header.split(separator)], options):
             return separator
 
     def evenness(separator: str) -> float:
-        widths = Counter(line.count(separator) for line in sample)
+        widths = Counter(len(fields) for line in sample for fields in csv.reader([line], delimiter=separator))
         width, lines = next(iter(widths.most_common(1)), (0, 0))
-        return lines / widths.total() if width else 0.0
+        return lines / widths.total() if width > 1 else 0.0
 
+    csv.field_size_limit(MAX_CHARACTERS)  # of the process: other code may set it to another value
+    if not options.has_labels:
+        candidates = [separator for separator in candidates if separator in sample[0]] or [*candidates][:1]
     return max(candidates, key=evenness)
+
+
+def _names_columns(header: Sequence[str], options: ReadOptions) -> bool:
+    """Tell whether a header names the columns that the options want."""
+    if options.has_labels:
+        return names_both(header, options.text_column, options.label_column)
+    return has_known_name(header, TEXT) if options.text_column == AUTO else bool(named(header, options.text_column, TEXT))
 
 
 class Profile(NamedTuple):

@@ -28,6 +28,10 @@ class ColumnNotFound(FileUnreadable):
         super().__init__(file, f"has no column {wanted} (found: {names}{more})", remedy)
 
 
+class HeaderNotFound(FileUnreadable):
+    """A table without a header, in which the columns need numbers."""
+
+
 def shortened(name: str) -> str:
     """Return a name from a file at a length that fits into a message."""
     return name if len(name) <= LONGEST else f"{name[:LONGEST]}..."

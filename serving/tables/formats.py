@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from serving.tables.csv_rows import CsvRows
+from serving.tables.files import KINDS
 from serving.tables.labelled import AUTO
 from serving.tables.ndjson_rows import NdjsonRows
 from serving.tables.rows import Rows, answer_columns
 
-ENDINGS = {".csv": "csv", ".tsv": "tsv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+STREAMED = {"delimited": "csv", "jsonl": "ndjson"}  # the kinds of files that are read row by row
+ENDINGS = {ending: STREAMED[kind] for ending, kind in KINDS.items() if kind in STREAMED} | dict.fromkeys((".tsv", ".tab"), "tsv")
 MEDIA_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values", "ndjson": "application/x-ndjson"}
 SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}
 

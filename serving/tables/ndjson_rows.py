@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from serving.tables.columns import named_columns
 from serving.tables.errors import FileUnreadable
 from serving.tables.labelled import ReadOptions
 from serving.tables.lines import Lines
-from serving.tables.rows import Answer, Row, answer_columns, answer_names
+from serving.tables.rows import MAX_COLUMNS, Answer, Row, answer_columns, answer_names
 
 
 class NdjsonRows:
@@ -62,10 +63,11 @@ class NdjsonRows:
         return Row(row[self._key], source)
 
     def _find_key(self, row: dict[str, Any]) -> None:
-        """Settle the key, if the object has a fitting one: by its name, else by its values."""
-        values = [value if isinstance(value, str) else "" for value in row.values()]
+        """Settle the key, if one of the first keys of the object fits: by its name, else by its values."""
+        keys = list(islice(row, MAX_COLUMNS))
+        values = [value if isinstance(value := row[key], str) else "" for key in keys]
         with suppress(FileUnreadable):
-            self._key = self.column = list(row)[named_columns(Path("-"), list(row), [values], self._options).text]
+            self._key = self.column = keys[named_columns(Path("-"), keys, [values], self._options).text]
 
 
 def _with_answer(line: str, answer: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from serving.tables.columns import named_columns
 from serving.tables.delimited import SAMPLE_ROWS
 from serving.tables.errors import ColumnNotFound, FileUnreadable
 from serving.tables.labelled import ReadOptions
-from serving.tables.rows import UNSURE, Answer, ColumnMissing, Row, RowsBroken, answer_columns, answer_names
+from serving.tables.rows import Answer, ColumnMissing, ColumnUnsure, Row, RowsBroken, answer_columns, answer_names
 
 ROW_GROUP = 8 * blocks.BLOCK_ROWS  # rows of a row group in the output, at least
 PYARROW = "pyarrow==25.0.1"  # for the error below; the server does not require it
@@ -90,8 +90,8 @@ class ParquetTable:
             return named_columns(Path("-"), names, rows, ReadOptions(None, text_column=column, has_labels=False)).text
         except ColumnNotFound:
             raise ColumnMissing(names) from None
-        except FileUnreadable:
-            raise RowsBroken(UNSURE) from None
+        except FileUnreadable as error:
+            raise ColumnUnsure(error) from None
 
     def _batches(self) -> Iterator[Any]:
         """Yield the record batches of the file: at least one, which may be empty."""

@@ -5,11 +5,12 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from serving.inference.labels import label_name
+from serving.tables.errors import FileUnreadable
 
 if TYPE_CHECKING:
     from serving.inference.classifier import Predictions
 
-UNSURE = "no column surely holds the texts: name it"
+MAX_COLUMNS = 4096  # each row of a table goes out with all columns of the header, even if it came with one cell
 DETAILS = ("class_name", "uncertain", "truncated")
 
 
@@ -23,6 +24,14 @@ class ColumnMissing(RowsBroken):
     def __init__(self, found: list[str]) -> None:
         super().__init__("the header does not have the column of the texts: add it, or name another column")
         self.found = found
+
+
+class ColumnUnsure(RowsBroken):
+    """A file in which no column surely holds the texts. reason: the error of the search, which quotes names of the file."""
+
+    def __init__(self, reason: FileUnreadable) -> None:
+        super().__init__("no column surely holds the texts: name it, and give each column a name of its own")
+        self.reason = reason
 
 
 class Row(NamedTuple):

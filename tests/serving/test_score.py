@@ -177,7 +177,22 @@ def test_broken_input_of_a_pipe_gives_the_good_rows_and_an_error_message(tiny_bu
 @pytest.mark.parametrize(
     ("name", "content", "out", "flags", "sentence"),
     [
-        ("a.csv", "id,stars\n1,5\n2,4\n", "b.csv", [], "no column surely holds the texts: name it with --column"),
+        (
+            "a.csv",
+            "id,stars\n1,5\n2,4\n",
+            "b.csv",
+            [],
+            "a.csv has no column of texts ('id' holds numbers, 'stars' holds numbers): give a file with texts, "
+            "or name the column in --column",
+        ),
+        ("a.csv", "1,5\n2,4\n", "b.csv", ["--column", "9"], "has no column '9' (found: '1', '5'): name the column with --column"),
+        (
+            "a.csv",
+            "Report of 2024\nsaid,Said\na,b\n",
+            "b.csv",
+            ["--column", "said"],
+            "has the column 'said' more than once: rename or remove one of them",
+        ),
         (
             "a.csv",
             "review,stars\ngood,1\n",
@@ -191,7 +206,7 @@ def test_broken_input_of_a_pipe_gives_the_good_rows_and_an_error_message(tiny_bu
         ("a.csv", None, "b.csv", [], "does not exist: check its path"),
         ("a.csv", "text\n", "a.csv", [], "the input and the output are the same file"),
         ("a.csv", "text\n", "b.tsv", [], "have different formats"),
-        ("a.txt", "text\n", "b.txt", [], "no file name shows a known format"),
+        ("a.doc", "text\n", "b.doc", [], "no file name shows a known format"),
         ("a.csv", "text\n", "no/b.csv", [], "is not a folder: create it first"),
         ("a.csv", "text\n", ".", ["--format", "csv"], "is not a regular file"),
         ("a.parquet", "text\n", "b.parquet", [], "the file is not Parquet"),
@@ -266,6 +281,14 @@ def test_spreadsheet_comes_out_as_csv(score: Callable[..., Any], tmp_path: Path)
     found = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8"), newline="")))
     assert [(row["번호"], row["Review"]) for row in found] == [(str(number), text or "") for number, text in sheet[1:]]
     assert [row["error"] for row in found] == ["", "text is empty: send some words", ""]
+
+
+def test_spreadsheet_of_one_column_is_one_column_whatever_its_texts_hold(score: Callable[..., Any], tmp_path: Path) -> None:
+    texts = [f"Pros: the film {number}; Cons: the end" for number in range(20)]
+    written_sheet(tmp_path / "a.xlsx", [["review"], *([text] for text in texts)])
+    assert score(tmp_path / "a.xlsx", tmp_path / "out.csv").returncode == 0
+    found = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8"), newline="")))
+    assert [(row["review"], row["label"][:6], row["error"]) for row in found] == [(text, "LABEL_", "") for text in texts]
 
 
 def test_spreadsheet_without_its_reader_names_the_package(tiny_bundle: Path, tmp_path: Path) -> None:

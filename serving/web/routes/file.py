@@ -5,7 +5,7 @@ The server keeps only the rows that it is classifying, so a file may have any si
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -163,16 +163,21 @@ async def _answered_lines(
         waiting.clear()
         return b"".join(lines)
 
+    async def parts() -> AsyncGenerator[Iterator[Row], None]:
+        """Yield the rows of each chunk, and those that waited for the end."""
+        async for chunk in chunks:
+            yield rows.feed(chunk)
+        yield rows.end()
+
     failure = None
     try:
-        async for chunk in chunks:
-            for row in rows.feed(chunk):
+        async for part in parts():
+            for row in part:
                 waiting.append(row)
                 if len(waiting) == BATCH_ROWS:
                     yield await answer_waiting()
             if waiting:
                 yield await answer_waiting()
-        waiting.extend(rows.end())
     except (RowsBroken, HTTPException) as error:
         if not (waiting or started):
             raise

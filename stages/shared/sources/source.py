@@ -16,7 +16,7 @@ from tqdm import tqdm
 from serving.tables.csv_records import encoding_for
 from serving.tables.delimited import dialect_of, read_delimited
 from serving.tables.facts import SourceFacts
-from serving.tables.files import Shard, opened
+from serving.tables.files import Shard, opened, shard_of
 from serving.tables.json_list import elements_of
 from serving.tables.labelled import AUTO, MAX_CHARACTERS, LabelledRow, ReadOptions
 from serving.tables.names import names_both
@@ -27,16 +27,18 @@ from stages.shared.errors import FileUnreadable
 from stages.shared.sources.aihub import dialogues_of, is_dialogue
 from stages.shared.sources.errors import errors_of_readers
 from stages.shared.sources.plain_text import labelled_by, read_lines, read_whole
-from stages.shared.sources.shards import FILE, FOLDER, LINES, shards_of
+from stages.shared.sources.shards import FILE, FOLDER, LINES, as_stored, shards_of
 from stages.shared.splits import only_line
 
 AIHUB_FORMATS = {"json": "aihub", "delimited": "aihub table", "xlsx": "aihub xlsx"}
 LARGE = 10 * 2**20  # bytes: a larger source shows a progress bar
 
 
-def is_header_only(shard: Shard) -> bool:
+def has_no_rows(file: Path) -> bool:
     """Tell whether a file is a header that names text and label, and nothing else."""
-    with opened(shard) as stream:
+    if not file.is_file():
+        return False
+    with errors_of_readers(), opened(shard_of(file, "delimited")) as stream:
         line = only_line(stream)
     return line is not None and names_both(next(csv.reader([line])), AUTO, AUTO)
 
@@ -51,6 +53,8 @@ class Source:
         """Find the files. optional: accept files that have a header and no rows. labels_file: has a label for each text."""
         if labels_file and options.label_column != AUTO:
             raise FileUnreadable(labels_file, "has the labels", "set preprocess.label_column to auto")
+        if labels_file and (folders := [place for place in (path, labels_file) if as_stored(place).is_dir()]):
+            raise FileUnreadable(folders[0], "is a folder, but preprocess.labels_source has the labels of one file", "name one file")
         place = LINES if labels_file else options.label_column
         self._label_place = labels_file.name if labels_file else place if place in (FILE, FOLDER) else ""
         self._options = dataclasses.replace(options, known_table=aihub.TABLE_COLUMNS, has_labels=not self._label_place)
@@ -76,7 +80,7 @@ class Source:
         size = sum(shard.state.size for shard, _ in self._shards)
         with errors_of_readers(), tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=size < LARGE or None) as self._bar:
             for shard, label in self._shards:
-                if self._optional and shard.kind == "delimited" and is_header_only(shard):
+                if self._optional and shard.kind == "delimited" and has_no_rows(shard.file):
                     continue
                 self.file, number = shard.file, 0
                 rows = self._rows_of(shard)

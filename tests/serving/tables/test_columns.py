@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from serving.tables import errors
+from serving.tables.columns import NO_TEXTS, named_columns
 from stages.shared.errors import FileUnreadable
 from stages.shared.sources.errors import ColumnMissing
 from stages.shared.sources.source import Source
@@ -166,3 +168,21 @@ def test_dates_and_ids_are_no_labels(tmp_path: Path) -> None:
     source = Source(file, ReadOptions(None), optional=False)
     assert sum(1 for _ in source.rows()) == 24
     assert source.facts.label_column == ("mood_of",)
+
+
+@pytest.mark.parametrize(
+    "value", ["+" + " " * 900_000 + "x", "7" + " " * 900_000 + "x", "1-" * 450_000 + " x", "a_" * 450_000, "1" * 900_000]
+)
+def test_patterns_of_values_that_are_no_texts_take_linear_time(value: str) -> None:
+    """Match values of nearly a million characters: a quadratic pattern would not finish."""
+    held = [name for name, pattern in NO_TEXTS.items() if pattern.fullmatch(value)]
+    assert held == (["numbers", "ids"] if value.isdecimal() else [])
+
+
+def test_column_among_very_many_is_found_in_linear_time() -> None:
+    """Look at 100,000 names that all fit: a quadratic search would not finish."""
+    names = [f"{number} text" for number in range(100_000)]
+    options = ReadOptions(None, has_labels=False)
+    assert named_columns(Path("-"), names, [["5"] * 99_999 + ["what a day"]], options).text == 99_999
+    with pytest.raises(errors.FileUnreadable, match="has no column of texts"):
+        named_columns(Path("-"), names, [["5"] * 100_000], options)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serving.tables.formats import rows_of
 from serving.tables.labelled import MAX_CHARACTERS
-from serving.tables.rows import UNSURE, Answer, ColumnMissing, RowsBroken
+from serving.tables.rows import Answer, ColumnMissing, ColumnUnsure, RowsBroken
 from tests.serving.tables.reading import CUTS, chunks, read
 
 CELLS = st.text(st.sampled_from("ab ,;\t|\"'\n\r\0\u2028\x85\x0c한😍"), max_size=6)
@@ -148,11 +148,22 @@ def test_row_that_has_the_name_settles_the_column_at_once_and_others_when_the_ro
     rows = rows_of("csv", "review")
     assert [row.text for row in rows.feed(b"id,review\n1,good\n")] == ["good"]
     rows = rows_of("csv")
-    assert list(rows.feed(b"id,what they said\n")) == []
+    assert list(rows.feed(b"id,review\n")) == []
     assert list(rows.feed(b"")) == []
     assert list(rows.feed(b"1,good film\n2,bad film\n")) == []
     assert [row.text for row in rows.feed(b"")] == ["good film", "bad film"]
     assert [row.text for row in rows.feed(b"3,film\n")] == ["film"]
+
+
+@pytest.mark.parametrize("header", ["Report of 2024\nid,comment", "Report\nby Kim\nid;comment", "id,what they said"])
+def test_pauses_change_no_column(header: str) -> None:
+    lines = [f"{line}\n".encode() for line in [*header.split("\n"), "1,good film", "2,bad film"]]
+    lines = [line.replace(b",", b";") for line in lines] if ";" in header else lines
+    rows, paused = rows_of("csv"), rows_of("csv")
+    found, _ = read(rows, lines)
+    assert read(paused, [part for line in lines for part in (line, b"")]) == (found, None)
+    assert [row.text for row in found] == ["good film", "bad film"]
+    assert paused.head() == rows.head()
 
 
 def test_rows_that_wait_come_before_an_error() -> None:
@@ -163,7 +174,15 @@ def test_rows_that_wait_come_before_an_error() -> None:
 
 def test_file_without_texts_asks_for_the_column() -> None:
     _, error = read(rows_of("csv"), [b"id,stars\n1,5\n2,4\n"])
-    assert str(error) == UNSURE
+    assert isinstance(error, ColumnUnsure)
+    assert str(error) == "no column surely holds the texts: name it, and give each column a name of its own"
+    assert error.reason.problem == "has no column of texts ('id' holds numbers, 'stars' holds numbers)"
+
+
+def test_name_of_two_columns_is_not_called_missing() -> None:
+    _, error = read(rows_of("csv", "said"), [b"Report of 2024\nsaid,stars,Said\ngood,5,x\nbad,4,y\n"])
+    assert isinstance(error, ColumnUnsure)
+    assert error.reason.problem == "has the column 'said' more than once"
 
 
 @pytest.mark.parametrize(
@@ -200,3 +219,41 @@ def test_title_rows_are_left_out() -> None:
     found, error = read(rows, [b"Reviews of 2024\nid,comment\n1,good film\n2,bad film\n"])
     assert ([row.text for row in found], error) == (["good film", "bad film"], None)
     assert rows.head() == b"id,comment,label,score,error\n"
+
+
+def test_rows_wider_than_the_header_have_a_problem_and_their_extra_cells_no_text() -> None:
+    _, error = read(rows_of("csv"), [b"id,rating\n1,2,what a long text\n3,4,what a longer text\n"])
+    assert isinstance(error, ColumnUnsure)
+    found, error = read(rows_of("csv"), [b"id,said\n1,good film,what a long text\n2,bad film\n"])
+    assert error is None
+    assert [row.text for row in found] == ["good film", "bad film"]
+    assert [bool(row.problem) for row in found] == [True, False]
+
+
+PROS = [f"Pros: plot {number}, cast; Cons: end" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("id,review", '{number},"{text}"'),
+        ("id,review", '{number},"He said: {text}"'),
+        ("nr,customer_review", '{number},"{text}"'),
+        ("nr,what they said", '{number},"{text}"'),
+        ("review", '"{text}"'),
+    ],
+)
+def test_separator_that_stands_once_in_each_text_is_not_the_one_of_the_file(header: str, row: str) -> None:
+    rows = rows_of("csv")
+    found, error = read(rows, ["\n".join([header, *(row.format(number=number, text=text) for number, text in enumerate(PROS))]).encode()])
+    assert error is None
+    assert rows.head().decode().startswith(f"{header},label,")
+    assert [str(row.text).removeprefix("He said: ") for row in found] == PROS
+    assert not any(row.problem for row in found)
+
+
+@pytest.mark.parametrize("title", ["Report of 2024", "Report, of 2024"])
+def test_title_rows_do_not_hide_the_separator(title: str) -> None:
+    rows = rows_of("csv")
+    found, _ = read(rows, [f"{title}\nid;comment\n1;good film\n2;bad film\n".encode()])
+    assert [row.text for row in found] == ["good film", "bad film"]

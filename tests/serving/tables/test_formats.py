@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.tables.formats import rows_of
+from serving.tables.files import KINDS
+from serving.tables.formats import ENDINGS, rows_of
 from serving.tables.labelled import MAX_CHARACTERS
 from serving.tables.lines import NotDecoded
 from tests.serving.tables.reading import CUTS, chunks, read
@@ -54,3 +55,9 @@ def test_bytes_of_another_encoding_have_their_own_error() -> None:
     assert isinstance(read(rows_of("csv", "text", "utf-8"), [korean])[1], NotDecoded)
     assert [row.text for row in read(rows_of("csv", "text", "cp949"), [korean])[0]] == ["영화가 좋아요"]
     assert str(read(rows_of("csv", "text", "utf-16"), [b"text\n"])[1]) == "the file is not UTF-16: save it in UTF-16"
+
+
+def test_endings_are_those_of_the_files_that_preprocess_reads_row_by_row() -> None:
+    expected = {".csv": "csv", ".txt": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "ndjson", ".ndjson": "ndjson"}
+    assert expected == ENDINGS
+    assert [ending for ending in KINDS if ending not in ENDINGS] == [".json", ".parquet", ".xlsx"]

@@ -1,14 +1,18 @@
 """Tests that NDJSON comes back with its answers, in any chunks, and that a bad line is an error of that line only."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.tables import ndjson_rows
+from serving.tables.columns import named_columns
 from serving.tables.formats import rows_of
-from serving.tables.rows import Answer
+from serving.tables.labelled import Columns
+from serving.tables.rows import MAX_COLUMNS, Answer
 from tests.serving.tables.reading import CUTS, chunks, read
 
 JSON_VALUES = st.recursive(
@@ -61,3 +65,17 @@ def test_key_of_the_texts_is_found_in_the_first_object_that_has_one(first: dict[
     found, _ = read(rows, [f'{{"id": 1}}\n{json.dumps(first)}\n{{"{key}": "bad"}}\n'.encode()])
     assert [row.text for row in found] == [None, "good", "bad"]
     assert rows.column == key
+
+
+def test_key_is_sought_among_the_first_keys_of_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def counted(file: Path, header: list[str], *rest: Any) -> Columns:
+        sizes.append(len(header))
+        return named_columns(file, header, *rest)
+
+    monkeypatch.setattr(ndjson_rows, "named_columns", counted)
+    many = json.dumps({f"{number}t": 0 for number in range(60_000)})
+    found, error = read(rows_of("ndjson"), [f'{many}\n{{"text": "good"}}\n'.encode()])
+    assert ([row.text for row in found], error) == ([None, "good"], None)
+    assert sizes == [MAX_COLUMNS, 1]

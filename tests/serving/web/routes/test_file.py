@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +31,7 @@ from serving.runtime.batching import Answers
 from serving.runtime.slot import LoadedBundle
 from serving.settings import Settings
 from serving.tables.labelled import MAX_CHARACTERS
-from serving.web.routes.file import BATCH_ROWS, OTHER_CLASSES, file_response
+from serving.web.routes.file import BATCH_ROWS, OTHER_CLASSES, Classify, file_response
 from tests.docs.test_examples import example
 from tests.running import run_command
 from tests.serving.http import (
@@ -465,32 +465,56 @@ def test_readmes_curl_commands_send_a_file(client: httpx.Client, tmp_path: Path)
         assert [(row["review"], row["label"][:6]) for row in rows_of(CSV, done.stdout)] == [("the film was good", "LABEL_")]
 
 
-def test_failure_of_the_server_becomes_the_last_row_and_returns_the_permit() -> None:
-    received, sent, ended = [b"text\ngood\n", b"bad\n"], [], []
+async def answers(texts: list[str]) -> Answers:
+    """Answer LABEL_0 to each text, but fail on `fail`."""
+    if "fail" in texts:
+        raise MemoryError
+    nothing = np.zeros(len(texts), bool)
+    predictions = Predictions(nothing.astype(int), np.ones((len(texts), 2)), nothing, nothing, np.ones(len(texts), int))
+    return Answers(predictions, LoadedBundle(sha256="", folder=Path(), classifier=None))
+
+
+def respond(chunks: list[bytes], column: str, classify: Classify, sent: list[Any], on_end: Callable[[], None]) -> None:
+    """Give the chunks of a CSV to the route without a server; add the messages that it sends to `sent`."""
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": received.pop(0), "more_body": bool(received)}
+        return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    async def answer(texts: list[str]) -> Answers:
-        if texts == ["bad"]:
-            raise MemoryError
-        predictions = Predictions(np.zeros(1, int), np.ones((1, 2)), np.zeros(1, bool), np.zeros(1, bool), np.ones(1, int))
-        return Answers(predictions, LoadedBundle(sha256="", folder=Path(), classifier=None))
-
     async def ask() -> None:
         app = SimpleNamespace(state=SimpleNamespace(server=SimpleNamespace(settings=Settings())))
         scope = {"type": "http", "method": "POST", "headers": [(b"content-type", CSV.encode())], "app": app}
-        response = await file_response(Request(scope, receive), "text", (), answer, lambda: ended.append(1))
-        assert not ended
+        response = await file_response(Request(scope, receive), column, (), classify, on_end)
         await response(scope, receive, send)
 
+    asyncio.run(ask())
+
+
+def test_failure_of_the_server_becomes_the_last_row_and_returns_the_permit() -> None:
+    sent, sent_at_end = [], []
     with pytest.raises(MemoryError):
-        asyncio.run(ask())
+        respond([b"text\ngood\n", b"fail\n"], "text", answers, sent, lambda: sent_at_end.append(len(sent)))
     assert [message.get("body") for message in sent[1:]] == [
         b"text,label,score,error\ngood,LABEL_0,1.0,\n",
         b",,,no row follows: the server failed: send the rest again\n",
     ]
-    assert ended == [1]
+    assert sent_at_end == [3]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
+@pytest.mark.parametrize("rows", [40, 990, 2000])
+def test_no_batch_has_more_rows_than_a_single_text_may_wait_for(encoding: str, rows: int) -> None:
+    """The rows wait for their column, and those in cp949 for their encoding too."""
+    sizes, sent = [], []
+
+    async def counted(texts: list[str]) -> Answers:
+        sizes.append(len(texts))
+        return await answers(texts)
+
+    body = "".join(["id,said\n", *(f"{number},좋은 영화 {number}\n" for number in range(rows))]).encode(encoding)
+    respond([body], "auto", counted, sent, lambda: None)
+    answered = rows_of(CSV, b"".join(message.get("body", b"") for message in sent))
+    assert [row["said"] for row in answered] == [f"좋은 영화 {number}" for number in range(rows)]
+    assert (sum(sizes), max(sizes)) == (rows, BATCH_ROWS)

@@ -7,7 +7,7 @@ import pytest
 
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.sources import plain_text
-from stages.shared.sources.source import Source
+from stages.shared.sources.source import Source, has_no_rows
 from stages.shared.sources.tables import ReadOptions
 from tests.stages.shared.sources.reading import facts, read, rows, written
 
@@ -72,6 +72,24 @@ def test_another_number_of_labels_than_lines_is_refused_with_both_numbers(tmp_pa
         beside(written(tmp_path, texts, "texts.txt"), written(tmp_path, labels, "labels.txt"))
 
 
+def test_a_folder_is_refused_where_labels_are_those_of_one_file(tmp_path):
+    folders(tmp_path, {"texts/a.txt": "good\nbad\n", "texts/b.txt": "fine\npoor\n", "labels/a.txt": "pos\nneg\n", "labels/b.txt": "pos\n"})
+    for texts, labels, folder in [("texts", "labels/a.txt", "texts"), ("texts/a.txt", "labels", "labels"), ("texts", "labels", "texts")]:
+        with pytest.raises(
+            FileUnreadable, match=rf"/{folder} is a folder, but preprocess\.labels_source has the labels of one file: name one file$"
+        ):
+            beside(tmp_path / texts, tmp_path / labels)
+    assert beside(tmp_path / "texts/a.txt", tmp_path / "labels/a.txt") == [("good", "pos"), ("bad", "neg")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [("text,label\n", True), ("label\ttext\n", False), ("pos\n", False), ("", False), ("text,label\na,1\n", False)]
+)
+def test_only_a_header_of_text_and_label_says_that_there_is_no_file(tmp_path, content, expected):
+    assert has_no_rows(written(tmp_path, content)) is expected
+    assert not has_no_rows(tmp_path)
+
+
 def test_labels_in_two_places_are_refused(tmp_path):
     with pytest.raises(StageError, match=r"set preprocess\.label_column to auto"):
         beside(written(tmp_path, "a\n", "texts.txt"), written(tmp_path, "pos\n", "labels.txt"), label_column="file")
@@ -120,5 +138,7 @@ def test_a_table_without_labels_names_the_other_places_for_them(tmp_path):
     assert len(rows(tmp_path / "all", label_column="file")) == 4
     (tmp_path / "all").rename(tmp_path / "moved")
     folders(tmp_path, {"classes/pos/a.csv": "id,comment\n1,what a day\n", "classes/neg/a.csv": "id,comment\n1,no day\n"})
+    with pytest.raises(FileUnreadable, match=r"has no header: give the numbers of its columns, from 0, in preprocess\.text_column$"):
+        rows(folders(tmp_path, {"bare/pos.csv": "1,what a day\n2,what a film\n"}) / "bare", label_column="file", text_column="review")
     assert rows(tmp_path / "classes", label_column="folder") == [("no day", "neg"), ("what a day", "pos")]
     assert len(beside(tmp_path / "moved/pos.csv", written(tmp_path, "a\nb\n", "labels.txt"))) == 2
