@@ -20,19 +20,18 @@ from pydantic import ConfigDict
 from rich.console import RenderableType
 
 from commands.dvc import error_messages, experiment, listed, param_value
+from commands.shapes import shape_of
 from stages.shared import aihub, params
 from stages.shared.classes import AUTO
 from stages.shared.dataset.errors import JOINS
 from stages.shared.dataset.labels import Labels
-from stages.shared.dataset.reading import MAX_CLASSES, ReadingParams, read_options, with_found_labels
+from stages.shared.dataset.reading import ReadingParams, read_options, with_found_labels
 from stages.shared.dataset.report import IMBALANCE
 from stages.shared.dataset.splitting import needed
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.report import console
-from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.shards import FILE, FOLDER, is_plain_text, visible
 from stages.shared.sources.source import Source
-from stages.shared.sources.tables import LIST_SEPARATOR, ReadOptions
+from stages.shared.sources.tables import LIST_SEPARATOR
 from stages.shared.splits import HEADER_ONLY, SPLITS
 from stages.shared.training.vocabulary import coverage
 
@@ -86,46 +85,6 @@ class Found:
     def small(self) -> list[str]:
         """The classes with too few rows for the splits."""
         return [name for name, count in self.classes.items() if count < LEAST]
-
-
-def shape_of(path: Path) -> tuple[Path, dict[str, str]]:
-    """Return the source in a path, and the params that say where its labels are if no column has them. Raises StageError.
-
-    A folder of folders has one for each class. Of two plain files, one may have the labels of the other. Else files may be named by labels.
-    """
-    if not path.is_dir():
-        return path, {}
-    entries = visible(path)
-    if all(entry.is_dir() for entry in entries):
-        return path, {"label_column": FOLDER}
-    if len(entries) == 2 and all(map(is_plain_text, entries)):
-        for texts, labels in (entries, entries[::-1]):
-            if _are_labels(texts, labels):
-                return texts, {"labels_source": str(labels)}
-    return path, {"label_column": FILE} if len(entries) > 1 and _lack_labels(path) else {}
-
-
-def _are_labels(texts: Path, labels: Path) -> bool:
-    """Tell whether the lines of a file are labels of the lines of another."""
-    found, count = set(), 0
-    with suppress(StageError):
-        for count, row in enumerate(Source(texts, ReadOptions(None), optional=False, labels_file=labels).rows(), 1):  # noqa: B007
-            found.add(row.label)
-            if len(found) > MAX_CLASSES:
-                return False
-        return 1 < len(found) < count / 2
-    return False
-
-
-def _lack_labels(folder: Path) -> bool:
-    """Tell whether the files of a folder have no column of labels."""
-    try:
-        next(Source(folder, ReadOptions(None), optional=False).rows(), None)
-    except ColumnMissing:
-        return True
-    except StageError:
-        return all(map(is_plain_text, visible(folder)))
-    return False
 
 
 def look(file: Path, settings: Given) -> Found:
@@ -283,7 +242,8 @@ def main() -> None:
     if len(sys.argv) < 2 or not pairs.keys() <= set(SETTABLE):
         raise SystemExit(f"usage: make data FILE=<file or folder> SET='<param>=<value> ...', where a param is one of {', '.join(SETTABLE)}")
     with error_messages("nothing was changed"):
-        file, shape = shape_of(Path(sys.argv[1]))
+        path = Path(sys.argv[1])
+        file, shape = shape_of(path) if pairs.keys().isdisjoint(("label_column", "labels_source")) else (path, {})
         given = params.load(PARAMS, "preprocess", Given)
         asked = Given.model_validate(given.model_dump() | NEUTRAL | {"labels": AUTO} | shape | pairs)
         try:
