@@ -8,10 +8,12 @@ import re
 import shlex
 import sys
 import textwrap
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from stages.shared.dataset.splitting import needed
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.report import console
 from stages.shared.sources.source import Source
-from stages.shared.sources.tables import LIST_SEPARATOR
+from stages.shared.sources.tables import LIST_SEPARATOR, SourceFacts
 from stages.shared.splits import HEADER_ONLY, SPLITS
 from stages.shared.training.vocabulary import coverage
 
@@ -78,8 +80,13 @@ class Found:
     coverage: dict[str, float] = field(default_factory=dict)
     first: list[tuple[str, str]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    facts: dict[str, str] = field(default_factory=dict)
+    read: SourceFacts = field(default_factory=SourceFacts)
     is_aihub: bool = False
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """How the file was read, as texts."""
+        return self.read.as_text()
 
     @property
     def small(self) -> list[str]:
@@ -108,7 +115,7 @@ def look(file: Path, settings: Given) -> Found:
             found.first.append((row.label.replace(LIST_SEPARATOR, ", "), row.text))
         if len(found.texts) < coverage.MEASURED_TEXTS:
             found.texts.append(row.text)
-    found.facts, found.is_aihub = source.facts.as_text(), source.is_aihub
+    found.read, found.is_aihub = source.facts, source.is_aihub
     if found.dropped["empty"] == len(found.lengths):
         raise FileUnreadable(file, "has no text in its text column", "name another in preprocess.text_column")
     if TOKENIZER.exists():
@@ -209,11 +216,16 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
 
 
 def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:
-    """Return the params to name, so that the file is read with known labels as it was without them."""
-    facts = found.facts
-    names = () if settings.labels_file else ("text_column", "label_column")
-    columns: dict[str, str] = {name: facts[name] for name in names if name in facts}
-    for pinned in ({}, columns, columns | {"header": facts.get("header", AUTO)}):
+    """Return the params to name, so that the file is read with known labels as it was without them; raise StageError if none do it.
+
+    What differs between the files of a folder cannot be named: then all of them are read again.
+    """
+    read = found.read
+    named = {} if settings.labels_file else {"text_column": read.text_column, "label_column": read.label_column}
+    columns = {name: values[0] for name, values in named.items() if len(values) == 1}
+    differ = [values for values in (*named.values(), read.header) if len(values) > 1]
+    header = {"header": read.header[0]} if len(read.header) == 1 else {}
+    for pinned in ({}, columns, columns | header):
         source = Source(
             file,
             read_options(settings.model_copy(update=pinned), Labels(settings).is_label),
@@ -221,10 +233,13 @@ def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:
             labels_file=settings.labels_file,
         )
         with suppress(StageError):
-            next(source.rows())
-            read = source.facts.as_text()
-            if all(read.get(name) == facts.get(name) for name in (*columns, "header")) and ("guessed" not in read or pinned):
+            deque(source.rows() if differ else islice(source.rows(), 1), maxlen=0)
+            again = source.facts
+            if all(getattr(again, name) == getattr(read, name) for name in (*named, "header")) and (not again.guessed or pinned):
                 return pinned
+    if differ:
+        names = ", ".join(f"'{name}'" for name in differ[0])
+        raise StageError(f"{file} has files of different columns ({names}): name the same columns in the first row of each file")
     return columns
 
 

@@ -202,6 +202,14 @@ SHAPES = {  # files, params in the command
         {"a.txt": of_class("fine") + of_class("bad"), "b.txt": "pos\n" * len(DAYS) + "neg\n" * len(DAYS)},
         ["preprocess.labels_source=FOLDER/b.txt"],
     ),
+    "tables of other columns": (
+        {"pos/a.csv": tabled("id,text", "7,what a fine day #"), "neg/a.csv": tabled("id,review", "7,what a bad day #")},
+        ["preprocess.label_column=folder"],
+    ),
+    "tables of other unknown columns": (
+        {"pos/a.csv": tabled("id,said of it", "7,what a fine day #"), "neg/a.csv": tabled("id,written", "7,what a bad day #")},
+        ["preprocess.label_column=folder"],
+    ),
     "a table of labels beside a table of texts": (
         {"a.csv": tabled("id,said", "7,what a fine day #", "7,what a bad day #"), "labels.csv": "label\n" + "pos\nneg\n" * len(DAYS)},
         ["preprocess.labels_source=FOLDER/labels.csv"],
@@ -245,6 +253,14 @@ def test_labels_beside_texts_are_no_texts_of_a_class(tmp_path: Path, names: tupl
     assert done.returncode == 1
     assert said.replace("FOLDER", str(tmp_path)) in done.stderr
     assert "label_column=file" not in done.stdout
+
+
+def test_tables_that_no_param_can_read_alike_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(tabled("said of it,verdict", "what a fine day #,good", "what a bad day #,bad"), "utf-8")
+    (tmp_path / "b.csv").write_text(tabled("", "what a fine night #,good", "what a bad night #,bad"), "utf-8")
+    done = run_command(sys.executable, "-m", "commands.data", tmp_path)
+    assert done.returncode == 1
+    assert "has files of different columns ('said of it', '0'): name the same columns in the first row of each file" in done.stderr
 
 
 def test_table_without_labels_names_the_other_places_and_one_of_them_reads_it(tmp_path: Path) -> None:
