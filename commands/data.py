@@ -216,14 +216,14 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
 
 
 def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:
-    """Return the params to name, so that the file is read with known labels as it was without them; raise StageError if none do it.
+    """Return the params to name, so that the file is read with known labels as it was without them.
 
     What differs between the files of a folder cannot be named: then all of them are read again.
     """
     read = found.read
     named = {} if settings.labels_file else {"text_column": read.text_column, "label_column": read.label_column}
     columns = {name: values[0] for name, values in named.items() if len(values) == 1}
-    differ = [values for values in (*named.values(), read.header) if len(values) > 1]
+    differ = any(len(values) > 1 for values in (*named.values(), read.header))
     header = {"header": read.header[0]} if len(read.header) == 1 else {}
     for pinned in ({}, columns, columns | header):
         source = Source(
@@ -237,9 +237,6 @@ def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:
             again = source.facts
             if all(getattr(again, name) == getattr(read, name) for name in (*named, "header")) and (not again.guessed or pinned):
                 return pinned
-    if differ:
-        names = ", ".join(f"'{name}'" for name in differ[0])
-        raise StageError(f"{file} has files of different columns ({names}): name the same columns in the first row of each file")
     return columns
 
 

@@ -255,14 +255,6 @@ def test_labels_beside_texts_are_no_texts_of_a_class(tmp_path: Path, names: tupl
     assert "label_column=file" not in done.stdout
 
 
-def test_tables_that_no_param_can_read_alike_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text(tabled("said of it,verdict", "what a fine day #,good", "what a bad day #,bad"), "utf-8")
-    (tmp_path / "b.csv").write_text(tabled("", "what a fine night #,good", "what a bad night #,bad"), "utf-8")
-    done = run_command(sys.executable, "-m", "commands.data", tmp_path)
-    assert done.returncode == 1
-    assert "has files of different columns ('said of it', '0'): name the same columns in the first row of each file" in done.stderr
-
-
 def test_table_without_labels_names_the_other_places_and_one_of_them_reads_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,said\n" + "".join(f"{day},what a day {day}\n" for day in range(10)), "utf-8")
     (tmp_path / "b.txt").write_text("pos\nneg\n" * 5, "utf-8")
