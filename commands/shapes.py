@@ -17,12 +17,14 @@ from stages.shared.sources.tables import AUTO, LABEL, ReadOptions, named
 def shape_of(path: Path) -> tuple[Path, dict[str, str]]:
     """Return the source in a path, and the params that say where its labels are if no column has them. Raises StageError.
 
-    A folder of folders has one for each class. Of two files, one may have the labels of the other. Else files may be named by labels.
+    A folder of folders has one for each class: reading it refuses a file beside them.
+    Of two files, one may have the labels of the other. Else files may be named by labels.
     """
     if not path.is_dir():
         return path, {}
     entries = visible(path)
-    if all(entry.is_dir() for entry in entries):
+    folders = sum(entry.is_dir() for entry in entries)
+    if folders == len(entries) or folders > 1:
         return path, {"label_column": FOLDER}
     if len(entries) == 2:
         for texts, labels in (entries, entries[::-1]):

@@ -255,6 +255,21 @@ def test_labels_beside_texts_are_no_texts_of_a_class(tmp_path: Path, names: tupl
     assert "label_column=file" not in done.stdout
 
 
+def test_file_beside_the_folders_of_the_classes_is_named(tmp_path: Path) -> None:
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        for day in DAYS[:6]:
+            (tmp_path / label / f"{day}.txt").write_text(f"what a {label} day {day}", "utf-8")
+        (tmp_path / label / "Thumbs.db").write_bytes(b"\0")
+    (tmp_path / ".DS_Store").write_bytes(b"\0")
+    (tmp_path / "README.txt").write_text("about these texts", "utf-8")
+    done = run_command(sys.executable, "-m", "commands.data", tmp_path)
+    assert done.returncode == 1
+    assert "holds README.txt, which is no folder of a class (label_column=folder): move it away" in done.stderr
+    (tmp_path / "README.txt").unlink()
+    assert "preprocess.label_column=folder" in run_command(sys.executable, "-m", "commands.data", tmp_path).stdout
+
+
 def test_table_without_labels_names_the_other_places_and_one_of_them_reads_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,said\n" + "".join(f"{day},what a day {day}\n" for day in range(10)), "utf-8")
     (tmp_path / "b.txt").write_text("pos\nneg\n" * 5, "utf-8")
