@@ -71,6 +71,7 @@ class Given(ReadingParams):
 class Found:
     """What a file holds. classes: rows by class name. dropped: rows by reason. lengths: of the texts, in characters.
 
+    unknown: labels that are no class.
     coverage: shares of the base model's tokens that say nothing, empty without a base model.
     """
 
@@ -82,6 +83,7 @@ class Found:
     texts: list[str] = field(default_factory=list)
     read: SourceFacts = field(default_factory=SourceFacts)
     is_aihub: bool = False
+    unknown: tuple[str, ...] = ()
 
     @cached_property
     def facts(self) -> dict[str, str]:
@@ -116,6 +118,8 @@ def look(file: Path, settings: Given) -> Found:
         if len(found.texts) < coverage.MEASURED_TEXTS:
             found.texts.append(row.text)
     found.read, found.is_aihub = source.facts, source.is_aihub
+    unknown = (label.strip() for value in labels.unknown for label in settings.labels_in(value))
+    found.unknown = tuple(dict.fromkeys(label for label in unknown if settings.class_of(label) is None))
     if found.dropped["empty"] == len(found.lengths):
         raise FileUnreadable(file, "has no text in its text column", "name another in preprocess.text_column")
     if TOKENIZER.exists():
@@ -204,7 +208,7 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
     classes = [name for name in found.classes if name not in found.small]
     if len(classes) < 2:
         raise StageError(f"{file} cannot be trained on: fewer than two classes have {LEAST} rows. Add rows, or name the right label column")
-    ignored = dict.fromkeys([*given.ignore_labels, *found.small, *([""] if found.dropped["without_label"] else [])])
+    ignored = dict.fromkeys([*given.ignore_labels, *found.small, *found.unknown])
     changes = [source, f"preprocess.labels={listed(classes)}"]
     changes += [f"preprocess.ignore_labels={listed(list(ignored))}"] if tuple(ignored) != given.ignore_labels else []
     changes += neutral

@@ -47,9 +47,16 @@ FILES = {  # name, content, encoding, texts in the report, class names
     ),
     "typing errors": (
         "mine.csv",
-        tabled("comment;verdict", "what a fine day #;good", "what a bad day #;bad") + "arrived on Monday;n/a\n",
+        tabled("comment;verdict", "what a fine day #;good", "what a bad day #;bad") + "arrived on Monday;godo\n",
         "utf-8",
-        ["separator semicolon", "Every class needs 3 rows, but these have fewer: 'n/a' (1)"],
+        ["separator semicolon", "Every class needs 3 rows, but these have fewer: 'godo' (1)"],
+        ["bad", "good"],
+    ),
+    "missing labels": (
+        "missing.csv",
+        tabled("text,label", "what a fine day #,good", "what a bad day #,bad", "what day #,N/A", "which day #,\\N", "that day #,"),
+        "utf-8",
+        ["120 rows have no label: the command below drops them"],
         ["bad", "good"],
     ),
     "records": (
