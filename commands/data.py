@@ -8,10 +8,12 @@ import re
 import shlex
 import sys
 import textwrap
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,18 @@ from pydantic import ConfigDict
 from rich.console import RenderableType
 
 from commands.dvc import error_messages, experiment, listed, param_value
+from commands.shapes import shape_of
 from stages.shared import aihub, params
 from stages.shared.classes import AUTO
 from stages.shared.dataset.errors import JOINS
 from stages.shared.dataset.labels import Labels
-from stages.shared.dataset.reading import MAX_CLASSES, ReadingParams, read_options, with_found_labels
+from stages.shared.dataset.reading import ReadingParams, read_options, with_found_labels
 from stages.shared.dataset.report import IMBALANCE
 from stages.shared.dataset.splitting import needed
 from stages.shared.errors import FileUnreadable, StageError
 from stages.shared.report import console
-from stages.shared.sources.errors import ColumnMissing
-from stages.shared.sources.shards import FILE, FOLDER, is_plain_text, visible
 from stages.shared.sources.source import Source
-from stages.shared.sources.tables import LIST_SEPARATOR, ReadOptions
+from stages.shared.sources.tables import LIST_SEPARATOR, SourceFacts
 from stages.shared.splits import HEADER_ONLY, SPLITS
 from stages.shared.training.vocabulary import coverage
 
@@ -70,6 +71,7 @@ class Given(ReadingParams):
 class Found:
     """What a file holds. classes: rows by class name. dropped: rows by reason. lengths: of the texts, in characters.
 
+    unknown: labels that are no class.
     coverage: shares of the base model's tokens that say nothing, empty without a base model.
     """
 
@@ -79,53 +81,19 @@ class Found:
     coverage: dict[str, float] = field(default_factory=dict)
     first: list[tuple[str, str]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    facts: dict[str, str] = field(default_factory=dict)
+    read: SourceFacts = field(default_factory=SourceFacts)
     is_aihub: bool = False
+    unknown: tuple[str, ...] = ()
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """How the file was read, as texts."""
+        return self.read.as_text()
 
     @property
     def small(self) -> list[str]:
         """The classes with too few rows for the splits."""
         return [name for name, count in self.classes.items() if count < LEAST]
-
-
-def shape_of(path: Path) -> tuple[Path, dict[str, str]]:
-    """Return the source in a path, and the params that say where its labels are if no column has them. Raises StageError.
-
-    A folder of folders has one for each class. Of two plain files, one may have the labels of the other. Else files may be named by labels.
-    """
-    if not path.is_dir():
-        return path, {}
-    entries = visible(path)
-    if all(entry.is_dir() for entry in entries):
-        return path, {"label_column": FOLDER}
-    if len(entries) == 2 and all(map(is_plain_text, entries)):
-        for texts, labels in (entries, entries[::-1]):
-            if _are_labels(texts, labels):
-                return texts, {"labels_source": str(labels)}
-    return path, {"label_column": FILE} if len(entries) > 1 and _lack_labels(path) else {}
-
-
-def _are_labels(texts: Path, labels: Path) -> bool:
-    """Tell whether the lines of a file are labels of the lines of another."""
-    found, count = set(), 0
-    with suppress(StageError):
-        for count, row in enumerate(Source(texts, ReadOptions(None), optional=False, labels_file=labels).rows(), 1):  # noqa: B007
-            found.add(row.label)
-            if len(found) > MAX_CLASSES:
-                return False
-        return 1 < len(found) < count / 2
-    return False
-
-
-def _lack_labels(folder: Path) -> bool:
-    """Tell whether the files of a folder have no column of labels."""
-    try:
-        next(Source(folder, ReadOptions(None), optional=False).rows(), None)
-    except ColumnMissing:
-        return True
-    except StageError:
-        return all(map(is_plain_text, visible(folder)))
-    return False
 
 
 def look(file: Path, settings: Given) -> Found:
@@ -149,7 +117,9 @@ def look(file: Path, settings: Given) -> Found:
             found.first.append((row.label.replace(LIST_SEPARATOR, ", "), row.text))
         if len(found.texts) < coverage.MEASURED_TEXTS:
             found.texts.append(row.text)
-    found.facts, found.is_aihub = source.facts.as_text(), source.is_aihub
+    found.read, found.is_aihub = source.facts, source.is_aihub
+    unknown = (label.strip() for value in labels.unknown for label in settings.labels_in(value))
+    found.unknown = tuple(dict.fromkeys(label for label in unknown if settings.class_of(label) is None))
     if found.dropped["empty"] == len(found.lengths):
         raise FileUnreadable(file, "has no text in its text column", "name another in preprocess.text_column")
     if TOKENIZER.exists():
@@ -238,7 +208,7 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
     classes = [name for name in found.classes if name not in found.small]
     if len(classes) < 2:
         raise StageError(f"{file} cannot be trained on: fewer than two classes have {LEAST} rows. Add rows, or name the right label column")
-    ignored = dict.fromkeys([*given.ignore_labels, *found.small, *([""] if found.dropped["without_label"] else [])])
+    ignored = dict.fromkeys([*given.ignore_labels, *found.small, *found.unknown])
     changes = [source, f"preprocess.labels={listed(classes)}"]
     changes += [f"preprocess.ignore_labels={listed(list(ignored))}"] if tuple(ignored) != given.ignore_labels else []
     changes += neutral
@@ -250,11 +220,16 @@ def commands(file: Path, found: Found, asked: Given, given: Given) -> list[str]:
 
 
 def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:
-    """Return the params to name, so that the file is read with known labels as it was without them."""
-    facts = found.facts
-    names = () if settings.labels_file else ("text_column", "label_column")
-    columns: dict[str, str] = {name: facts[name] for name in names if name in facts}
-    for pinned in ({}, columns, columns | {"header": facts.get("header", AUTO)}):
+    """Return the params to name, so that the file is read with known labels as it was without them.
+
+    What differs between the files of a folder cannot be named: then all of them are read again.
+    """
+    read = found.read
+    named = {} if settings.labels_file else {"text_column": read.text_column, "label_column": read.label_column}
+    columns = {name: values[0] for name, values in named.items() if len(values) == 1}
+    differ = any(len(values) > 1 for values in (*named.values(), read.header))
+    header = {"header": read.header[0]} if len(read.header) == 1 else {}
+    for pinned in ({}, columns, columns | header):
         source = Source(
             file,
             read_options(settings.model_copy(update=pinned), Labels(settings).is_label),
@@ -262,9 +237,9 @@ def _to_pin(file: Path, found: Found, settings: Given) -> dict[str, str]:
             labels_file=settings.labels_file,
         )
         with suppress(StageError):
-            next(source.rows())
-            read = source.facts.as_text()
-            if all(read.get(name) == facts.get(name) for name in (*columns, "header")) and ("guessed" not in read or pinned):
+            deque(source.rows() if differ else islice(source.rows(), 1), maxlen=0)
+            again = source.facts
+            if all(getattr(again, name) == getattr(read, name) for name in (*named, "header")) and (not again.guessed or pinned):
                 return pinned
     return columns
 
@@ -283,7 +258,8 @@ def main() -> None:
     if len(sys.argv) < 2 or not pairs.keys() <= set(SETTABLE):
         raise SystemExit(f"usage: make data FILE=<file or folder> SET='<param>=<value> ...', where a param is one of {', '.join(SETTABLE)}")
     with error_messages("nothing was changed"):
-        file, shape = shape_of(Path(sys.argv[1]))
+        path = Path(sys.argv[1])
+        file, shape = shape_of(path) if pairs.keys().isdisjoint(("label_column", "labels_source")) else (path, {})
         given = params.load(PARAMS, "preprocess", Given)
         asked = Given.model_validate(given.model_dump() | NEUTRAL | {"labels": AUTO} | shape | pairs)
         try:

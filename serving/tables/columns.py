@@ -66,13 +66,13 @@ def columns_of(file: Path, first: Sequence[list[str]], options: ReadOptions) -> 
 
 
 def _titles(first: Sequence[list[str]], options: ReadOptions) -> int:
-    """Return the number of title rows: rows of one value, or of another width than the table, above a header."""
+    """Return the number of title rows: rows of at most one value, or of another width than the table, above a header."""
     width = Counter(map(len, first)).most_common(1)[0][0]
     if options.header == "no" or width == 1:
         return 0
 
     def is_title(row: Sequence[str]) -> bool:
-        return len(row) != width or sum(bool(cell.strip()) for cell in row) == 1
+        return len(row) != width or sum(bool(cell.strip()) for cell in row) <= 1
 
     count = next((place for place, row in enumerate(first[: MOST_TITLES + 1]) if not is_title(row)), 0)
     rows = first[count + 1 :]

@@ -5,17 +5,20 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from serving.tables.columns import columns_of
-from serving.tables.delimited import SAMPLE_ROWS, separator_of
+from serving.tables.columns import LOOKED_AT, NO_TEXTS, columns_of
+from serving.tables.delimited import LINE_END, SAMPLE_ROWS, SWALLOWED, separator_of, swallowed_rows
 from serving.tables.errors import ColumnNotFound, FileUnreadable, HeaderNotFound
 from serving.tables.labelled import AUTO, MAX_CHARACTERS, Columns, ReadOptions
 from serving.tables.lines import Lines
 from serving.tables.names import TEXT, has_known_name, has_sure_name, named
 from serving.tables.rows import MAX_COLUMNS, Answer, ColumnMissing, ColumnUnsure, Row, RowsBroken, answer_columns, answer_names
 
+MANY_LINES = 5  # of a quoted text that are rows: fewer may be a list in the text
 EXCEL = re.compile(r"sep=.")  # a line for Excel, which is not part of the table
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')  # from inside a quoted cell to its closing quote
 
@@ -79,7 +82,7 @@ class CsvRows:
                     if cells := _cells(line, self._separators):
                         yield self._row(cells)
                 elif (text := self._complete(line)) is not None and (cells := self._split(text)):
-                    yield self._row(cells)
+                    yield self._checked(text, cells)
         except RowsBroken:
             yield from self._first_rows()
             raise
@@ -151,7 +154,8 @@ class CsvRows:
         lines, self._first = self._first, []
         self._pending, self._size = [], 0
         self._set_separator(separator_of(lines, self._options, self._separators))
-        rows = [cells for line in lines if (text := self._complete(line)) is not None and (cells := self._split(text))]
+        read = [(text, cells) for line in lines if (text := self._complete(line)) is not None and (cells := self._split(text))]
+        rows = [cells for _, cells in read]
         if not rows:
             return
         _refuse_width(max(map(len, rows)))
@@ -162,7 +166,7 @@ class CsvRows:
         except FileUnreadable as error:
             raise ColumnUnsure(error) from None
         self._start(columns, self._separators)
-        yield from map(self._row, rows[columns.rows_above :])
+        yield from starmap(self._checked, read[columns.rows_above :])
 
     def _set_separator(self, separator: str) -> None:
         self._separators, self._opening = separator, re.compile(re.escape(f'{separator}"'))
@@ -173,6 +177,13 @@ class CsvRows:
         self._columns = columns
         self._answer = answer_names(columns.names or (), self._answer)
         self.column = columns.facts.text_column[0]
+
+    def _checked(self, text: str, cells: list[str]) -> Row:
+        """Return the row in a text with quotes; raise RowsBroken if a cell has swallowed other rows."""
+        assert self._columns is not None
+        if any(map(LINE_END.search, cells)) and _has_swallowed(text, cells, self._columns, self._separators):
+            raise RowsBroken(f"the next row has {SWALLOWED[0]}: {SWALLOWED[1]}")
+        return self._row(cells)
 
     def _row(self, cells: list[str]) -> Row:
         assert self._columns is not None
@@ -201,3 +212,21 @@ def _cells(text: str, separator: str, *, literal: bool = False) -> list[str]:
         return next(csv.reader([text], delimiter=separator, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL), [])
     except csv.Error:
         raise RowsBroken("a row is not CSV: write it as RFC 4180 says") from None
+
+
+def _has_swallowed(text: str, cells: list[str], columns: Columns, separator: str) -> bool:
+    """Tell whether a cell of several lines holds rows. No label tells them here.
+
+    If text follows its closing quote, one line with all columns is a row. Else most lines must be rows, with a number, date, link or id
+    where this row has one.
+    """
+    try:
+        next(csv.reader([text], delimiter=separator, strict=True), [])
+    except csv.Error:
+        return any(swallowed_rows(cells, replace(columns, is_known=True), separator, bool))
+    marks = ((place, pattern) for place, cell in enumerate(cells) for pattern in NO_TEXTS.values() if pattern.fullmatch(cell[:LOOKED_AT]))
+    place, pattern = next(marks, (0, None))
+    if pattern is None:
+        return False
+    rows = swallowed_rows(cells, replace(columns, labels=(place,)), separator, lambda value: bool(pattern.fullmatch(value[:LOOKED_AT])))
+    return sum(rows) >= max(MANY_LINES, len(rows) - 1)

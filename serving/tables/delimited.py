@@ -10,7 +10,7 @@ import csv
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import NamedTuple
@@ -28,6 +28,7 @@ log = logging.getLogger("delimited")
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 SAMPLE_ROWS = 1000
 SHOWN_LINES = 10
+SWALLOWED = ("complete rows inside a quoted text", "double the quotes that are part of a text")  # a problem and its remedy
 LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -98,8 +99,9 @@ def read_delimited(shard: Shard, dialect: Dialect, options: ReadOptions, observe
             if columns.names and fields[:width] == columns.names:
                 repeated += 1
                 continue
-            if dialect.quoting != "none" and any(map(LINE_END.search, fields)):
-                _refuse_swallowed_rows(shard, line, fields, dialect, options)
+            is_wrapped = dialect.quoting != "none" and any(map(LINE_END.search, fields))
+            if is_wrapped and any(swallowed_rows(fields, columns, dialect.separator, options.is_label or (lambda _: False))):
+                raise FileUnreadable(shard.file, f"has {SWALLOWED[0]} that ends in line {line:,}", SWALLOWED[1])
             yield LabelledRow(fields[columns.text], columns.label_of(fields), line)
     if ragged:
         shown = ", ".join(f"{line:,}" for line in ragged[:SHOWN_LINES]) + (", ..." if len(ragged) > SHOWN_LINES else "")
@@ -202,24 +204,20 @@ def _profile(shard: Shard, encoding: str, separator: str, quoting: str) -> Profi
     return Profile(rows, len(widths) == 1 and widths != {1}, None, wrapped > bare, bool(wrapped and doubled and not bare))
 
 
-def _refuse_swallowed_rows(shard: Shard, line: int, fields: Sequence[str], dialect: Dialect, options: ReadOptions) -> None:
-    """Raise FileUnreadable if a quoted text of several lines holds complete rows: its opening quote was meant as a character.
+def swallowed_rows(fields: Sequence[str], columns: Columns, separator: str, is_label: Callable[[str], bool]) -> list[bool]:
+    """Tell for each line of a quoted text whether it is a complete row: then the opening quote of the text was meant as a character.
 
     The first and last line of the text are parts of rows; the other fields of these rows stand next to the text.
     Such a part counts as a row only if the label stands within it.
     """
-    columns = dialect.columns
     place = next(place for place, field in enumerate(fields) if LINE_END.search(field))
-    lines = list(csv.reader(LINE_END.split(fields[place]), delimiter=dialect.separator))
+    lines = list(csv.reader(LINE_END.split(fields[place]), delimiter=separator))
     rows = [([*fields[:place], *lines[0]], place, columns.width)]
     rows += [(line_fields, 0, columns.width) for line_fields in lines[1:-1]]
     rows.append(([*lines[-1], *fields[place + 1 :]], 0, len(lines[-1])))
-    for row, begin, end in rows:
-        is_label = options.is_label or (lambda _: False)
-        within = all(begin <= position < end for position in columns.labels)
-        if within and len(row) == columns.width and (columns.is_known or is_label(columns.label_of(row))):
-            raise FileUnreadable(
-                shard.file,
-                f"has complete rows inside a quoted text that ends in line {line:,}",
-                "double the quotes that are part of a text",
-            )
+    return [
+        len(row) == columns.width
+        and all(begin <= position < end for position in columns.labels)
+        and (columns.is_known or is_label(columns.label_of(row)))
+        for row, begin, end in rows
+    ]

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 from serving.tables.csv_records import not_decoded
 from serving.tables.errors import FileUnreadable
 from serving.tables.files import ReadObserver, Shard, opened
-from serving.tables.labelled import MAX_CHARACTERS
+from serving.tables.labelled import AUTO, MAX_CHARACTERS
+from serving.tables.names import names_both
 
 CHUNK = 2**18  # characters per read
 DECODER = json.JSONDecoder()
@@ -60,10 +61,10 @@ def elements_of(shard: Shard, encoding: str, observer: ReadObserver) -> Iterator
             raise FileUnreadable(shard.file, f"is not complete JSON (record {number:,}: {problem})", CUT_OFF) from None
 
 
-def _records_of(text: str) -> list[dict[str, Any]] | None:
+def _records_of(text: str) -> list[Any] | None:
     """Return the records of an object, or None if it holds none.
 
-    Records are in one list, as in `{"data": [...]}`, or in the forms that `DataFrame.to_json` writes: columns, split and table.
+    Records are in one list, as in `{"data": [...]}`, or in the forms that `DataFrame.to_json` writes: columns, index, split and table.
     """
     try:
         value = json.loads(text)
@@ -71,14 +72,24 @@ def _records_of(text: str) -> list[dict[str, Any]] | None:
         return None
     names, rows = value.get("columns"), value.get("data")
     if isinstance(names, list) and isinstance(rows, list):
-        return [dict(zip(names, row, strict=False)) for row in rows]
+        return [dict(zip(map(_column_name, names), row, strict=False)) if isinstance(row, list) else row for row in rows]
     lists = [found for found in value.values() if isinstance(found, list) and found and all(isinstance(record, dict) for record in found)]
     if len(lists) == 1:
         return lists[0]
-    columns = list(value.values())
-    if len(columns) > 1 and all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns):
-        return [{name: column[key] for name, column in value.items()} for key in columns[0]]
+    inner = list(value.values())
+    if inner and all(isinstance(part, dict) and part.keys() == inner[0].keys() for part in inner):
+        if names_both(list(inner[0]), AUTO, AUTO) and not names_both(list(value), AUTO, AUTO):
+            return inner
+        if len(inner) > 1:
+            return [{name: column[key] for name, column in value.items()} for key in inner[0]]
     return None
+
+
+def _column_name(name: Any) -> str:
+    """Return the name of a column: of several levels the last, of an object its `name`, and a number as a text."""
+    if isinstance(name, list) and name:
+        return _column_name(name[-1])
+    return str(name.get("name", name) if isinstance(name, dict) else name)
 
 
 def _no_list(shard: Shard, first: str) -> FileUnreadable:

@@ -47,9 +47,16 @@ FILES = {  # name, content, encoding, texts in the report, class names
     ),
     "typing errors": (
         "mine.csv",
-        tabled("comment;verdict", "what a fine day #;good", "what a bad day #;bad") + "arrived on Monday;n/a\n",
+        tabled("comment;verdict", "what a fine day #;good", "what a bad day #;bad") + "arrived on Monday;godo\n",
         "utf-8",
-        ["separator semicolon", "Every class needs 3 rows, but these have fewer: 'n/a' (1)"],
+        ["separator semicolon", "Every class needs 3 rows, but these have fewer: 'godo' (1)"],
+        ["bad", "good"],
+    ),
+    "missing labels": (
+        "missing.csv",
+        tabled("text,label", "what a fine day #,good", "what a bad day #,bad", "what day #,N/A", "which day #,\\N", "that day #,"),
+        "utf-8",
+        ["120 rows have no label: the command below drops them"],
         ["bad", "good"],
     ),
     "records": (
@@ -193,7 +200,7 @@ SHAPES = {  # files, params in the command
         {f"{label}/{day}.txt": f"what a {word} day,\nnumber {day}" for label, word in (("pos", "fine"), ("neg", "bad")) for day in DAYS},
         ["preprocess.label_column=folder"],
     ),
-    "a file for each class": ({"all.pos": of_class("fine"), "all.neg": of_class("bad")}, ["preprocess.label_column=file"]),
+    "a file for each class": ({"reviews.pos": of_class("fine"), "reviews.neg": of_class("bad")}, ["preprocess.label_column=file"]),
     "a table for each class": (
         {f"{label}.csv": tabled("id,said", f"7,what a {word} day #") for label, word in (("pos", "fine"), ("neg", "bad"))},
         ["preprocess.label_column=file"],
@@ -201,6 +208,18 @@ SHAPES = {  # files, params in the command
     "labels beside the texts": (
         {"a.txt": of_class("fine") + of_class("bad"), "b.txt": "pos\n" * len(DAYS) + "neg\n" * len(DAYS)},
         ["preprocess.labels_source=FOLDER/b.txt"],
+    ),
+    "tables of other columns": (
+        {"pos/a.csv": tabled("id,text", "7,what a fine day #"), "neg/a.csv": tabled("id,review", "7,what a bad day #")},
+        ["preprocess.label_column=folder"],
+    ),
+    "tables of other unknown columns": (
+        {"pos/a.csv": tabled("id,said of it", "7,what a fine day #"), "neg/a.csv": tabled("id,written", "7,what a bad day #")},
+        ["preprocess.label_column=folder"],
+    ),
+    "a table of labels beside a table of texts": (
+        {"a.csv": tabled("id,said", "7,what a fine day #", "7,what a bad day #"), "labels.csv": "label\n" + "pos\nneg\n" * len(DAYS)},
+        ["preprocess.labels_source=FOLDER/labels.csv"],
     ),
 }
 
@@ -217,9 +236,45 @@ def test_labels_outside_the_texts_are_found_and_the_printed_command_reads_them(
     assert done.returncode == 0, done.stderr
     for param in params:
         assert param.replace("FOLDER", str(folder)) in done.stdout
-    metrics = trained_on(done.stdout, tmp_path, folder / "a.txt" if "a.txt" in files else folder)
+    metrics = trained_on(done.stdout, tmp_path, next((folder / name for name in files if name.startswith("a.")), folder))
     assert metrics["classes"].keys() == {"neg", "pos"}
     assert metrics["source"]["rows"] == 2 * len(DAYS)
+
+
+@pytest.mark.parametrize(
+    ("names", "texts", "labels", "said"),
+    [
+        (("texts.txt", "labels.txt"), 40, 39, "texts.txt has 40 texts, but FOLDER/labels.txt has 39 lines"),
+        (("a.txt", "b.txt"), 40, 39, "a.txt has 40 texts, but FOLDER/b.txt has 39 lines"),
+        (("texts.csv", "labels.csv"), 40, 38, "texts.csv has 40 texts, but FOLDER/labels.csv has 38 lines"),
+        (("texts.txt", "labels.txt"), 6, 6, "fewer than two classes have 3 rows"),
+        (("a.txt", "b.txt"), 6, 6, "fewer than two classes have 3 rows"),
+    ],
+)
+def test_labels_beside_texts_are_no_texts_of_a_class(tmp_path: Path, names: tuple[str, str], texts: int, labels: int, said: str) -> None:
+    header = "text\n" if names[0].endswith(".csv") else ""
+    classes = 3 if texts == 6 else 5
+    (tmp_path / names[0]).write_text(header + "".join(f"what a day {number}\n" for number in range(texts)), "utf-8")
+    (tmp_path / names[1]).write_text("".join(f"class {number % classes}\n" for number in range(labels)), "utf-8")
+    done = run_command(sys.executable, "-m", "commands.data", tmp_path)
+    assert done.returncode == 1
+    assert said.replace("FOLDER", str(tmp_path)) in done.stderr
+    assert "label_column=file" not in done.stdout
+
+
+def test_file_beside_the_folders_of_the_classes_is_named(tmp_path: Path) -> None:
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        for day in DAYS[:6]:
+            (tmp_path / label / f"{day}.txt").write_text(f"what a {label} day {day}", "utf-8")
+        (tmp_path / label / "Thumbs.db").write_bytes(b"\0")
+    (tmp_path / ".DS_Store").write_bytes(b"\0")
+    (tmp_path / "README.txt").write_text("about these texts", "utf-8")
+    done = run_command(sys.executable, "-m", "commands.data", tmp_path)
+    assert done.returncode == 1
+    assert "holds README.txt, which is no folder of a class (label_column=folder): move it away" in done.stderr
+    (tmp_path / "README.txt").unlink()
+    assert "preprocess.label_column=folder" in run_command(sys.executable, "-m", "commands.data", tmp_path).stdout
 
 
 def test_table_without_labels_names_the_other_places_and_one_of_them_reads_it(tmp_path: Path) -> None:

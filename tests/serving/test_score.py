@@ -234,6 +234,15 @@ def test_impossible_request_gets_an_error_message(
     assert done.stdout == ""
 
 
+def test_rows_swallowed_by_a_lone_quote_are_an_error_that_says_where(score: Callable[..., Any], tmp_path: Path) -> None:
+    rows = [f"{number},{chr(34) if number in (5, 25) else ''}broke after two days" for number in range(1, 41)]
+    (tmp_path / "inch.csv").write_text("\n".join(["id,text", *rows]), "utf-8")
+    done = score(tmp_path / "inch.csv", tmp_path / "o.csv")
+    assert done.returncode == 1
+    assert "inch.csv, after row 4: the next row has complete rows inside a quoted text: double the quotes" in done.stderr
+    assert not (tmp_path / "o.csv").exists()
+
+
 def test_file_with_no_readable_row_warns(score: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_text('{"stars": 5}\n', "utf-8")
     done = score(tmp_path / "a.ndjson", tmp_path / "b.ndjson")

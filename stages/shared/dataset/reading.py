@@ -26,6 +26,7 @@ from stages.shared.splits import HEADER_ONLY
 log = logging.getLogger("reading")
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+NO_LABEL = ("n/a", r"\n")  # how spreadsheets and MySQL write that a value is missing, in lower case
 MAX_CLASSES = 100  # that `labels: auto` takes: more are no classes, but texts or numbers
 
 
@@ -148,7 +149,7 @@ def with_found_labels(settings: ParamsT, file: Path, labels_file: Path | None) -
     source = Source(file, read_options(settings, None), optional=False, labels_file=labels_file)
     counts: Counter[str] = Counter()
     names: dict[str, str] = {}  # as they first stand in the file
-    ignored = set(map(label_key, settings.ignore_labels))
+    ignored = {*map(label_key, settings.ignore_labels), *NO_LABEL}
     for row in source.rows():
         if source.is_aihub:
             return settings.with_labels(BINARY)

@@ -4,13 +4,14 @@ In: a shard. Out: its rows.
 """
 
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from serving.tables.csv_records import encoding_for, lines_of
 from serving.tables.errors import FileUnreadable
 from serving.tables.files import ReadObserver, Shard
 from serving.tables.labelled import MAX_CHARACTERS, LabelledRow, ReadOptions
+from serving.tables.names import LABEL, has_known_name
 
 
 def read_lines(shard: Shard, encoding: str, observer: ReadObserver) -> Iterator[LabelledRow]:
@@ -35,11 +36,13 @@ def read_whole(shard: Shard, encoding: str, observer: ReadObserver) -> Iterator[
 def labelled_by(rows: Iterator[LabelledRow], file: Path, labels: Shard, observer: ReadObserver) -> Iterator[LabelledRow]:
     """Yield each row of a file with the same line of another file as its label; raise FileUnreadable if one has more.
 
-    Blank texts or labels that only one file has at its end do not count.
+    A table begins with the name of its column of labels. Blank texts or labels that only one file has at its end do not count.
     """
     counts, is_longer = [0, 0], False
     with lines_of(labels, encoding_for(labels, ReadOptions(None)), observer) as lines:
-        for number, (row, line) in enumerate(zip_longest(rows, lines), 1):
+        first = list(islice(lines, 1))
+        is_header = labels.kind == "delimited" and has_known_name(first, LABEL)
+        for number, (row, line) in enumerate(zip_longest(rows, lines if is_header else chain(first, lines)), 1):
             counts = [count if part is None else number for count, part in zip(counts, (row, line), strict=True)]
             label = (line or "").strip()
             if row and line is not None:

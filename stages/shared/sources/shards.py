@@ -15,6 +15,7 @@ from stages.shared.sources.errors import errors_of_readers
 
 FILE, FOLDER = "file", "folder"  # whose name is the label of the texts in it
 LINES = "lines"  # of another file are the labels of the texts
+OF_WINDOWS = ("Thumbs.db", "desktop.ini")  # files that its file manager leaves behind
 
 
 class LabelledShard(NamedTuple):
@@ -42,7 +43,7 @@ def shards_of(source: Path, labels: str) -> list[LabelledShard]:
 
 def visible(folder: Path) -> list[Path]:
     """Return what a folder of texts holds, in the order of the names; raise FileUnreadable if it is empty."""
-    found = [file for file in folder.iterdir() if not file.name.startswith(".") and file.suffix != ".dvc"]
+    found = [file for file in folder.iterdir() if not file.name.startswith(".") and file.suffix != ".dvc" and file.name not in OF_WINDOWS]
     if not found:
         raise FileUnreadable(folder, "is an empty folder", "put the files with the texts into it")
     return sorted(found, key=lambda file: unicodedata.normalize("NFC", file.name))
@@ -55,7 +56,9 @@ def _folders(source: Path, labels: str) -> list[Path]:
     folders = visible(source)
     if others := [entry.name for entry in folders if not entry.is_dir()]:
         raise FileUnreadable(
-            source, f"holds {others[0]}, which is no folder of a class", "move it away, or put the texts of each class into a folder"
+            source,
+            f"holds {others[0]}, which is no folder of a class (label_column=folder)",
+            "move it away, or put the texts of each class into a folder",
         )
     return folders
 

@@ -161,6 +161,8 @@ def test_a_line_without_an_end_is_refused_in_little_memory(tmp_path, monkeypatch
         ("Reviews of 2024,\nby Kim,\ntext,label\ngood,1\nbad,0\n", 2),
         ("Reviews, of, 2024\ntext,label\ngood,1\nbad,0\n", 1),
         ("Reviews, of 2024\ntext;label\ngood;1\nbad;0\n", 1),
+        ("Reviews of 2024,,\n,,\nid,text,label\n1,good,1\n2,bad,0\n", 2),
+        (",\ntext,label\ngood,1\nbad,0\n", 1),
         ("text,label\ngood,1\nbad,0\n", 0),
     ],
 )

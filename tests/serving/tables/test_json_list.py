@@ -26,7 +26,13 @@ OBJECTS = {
     "columns, as pandas writes by default": FRAME.to_json(force_ascii=False),
     "split": FRAME.to_json(orient="split"),
     "table": FRAME.to_json(orient="table"),
-    "index": FRAME.set_index("id", drop=False).to_json(orient="records"),
+    "index": FRAME.to_json(orient="index"),
+    "index of names": FRAME.set_index(pd.Index(["text", "b"])).to_json(orient="index"),
+    "split of two levels": FRAME.set_axis(pd.MultiIndex.from_product([["a"], FRAME.columns]), axis=1).to_json(orient="split"),
+    "split with described columns": json.dumps(
+        {"columns": [{"name": "text", "type": "str"}, {"name": "label"}], "data": FRAME[["text", "label"]].to_numpy().tolist()}
+    ),
+    "columns beside records": json.dumps({"columns": ["text", "label"], "data": FRAME.to_dict("records")}),
     "data": json.dumps({"version": 1, "data": FRAME.to_dict("records"), "tags": ["a"]}, indent=2),
 }
 
@@ -34,6 +40,15 @@ OBJECTS = {
 @pytest.mark.parametrize("content", OBJECTS.values(), ids=OBJECTS)
 def test_an_object_that_holds_records_becomes_a_table(tmp_path, content):
     assert rows(written(tmp_path, content, "a.json")) == [("fine", "1"), ("좋지 않아요", "0")]
+
+
+def test_columns_that_are_numbers_are_named_by_their_numbers(tmp_path):
+    content = json.dumps({"columns": [0, 1], "data": [["fine", "1"], ["좋지 않아요", "0"]]})
+    assert rows(written(tmp_path, content, "a.json"), text_column="0", label_column="1") == [("fine", "1"), ("좋지 않아요", "0")]
+
+
+def test_one_record_of_an_index_is_read(tmp_path):
+    assert rows(written(tmp_path, FRAME[:1].to_json(orient="index"), "a.json")) == [("fine", "1")]
 
 
 @pytest.mark.parametrize(
@@ -78,10 +93,26 @@ def test_a_long_json_list_is_read_in_little_memory(tmp_path, packed):
         ("<html>", "it begins with '<'"),
         ("[" * 100_000, "has too deeply nested brackets in record 1"),
         ("[7]", "no JSON object as record 1"),
+        ('{"columns": ["text"], "data": [1, 2]}', "no JSON object as record 1"),
         (" ", "is empty"),
         ("[]", "has no records"),
     ],
-    ids=["open", "comma", "last comma", "cut off", "no comma", "text after", "lines", "string", "html", "deep", "number", "blank", "none"],
+    ids=[
+        "open",
+        "comma",
+        "last comma",
+        "cut off",
+        "no comma",
+        "text after",
+        "lines",
+        "string",
+        "html",
+        "deep",
+        "number",
+        "rows of numbers",
+        "blank",
+        "none",
+    ],
 )
 def test_a_broken_json_list_is_refused(tmp_path, content, problem):
     with pytest.raises(FileUnreadable, match=problem):

@@ -97,7 +97,7 @@ def test_labels_in_two_places_are_refused(tmp_path):
 
 def test_a_file_beside_the_folders_of_the_classes_is_refused(tmp_path):
     folders(tmp_path, {"pos/1.txt": "good", "neg/1.txt": "bad", "urls.txt": "no text"})
-    with pytest.raises(FileUnreadable, match=r"holds urls.txt, which is no folder of a class: move it away"):
+    with pytest.raises(FileUnreadable, match=r"holds urls.txt, which is no folder of a class \(label_column=folder\): move it away"):
         rows(tmp_path, label_column="folder")
     (tmp_path / "urls.txt").unlink()
     assert len(rows(tmp_path, label_column="folder")) == 2
