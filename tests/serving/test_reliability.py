@@ -157,7 +157,8 @@ def test_no_value_gets_a_5xx_or_an_echo(hasty_server: tuple[httpx.Client, psutil
     answer = client.post(path, content=body % value, headers=headers)
     if path in ("/predict/batch", "/predict/file"):  # they report it at its index, or refuse the request
         assert answer.status_code in (200, 422), answer.text
-        assert '"label"' not in answer.text
+        is_another_encoding = (path, value) == ("/predict/file", VALUES["bytes"])  # a file may be in Windows-1252
+        assert ('"label"' in answer.text) == is_another_encoding
     else:
         assert answer.status_code in (409, 422) if path == "/admin/reload" else answer.status_code == 422, answer.text
     if answer.status_code == 422:

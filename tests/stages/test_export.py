@@ -38,7 +38,7 @@ def run_export(tiny_model: Path, folder: Path, environment: dict[str, str] | Non
     """Export the tiny model into folder/serving, and return the exit code and the log."""
     folder.mkdir(exist_ok=True)
     files = {"model": tiny_model / "final", "train": tiny_model / "train.csv", "validation": tiny_model / "validation.csv"}
-    files |= {"bundle": folder / "serving", "metrics": folder / "export.json"}
+    files |= {"bundle": folder / "serving", "metrics": folder / "compared.json", "details": folder / "export.json"}
     files |= {"params": write_params(folder / "params.yaml", {"export": changes})}
     flags = [part for flag, file in files.items() for part in (f"--{flag}", file)]
     environment = {**(environment or {}), "DVC_ROOT": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
