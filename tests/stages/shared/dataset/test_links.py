@@ -19,7 +19,7 @@ from tests.stages.shared.dataset.test_contained_texts import expected
 from tests.stages.test_preprocess import UNLIKE, process, process_files, split_files, written
 
 LABELS = ("negative", "positive")
-ENGLISH = [f"{start}{end}" for start in ("ba", "co", "di", "fu", "ge", "ho") for end in ("llen", "rk", "sto", "venta")]
+ENGLISH = [f"{start}{end}" for start in ("ta", "co", "di", "fu", "ge", "ho") for end in ("llen", "rk", "sto", "venta")]
 KOREAN = [f"{start}{end}" for start in ("가", "나", "다", "라", "마", "바") for end in ("람이", "무를", "리다", "마음")]
 
 
