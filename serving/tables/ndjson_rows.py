@@ -9,8 +9,9 @@ from typing import Any
 
 from serving.tables.columns import named_columns
 from serving.tables.errors import FileUnreadable
-from serving.tables.labelled import ReadOptions
+from serving.tables.labelled import AUTO, ReadOptions
 from serving.tables.lines import Lines
+from serving.tables.names import LABEL, TEXT, has_sure_name, named
 from serving.tables.rows import MAX_COLUMNS, Answer, Row, answer_columns, answer_names
 
 
@@ -63,8 +64,15 @@ class NdjsonRows:
         return Row(row[self._key], source)
 
     def _find_key(self, row: dict[str, Any]) -> None:
-        """Settle the key, if one of the first keys of the object fits: by its name, else by its values."""
+        """Settle the key, if one of the first keys of the object fits: by its name, else by its values. A key of labels never fits."""
         keys = list(islice(row, MAX_COLUMNS))
+        if self._options.text_column == AUTO:
+            known = named(keys, AUTO, TEXT)
+            if len(known) == 1 or has_sure_name(keys, TEXT):
+                self._key = self.column = keys[known[0]]
+                return
+            labels = {keys[place] for place in named(keys, AUTO, LABEL)}
+            keys = [key for key in keys if key not in labels]
         values = [value if isinstance(value := row[key], str) else "" for key in keys]
         with suppress(FileUnreadable):
             self._key = self.column = keys[named_columns(Path("-"), keys, [values], self._options).text]

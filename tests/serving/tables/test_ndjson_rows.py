@@ -67,6 +67,22 @@ def test_key_of_the_texts_is_found_in_the_first_object_that_has_one(first: dict[
     assert rows.column == key
 
 
+@pytest.mark.parametrize(
+    ("first", "key"),
+    [
+        ({"text": None, "who": "Kim Maximilian"}, "text"),
+        ({"user": "Kim Min", "review": "10/10"}, "review"),
+        ({"id": 0, "review": {"text": "nested"}, "label": "positive"}, "review"),
+        ({"id": 0, "remark": "what I wanted to say", "sentiment": "positive and then some more words"}, "remark"),
+    ],
+    ids=["sure name without a value", "known name", "nested text", "longer label"],
+)
+def test_key_goes_by_its_name_and_is_never_that_of_the_labels(first: dict[str, object], key: str) -> None:
+    rows = ndjson_rows.NdjsonRows("auto", "utf-8")
+    list(rows.feed((json.dumps(first) + "\n").encode()))
+    assert rows.column == key
+
+
 def test_key_is_sought_among_the_first_keys_of_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
@@ -76,6 +92,6 @@ def test_key_is_sought_among_the_first_keys_of_an_object(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(ndjson_rows, "named_columns", counted)
     many = json.dumps({f"{number}t": 0 for number in range(60_000)})
-    found, error = read(rows_of("ndjson"), [f'{many}\n{{"text": "good"}}\n'.encode()])
+    found, error = read(rows_of("ndjson"), [f'{many}\n{{"said": "good"}}\n'.encode()])
     assert ([row.text for row in found], error) == ([None, "good"], None)
     assert sizes == [MAX_COLUMNS, 1]
