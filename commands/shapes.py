@@ -17,7 +17,7 @@ from stages.shared.sources.tables import AUTO, LABEL, ReadOptions, named
 def shape_of(path: Path) -> tuple[Path, dict[str, str]]:
     """Return the source in a path, and the params that say where its labels are if no column has them. Raises StageError.
 
-    A folder of folders has one for each class: reading it refuses a file beside them.
+    A folder of folders has a folder for each class; reading it refuses a file beside them.
     Of two files, one may have the labels of the other. Else files may be named by labels.
     """
     if not path.is_dir():

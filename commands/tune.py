@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import logging
-import os
 import shlex
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from ruamel.yaml.error import YAMLError
 
 from commands.dvc import error_messages, output_of, run_to_its_end
 from stages.shared.errors import StageError
-from stages.shared.project import git, project_root
+from stages.shared.project import checked_git, git, project_root
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -134,7 +133,9 @@ def drop_stale_metrics(experiment: str) -> None:
 
     A trial ends with `train`, so the files of later stages come from the commit that it started from. Raises StageError if git fails.
     """
-    graph, locked = (YAML(typ="safe", pure=True).load(_git("show", f"{experiment}:{file}"))["stages"] for file in ("dvc.yaml", "dvc.lock"))
+    graph, locked = (
+        YAML(typ="safe", pure=True).load(checked_git("show", f"{experiment}:{file}"))["stages"] for file in ("dvc.yaml", "dvc.lock")
+    )
     stale = [graph[stage] for stage in stale_stages(locked)]
     metrics, plots = ([path for stage in stale for entry in stage.get(kind, []) for path in entry] for kind in ("metrics", "plots"))
     if not metrics:
@@ -142,22 +143,14 @@ def drop_stale_metrics(experiment: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         index, draft = {"GIT_INDEX_FILE": f"{folder}/index"}, Path(folder, "draft")
         draft.write_text("{}\n", "utf-8")
-        empty = _git("hash-object", "-w", str(draft))
-        _git("read-tree", experiment, **index)
+        empty = checked_git("hash-object", "-w", str(draft))
+        checked_git("read-tree", experiment, **index)
         if plots:
-            _git("rm", "--quiet", "--cached", "--ignore-unmatch", "--", *plots, **index)
-        _git("update-index", "--add", *(part for path in metrics for part in ("--cacheinfo", f"100644,{empty},{path}")), **index)
-        tree, rest = _git("write-tree", **index), _git("cat-file", "commit", experiment).partition("\n")[2]
+            checked_git("rm", "--quiet", "--cached", "--ignore-unmatch", "--", *plots, **index)
+        checked_git("update-index", "--add", *(part for path in metrics for part in ("--cacheinfo", f"100644,{empty},{path}")), **index)
+        tree, rest = checked_git("write-tree", **index), checked_git("cat-file", "commit", experiment).partition("\n")[2]
         draft.write_text(f"tree {tree}\n{rest}\n", "utf-8")
-        _git("update-ref", experiment, _git("hash-object", "-t", "commit", "-w", str(draft)))
-
-
-def _git(*arguments: str, **environment: str) -> str:
-    """Return what a git command prints. Raises StageError if it fails."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, env=os.environ | environment, cwd=project_root())
-    if done.returncode:
-        raise StageError(f"git {arguments[0]} failed ({done.stderr.strip()}): correct that, then run the same command again")
-    return done.stdout.strip()
+        checked_git("update-ref", experiment, checked_git("hash-object", "-t", "commit", "-w", str(draft)))
 
 
 def stale_stages(locked: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,8 @@
 """The stage evaluate: score the served bundle on the test split, and compare it with its fp32 engine and a linear baseline.
 
 Reads: models/serving, the train and test splits, and the evaluate section of params.yaml.
-Writes: metrics/evaluate.json and all figures in data/evaluation.json, an answer for each text, confusion matrix and ROC as data and
-pictures, and a report, which it also prints.
+Writes: metrics/evaluate.json, and all figures in data/evaluation.json; an answer for each text; confusion matrix and ROC as data and
+pictures. It also writes and prints a report.
 
 The stage imports no torch.
 """

@@ -30,8 +30,8 @@ class CsvRows:
     row_is_line: a row never continues on the next line, so a quote that does not close in its line is a plain character. Most TSV is so.
     answer: the columns of an answer.
 
-    The first row settles the columns if it has the name. Otherwise the first rows wait until there are enough. If no more come for now,
-    they wait only while the first one has no known name of a text column: titles may stand above the header.
+    The first row settles the columns if it has the name. Otherwise the first rows wait until there are enough.
+    If no more come for now, a known name of a text column in the first row settles them. Without one, titles may stand above the header.
     """
 
     def __init__(

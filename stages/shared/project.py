@@ -1,10 +1,12 @@
 """The main checkout of the project and DVC's cache. Queued and temporary experiments run in copies of the checkout."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from stages.shared.environment import read_environment
+from stages.shared.errors import StageError
 
 
 def project_root() -> Path:
@@ -15,9 +17,17 @@ def project_root() -> Path:
 def git(*arguments: str) -> str:
     """Return what a git command prints, or an empty string if git or the repository is missing."""
     try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        return checked_git(*arguments)
+    except (OSError, StageError):
         return ""
+
+
+def checked_git(*arguments: str, **environment: str) -> str:
+    """Return what a git command prints. environment: variables for this command alone. Raises StageError if it fails."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, env=os.environ | environment)
+    if done.returncode:
+        raise StageError(f"git {arguments[0]} failed ({done.stderr.strip()}): correct that, then run the same command again")
+    return done.stdout.strip()
 
 
 def dvc_cache() -> Path:
